@@ -1,0 +1,298 @@
+"""Session values as JSON that gives back what was put in, rich types included.
+
+Plain JSON values are plain JSON; an integer is its ASCII digits, so that stores can count with it. Everything
+else is an object with the member `~` that names its type. Models, dataclasses and enums carry the name of
+their class, which is looked up among the modules that are loaded already: reading never imports or runs
+anything that the application has not.
+"""
+
+import base64
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from math import isfinite
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, RootModel
+
+_TAG = "~"
+
+
+class UndecodableError(ValueError):
+    """Bytes that are no value of this codec, or name a class that is not there any more."""
+
+
+def encode(value: Any) -> bytes:
+    """The value's bytes. Raises `TypeError` for what would not come back equal."""
+    kind = type(value)
+    if kind is int:
+        return b"%d" % value
+    if kind is bool or value is None:
+        return b"null" if value is None else b"true" if value else b"false"
+    packer = _Packer()
+    try:
+        text = json.dumps(packer.pack(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise TypeError(f"{kind.__qualname__} is nested too deeply, or contains itself") from None
+    data = text.encode("utf-8", "surrogatepass")
+    if packer.verify and _decoded_or_none(data) != value:
+        raise TypeError(f"{kind.__qualname__} would not come back equal from a session: keep plain fields in it")
+    return data
+
+
+def decode(data: bytes) -> Any:
+    """The value whose bytes these are. Raises `UndecodableError` for any others, and nothing else."""
+    if data.isdigit() and len(data) < 20 and (data[0] != 48 or len(data) == 1):
+        return int(data)
+    try:
+        return _unpack(json.loads(data.decode("utf-8", "surrogatepass"), parse_constant=_refuse))
+    except UndecodableError:
+        raise
+    except Exception as error:  # a model's validators may raise anything
+        raise UndecodableError(f"{type(error).__name__} while decoding") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise UndecodableError(f"{constant} is not JSON")
+
+
+def _decoded_or_none(data: bytes) -> Any:
+    try:
+        return decode(data)
+    except UndecodableError:
+        return None
+
+
+class _Packer:
+    """Turns a value into JSON types. `verify`: something was left to Pydantic that only a decode can vouch for."""
+
+    def __init__(self) -> None:
+        self.verify = False
+
+    def pack(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is str or kind is int or kind is bool or value is None:
+            return value
+        pack = _PACKERS.get(kind)
+        if pack is not None:
+            return pack(self, value)
+        for base, pack in _BASES:
+            if isinstance(value, base):
+                return pack(self, value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._dataclass(value)
+        raise TypeError(f"A session cannot keep a {kind.__module__}.{kind.__qualname__}")
+
+    def _float(self, value: float) -> Any:
+        return value if isfinite(value) else {_TAG: "float", "v": repr(value)}
+
+    def _list(self, value: list[Any]) -> Any:
+        return [self.pack(item) for item in value]
+
+    def _items(self, value: Any) -> Any:
+        return {_TAG: _ITEM_NAMES[type(value)], "v": [self.pack(item) for item in value]}
+
+    def _dict(self, value: dict[Any, Any]) -> Any:
+        if _TAG not in value and all(type(key) is str for key in value):
+            return {key: self.pack(item) for key, item in value.items()}
+        return {_TAG: "dict", "v": [[self.pack(key), self.pack(item)] for key, item in value.items()]}
+
+    def _datetime(self, value: datetime) -> Any:
+        packed: dict[str, Any] = {_TAG: "datetime", "v": value.isoformat()}
+        if isinstance(value.tzinfo, ZoneInfo):
+            if value.tzinfo.key is None:
+                raise TypeError("A session cannot keep a ZoneInfo without a key")
+            packed |= {"v": value.replace(tzinfo=None).isoformat(), "zone": value.tzinfo.key}
+        if value.fold:
+            packed["fold"] = 1
+        return packed
+
+    def _time(self, value: time) -> Any:
+        packed: dict[str, Any] = {_TAG: "time", "v": value.replace(tzinfo=None).isoformat()}
+        if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key is not None:
+            packed["zone"] = value.tzinfo.key
+        elif value.tzinfo is not None:
+            packed["v"] = value.isoformat()
+        if value.fold:
+            packed["fold"] = 1
+        return packed
+
+    def _timedelta(self, value: timedelta) -> Any:
+        return {_TAG: "timedelta", "v": [value.days, value.seconds, value.microseconds]}
+
+    def _bytes(self, value: bytes) -> Any:
+        return {_TAG: "bytes", "v": base64.b64encode(value).decode("ascii")}
+
+    def _decimal(self, value: Decimal) -> Any:
+        return {_TAG: "decimal", "v": str(value)}
+
+    def _uuid(self, value: UUID) -> Any:
+        return {_TAG: "uuid", "v": value.hex}
+
+    def _enum(self, value: Enum) -> Any:
+        return {_TAG: "enum", "type": _class_name(type(value)), "v": self.pack(value.value)}
+
+    def _dataclass(self, value: Any) -> Any:
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        self.verify = self.verify or any(not field.init for field in dataclasses.fields(value))
+        return {
+            _TAG: "dataclass",
+            "type": _class_name(type(value)),
+            "v": {name: self.pack(item) for name, item in fields.items()},
+        }
+
+    def _model(self, value: BaseModel) -> Any:
+        if value.__pydantic_private__:
+            self.verify = True
+        members = {name: self._member(value, name, item) for name, item in value.__dict__.items()}
+        members |= {name: self.pack(item) for name, item in (value.__pydantic_extra__ or {}).items()}
+        packed = {_TAG: "model", "type": _class_name(type(value)), "v": members}
+        unset = [name for name in type(value).model_fields if name not in value.model_fields_set]
+        if unset:
+            packed["unset"] = unset
+        return packed
+
+    def _member(self, model: BaseModel, name: str, item: Any) -> Any:
+        if name not in type(model).model_fields:  # a cached property
+            self.verify = True
+            return None
+        try:
+            return self.pack(item)
+        except TypeError:
+            # Not a type of ours, but Pydantic may know how to write and read it: AnyUrl, IPv4Address, Path.
+            self.verify = True
+            return model.model_dump(mode="json", include={name}, by_alias=False)[name]
+
+
+def _unpack(value: Any) -> Any:
+    kind = type(value)
+    if kind is list:
+        return [_unpack(item) for item in value]
+    if kind is not dict:
+        return value
+    tag = value.get(_TAG)
+    if tag is None:
+        if _TAG in value:
+            raise UndecodableError("a null type")
+        return {key: _unpack(item) for key, item in value.items()}
+    unpack = _UNPACKERS.get(tag) if type(tag) is str else None
+    if unpack is None:
+        raise UndecodableError("an unknown type")
+    return unpack(value)
+
+
+def _class_name(cls: type) -> str:
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    if _find_class(name) is not cls:
+        raise TypeError(f"A session cannot keep a {cls.__qualname__}: define the class at the top of a module")
+    return name
+
+
+def _find_class(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _class_of(packed: dict[str, Any], base: type) -> Any:
+    cls = _find_class(packed["type"])
+    if not isinstance(cls, type) or not issubclass(cls, base):
+        raise UndecodableError(f"no {base.__name__} {packed['type']!r} in the loaded modules")
+    return cls
+
+
+def _unpack_datetime(packed: dict[str, Any]) -> datetime:
+    value = datetime.fromisoformat(packed["v"])
+    if "zone" in packed:
+        value = value.replace(tzinfo=ZoneInfo(packed["zone"]))
+    return value.replace(fold=1) if "fold" in packed else value
+
+
+def _unpack_time(packed: dict[str, Any]) -> time:
+    value = time.fromisoformat(packed["v"])
+    if "zone" in packed:
+        value = value.replace(tzinfo=ZoneInfo(packed["zone"]))
+    return value.replace(fold=1) if "fold" in packed else value
+
+
+def _unpack_float(packed: dict[str, Any]) -> float:
+    return {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}[packed["v"]]
+
+
+def _unpack_enum(packed: dict[str, Any]) -> Any:
+    return _class_of(packed, Enum)(_unpack(packed["v"]))
+
+
+def _unpack_dataclass(packed: dict[str, Any]) -> Any:
+    cls: Any = _class_of(packed, object)
+    if "__dataclass_fields__" not in vars(cls):
+        raise UndecodableError("not a dataclass")
+    return cls(**{name: _unpack(item) for name, item in packed["v"].items()})
+
+
+def _unpack_model(packed: dict[str, Any]) -> BaseModel:
+    cls = _class_of(packed, BaseModel)
+    members = {name: _unpack(item) for name, item in packed["v"].items()}
+    content = members["root"] if issubclass(cls, RootModel) else members
+    model: BaseModel = cls.model_validate(content, by_alias=False, by_name=True)
+    for name in packed.get("unset", ()):
+        model.__pydantic_fields_set__.discard(name)
+    return model
+
+
+_ITEM_NAMES: dict[type, str] = {set: "set", frozenset: "frozenset", tuple: "tuple"}
+
+_PACKERS: dict[type, Callable[[_Packer, Any], Any]] = {
+    float: _Packer._float,
+    list: _Packer._list,
+    dict: _Packer._dict,
+    set: _Packer._items,
+    frozenset: _Packer._items,
+    tuple: _Packer._items,
+    bytes: _Packer._bytes,
+    datetime: _Packer._datetime,
+    date: lambda _, value: {_TAG: "date", "v": value.isoformat()},
+    time: _Packer._time,
+    timedelta: _Packer._timedelta,
+    Decimal: _Packer._decimal,
+    UUID: _Packer._uuid,
+}
+
+# Subclasses come back as what they equal: a NamedTuple as a tuple, an OrderedDict as a dict.
+_BASES: list[tuple[type, Callable[[_Packer, Any], Any]]] = [
+    (BaseModel, _Packer._model),
+    (Enum, _Packer._enum),
+    (str, lambda _, value: str.__str__(value)),
+    (int, lambda _, value: int(value)),
+    (float, lambda self, value: self.pack(float(value))),
+    (dict, lambda self, value: self.pack(dict(value))),
+    (tuple, lambda self, value: self.pack(tuple(value))),
+    (list, lambda self, value: self.pack(list(value))),
+    (bytearray, lambda self, value: self.pack(bytes(value))),
+]
+
+_UNPACKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "float": _unpack_float,
+    "dict": lambda packed: {_unpack(key): _unpack(item) for key, item in packed["v"]},
+    "set": lambda packed: {_unpack(item) for item in packed["v"]},
+    "frozenset": lambda packed: frozenset(_unpack(item) for item in packed["v"]),
+    "tuple": lambda packed: tuple(_unpack(item) for item in packed["v"]),
+    "bytes": lambda packed: base64.b64decode(packed["v"], validate=True),
+    "datetime": _unpack_datetime,
+    "date": lambda packed: date.fromisoformat(packed["v"]),
+    "time": _unpack_time,
+    "timedelta": lambda packed: timedelta(*packed["v"]),
+    "decimal": lambda packed: Decimal(packed["v"]),
+    "uuid": lambda packed: UUID(packed["v"]),
+    "enum": _unpack_enum,
+    "dataclass": _unpack_dataclass,
+    "model": _unpack_model,
+}

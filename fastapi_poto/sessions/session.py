@@ -1,0 +1,206 @@
+"""What a user keeps between calls: values by key, each read and written on its own."""
+
+import logging
+from asyncio import sleep
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from copy import deepcopy
+from random import random
+from typing import Any, Generic, Protocol, cast
+
+from pydantic import BaseModel, ValidationError
+from typing_extensions import TypeVar
+
+from ..errors import ConfigurationError, SessionConflict, TooLarge
+from .codec import UndecodableError, decode, encode
+
+logger = logging.getLogger("fastapi_poto.sessions")
+
+Shape = TypeVar("Shape", default=Any)
+
+KEY_BYTES = 200
+_ATTEMPTS = 200
+
+
+class Backing(Protocol):
+    """Where one user's session is kept. An absent session reads as empty; the first write makes it."""
+
+    value_bytes: int
+
+    async def read(self, keys: Sequence[str] | None) -> dict[str, bytes]:
+        """The fields of `keys` that are there, or all."""
+
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        """Set fields, remove those whose value is None, all or none."""
+
+    async def add(self, key: str, by: int) -> int:
+        """Add to an integer."""
+
+    async def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
+        """Compare and set; False if the field is not `old`."""
+
+    async def clear(self) -> None:
+        """Remove all fields."""
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[Any]:
+        """One update of `key` at a time in this process: spares updates the collisions, promises nothing."""
+
+
+class Session(Generic[Shape]):
+    """What a user keeps between calls; every operation is one atomic step, shared by all of the user's sign-ins.
+
+    Values are what JSON holds and Python's rich types, models included (see codec), up to 64 KiB each; keys are
+    strings of up to 200 bytes that do not start with `~`, up to 256 of them. A session that is not touched costs
+    nothing; one that was never written is empty. Past a limit: `TooLarge`, and nothing has changed. A write after
+    the caller's sign-in was ended raises `SessionEnded`. A store that is down raises `Unavailable`.
+
+    `Session[Cart]` has the fields of the Pydantic model `Cart` as its keys: values are validated, absent ones are
+    the model's defaults, and `load()` gives them together as a `Cart`.
+    """
+
+    __slots__ = ("_backing", "_shape")
+
+    def __init__(self, backing: Backing, shape: type[BaseModel] | None = None) -> None:
+        self._backing = backing
+        self._shape = shape
+
+    async def get(self, key: str, default: Any = None) -> Any:
+        """One value; `default` (or the shape's own) if it is absent."""
+        self._check_key(key)
+        found = await self._backing.read((key,))
+        return self._value(key, found.get(key), default)
+
+    async def set(self, key: str, value: Any) -> None:
+        """Set one value."""
+        self._check_key(key)
+        await self._backing.write({key: self._bytes(key, value)})
+
+    async def delete(self, key: str) -> None:
+        """Remove one value, if it is there."""
+        self._check_key(key)
+        await self._backing.write({key: None})
+
+    async def increment(self, key: str, by: int = 1) -> int:
+        """Add to an integer of 64 bits (absent: 0, or the shape's default) and give the sum.
+
+        Raises `ValueError` if the value is not such an integer.
+        """
+        self._check_key(key)
+        if self._shape is not None and not _counts_from_zero(self._shape, key):
+            return cast(int, await self.update(key, lambda value: (value or 0) + by))
+        return await self._backing.add(key, by)
+
+    async def update(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
+        """Set the value to `fn(value)` and give it, as one step: what others write in between is seen, not lost.
+
+        `fn` gets `default` (or the shape's) if there is no value. It may be called several times, so it only
+        computes. Raises `SessionConflict` if others never let it through.
+        """
+        self._check_key(key)
+        async with self._backing.turn(key):
+            for attempt in range(_ATTEMPTS):
+                old = (await self._backing.read((key,))).get(key)
+                value = fn(self._value(key, old, default, copy=True))
+                new = self._bytes(key, value)
+                if new == old or await self._backing.swap(key, old, new):
+                    return value if self._shape is None else self._value(key, new, default)
+                await sleep(random() * min(0.001 * attempt, 0.02))
+        raise SessionConflict
+
+    async def all(self) -> dict[str, Any]:
+        """All values that are there."""
+        found = await self._backing.read(None)
+        values = {key: self._value(key, value, _ABSENT) for key, value in found.items() if self._knows(key)}
+        return {key: value for key, value in values.items() if value is not _ABSENT}
+
+    async def clear(self) -> None:
+        """Remove all values."""
+        await self._backing.clear()
+
+    # A session with a shape
+
+    def typed(self, shape: type[Shape]) -> "Session[Shape]":
+        """This session with a Pydantic model as its shape. All fields of the model need defaults."""
+        return Session[Shape](self._backing, check_shape(shape))
+
+    async def load(self) -> Shape:
+        """All values as an instance of the shape: what is absent has its default. One read, so they fit together."""
+        shape = self._need_shape()
+        values = await self.all()
+        try:
+            return cast(Shape, shape.model_validate(values, by_alias=False, by_name=True))
+        except ValidationError:
+            logger.warning("The session's values do not make a %s together; its defaults are used", shape.__name__)
+            return cast(Shape, shape())
+
+    async def save(self, values: Shape) -> None:
+        """Set those fields of `values` that were given to it, in one step, and leave the others as they are."""
+        shape = self._need_shape()
+        if not isinstance(values, shape):
+            raise TypeError(f"save() takes a {shape.__name__}")
+        await self._backing.write({key: self._encode(key, getattr(values, key)) for key in values.model_fields_set})
+
+    def _need_shape(self) -> type[BaseModel]:
+        if self._shape is None:
+            raise TypeError("This session has no shape: annotate it as Session[YourModel]")
+        return self._shape
+
+    # Keys and values
+
+    def _knows(self, key: str) -> bool:
+        return self._shape is None or key in self._shape.model_fields
+
+    def _check_key(self, key: str) -> None:
+        if not self._knows(key):
+            raise KeyError(f"{self._need_shape().__name__} has no field {key!r}")
+        if not key or key[0] == "~" or "\0" in key or (len(key) > KEY_BYTES // 4 and len(key.encode()) > KEY_BYTES):
+            raise ValueError(f"A session key has 1 to {KEY_BYTES} bytes, no NUL, and does not start with '~': {key!r}")
+
+    def _bytes(self, key: str, value: Any) -> bytes:
+        if self._shape is not None:
+            value = getattr(self._shape.model_validate({key: value}, by_alias=False, by_name=True), key)
+        return self._encode(key, value)
+
+    def _encode(self, key: str, value: Any) -> bytes:
+        data = encode(value)
+        if len(data) > self._backing.value_bytes:
+            raise TooLarge(f"The session value {key!r} has {len(data)} bytes; the limit is {self._backing.value_bytes}")
+        return data
+
+    def _value(self, key: str, data: bytes | None, default: Any, copy: bool = False) -> Any:
+        if data is not None:
+            try:
+                value = decode(data)
+                if self._shape is not None:
+                    value = getattr(self._shape.model_validate({key: value}, by_alias=False, by_name=True), key)
+                return value
+            except (UndecodableError, ValidationError) as error:
+                reason = error if isinstance(error, UndecodableError) else f"not valid for {self._shape}"
+                logger.warning("The session value %r is treated as absent: %s", key, reason)
+        if default is None and self._shape is not None:
+            return getattr(self._shape(), key)
+        return deepcopy(default) if copy else default
+
+
+_ABSENT = object()
+_shapes: dict[type[BaseModel], None] = {}
+
+
+def check_shape(shape: Any) -> type[BaseModel]:
+    """`shape` if it can be one. Raises `ConfigurationError`, so that it can be said at start-up."""
+    if shape not in _shapes:
+        if not isinstance(shape, type) or not issubclass(shape, BaseModel):
+            raise ConfigurationError(f"Session[{shape!r}]: a session's shape is a Pydantic model.")
+        required = [name for name, field in shape.model_fields.items() if field.is_required()]
+        if required:
+            raise ConfigurationError(
+                f"Session[{shape.__name__}]: {', '.join(required)} needs a default, for a session starts empty."
+            )
+        _shapes[shape] = None
+    return cast(type[BaseModel], shape)
+
+
+def _counts_from_zero(shape: type[BaseModel], key: str) -> bool:
+    """Whether the store may count without asking the model: a plain `int` that starts at 0."""
+    field = shape.model_fields[key]
+    return field.annotation is int and not field.metadata and field.default == 0 and type(field.default) is int
