@@ -1,0 +1,142 @@
+"""From a request's bytes to a method's arguments."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from .context import CallContext
+from .errors import TooLarge
+from .methods import MethodSpec, Parameter, Source, is_sequence
+from .wire import wire_errors
+
+Values = dict[str, Any]
+
+
+class Binder:
+    """Binds the body or the query of one method. What a caller leaves out gets the method's own default."""
+
+    def __init__(self, spec: MethodSpec) -> None:
+        self.reads_body = spec.body_type is not None
+        self.reads_query = spec.query_type is not None
+        self._decoder = spec.decoder
+        self._optional = [parameter for parameter in spec.wire_parameters if not parameter.required]
+        self._repeated = {parameter.name for parameter in spec.wire_parameters if is_sequence(parameter.annotation)}
+
+    def body(self, body: bytes) -> Values:
+        """Bind a JSON object; no body at all is an empty one. Raises `RequestValidationError`."""
+        assert self._decoder is not None
+        try:
+            values = self._decoder.validate_json(body or b"{}")
+        except ValidationError as error:
+            raise _body_error(error, body) from None
+        return self.fill(values)
+
+    def query(self, query: bytes) -> Values:
+        """Bind a query string. Of a parameter that takes one value, the last counts."""
+        assert self._decoder is not None
+        sent: dict[str, Any] = {}
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            if name in self._repeated:
+                sent.setdefault(name, []).append(value)
+            else:
+                sent[name] = value
+        try:
+            values = self._decoder.validate(sent)
+        except ValidationError as error:
+            raise RequestValidationError(wire_errors(error, "query")) from None
+        return self.fill(values)
+
+    def fill(self, values: Values) -> Values:
+        """Give what the caller left out the method's own default."""
+        for parameter in self._optional:
+            if parameter.name not in values:
+                factory = parameter.default_factory
+                values[parameter.name] = parameter.default if factory is None else factory()
+        return values
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        chunks, size = [body], len(body)
+        while message.get("more_body", False):
+            if size > limit:
+                break
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        body = b"".join(chunks)
+    if len(body) > limit:
+        raise TooLarge(f"The body may have {limit} bytes at most")
+    if body:
+        check_content_type(scope)
+    return body
+
+
+def check_content_type(scope: Scope) -> None:
+    sent = b""
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            if value == b"application/json":
+                return
+            sent = value
+            break
+    media_type = sent.partition(b";")[0].strip().lower()
+    if media_type == b"application/json" or media_type.startswith(b"application/") and media_type.endswith(b"+json"):
+        return
+    raise RequestValidationError(
+        [
+            {
+                "type": "content_type",
+                "loc": ("body",),
+                "msg": "The body should be JSON, with the header Content-Type: application/json",
+                "input": media_type.decode("latin-1"),
+            }
+        ]
+    )
+
+
+def _body_error(error: ValidationError, body: bytes) -> RequestValidationError:
+    errors = wire_errors(error, "body")
+    if errors[0]["type"] != "json_invalid":
+        return RequestValidationError(errors)
+    reason, position = str(errors[0]["ctx"]["error"]), 0
+    try:
+        json.loads(body)
+    except json.JSONDecodeError as decode_error:
+        reason, position = decode_error.msg, decode_error.pos
+    except (UnicodeDecodeError, RecursionError, ValueError):
+        pass
+    return RequestValidationError(
+        [
+            {
+                "type": "json_invalid",
+                "loc": ("body", position),
+                "msg": "JSON decode error",
+                "input": {},
+                "ctx": {"error": reason},
+            }
+        ]
+    )
+
+
+Giver = Callable[[CallContext, Parameter], Any]
+
+GIVERS: dict[Source, Giver] = {
+    Source.USER: lambda context, parameter: context.user,
+    Source.SESSION: lambda context, parameter: (
+        context.session if parameter.shape is None else context.session.typed(parameter.shape)
+    ),
+    Source.CONTEXT: lambda context, parameter: context,
+}

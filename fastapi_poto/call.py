@@ -1,0 +1,231 @@
+"""The corridor that every call walks: authenticate, bind, open the context, run, answer."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+from starlette._exception_handler import wrap_app_handling_exceptions
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from .answers import responder
+from .auth.challenge import challenge
+from .binding import GIVERS, Binder, Giver, Values, check_content_type, read_body
+from .context import CallContext, enter
+from .errors import Forbidden, Unauthenticated
+from .methods import MethodSpec, Parameter
+from .streaming import parse_deadline
+
+if TYPE_CHECKING:
+    from .runtime import Poto
+
+log = logging.getLogger("fastapi_poto")
+
+_DEADLINE_HEADER = b"poto-timeout-ms"
+
+
+class Call:
+    """One method, ready to be called. All that can be known before a request has been worked out here."""
+
+    def __init__(self, spec: MethodSpec, poto: "Poto") -> None:
+        self.spec = spec
+        self.poto = poto
+        self.operation = spec.where
+        self._authenticate = poto.authenticator.authenticate
+        self._session_of = poto.sessions.handle
+        self.binder = Binder(spec)
+        self._given = _given(spec.parameters)
+        self._given_to_constructor = _given(spec.constructor)
+        self._max_body = poto.settings.max_body_size
+        self.respond = responder(spec, poto.settings)
+
+    # The direct door: nothing of FastAPI's solver is needed.
+
+    async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one call as an ASGI application inside FastAPI's routing."""
+        context = self.open(scope, receive)
+        try:
+            await self.admit(context)
+            binder = self.binder
+            if binder.reads_body:
+                values = binder.body(await read_body(scope, receive, self._max_body))
+            elif binder.reads_query:
+                values = binder.query(scope["query_string"])
+            else:
+                values = {}
+            result = await self.run(context, values, {})
+            if isinstance(result, Response):
+                result.raw_headers.extend(context.response_headers)
+                scope["poto.started"] = True
+                await result(scope, receive, send)
+            else:
+                await self.respond(result, context, scope, receive, send)
+        except Exception as error:
+            await self.fail(error, context, scope, receive, send)
+        finally:
+            self.leave(context)
+
+    def open(self, scope: Scope, receive: Receive) -> CallContext:
+        """Make the call's context the current one, whoever calls."""
+        context = CallContext(self.operation, scope, receive, self._session_of)
+        enter(context)
+        return context
+
+    def leave(self, context: CallContext) -> None:
+        context.close()
+        enter(None)
+
+    async def admit(self, context: CallContext) -> None:
+        """Find out who calls, and for how long they will wait; let in whom the guard lets in."""
+        scope = context.scope
+        if not self.poto.is_open:
+            await self.poto.open()
+        identity = await self._authenticate(scope)
+        if identity is not None:
+            context.identity = identity
+            context.user = identity.user
+        self.check_guard(context)
+        for name, _ in scope["headers"]:
+            if name == _DEADLINE_HEADER:
+                context.deadline = parse_deadline(scope["headers"])
+                context.check_deadline()
+
+    def check_guard(self, context: CallContext) -> None:
+        """Raise `Unauthenticated` or `Forbidden` if this caller may not call this method."""
+        guard, user = self.spec.guard, context.user
+        if guard.public:
+            return
+        if user is None:
+            raise Unauthenticated(headers=challenge(self.poto.settings.realm))
+        if guard.roles and guard.roles.isdisjoint(user.roles):
+            raise Forbidden(headers=challenge(self.poto.settings.realm, error="insufficient_scope"))
+
+    async def bind(self, request: Request) -> Values:
+        """The wire parameters of a request that came through FastAPI's door."""
+        binder = self.binder
+        if binder.reads_query:
+            return binder.query(request.scope["query_string"])
+        if not binder.reads_body:
+            return {}
+        body = await request.body()
+        if body:
+            check_content_type(request.scope)
+        return binder.body(body)
+
+    # Running
+
+    async def run(self, context: CallContext, values: Values, constructor: Values) -> Any:
+        """Make the instance and call the method; what it returns, not yet encoded. Of a stream: its iterator."""
+        spec = self.spec
+        for name, give, parameter in self._given:
+            values[name] = give(context, parameter)
+        for name, give, parameter in self._given_to_constructor:
+            constructor[name] = give(context, parameter)
+        instance = spec.cls.__new__(spec.cls)
+        instance._poto_context = context
+        if spec.constructor:
+            instance.__init__(**constructor)  # type: ignore[misc]
+        else:
+            instance.__init__()  # type: ignore[misc]
+        method = getattr(instance, spec.name)
+        if context.deadline is not None and not spec.is_stream:
+            return await _within(context, self._invoke(context, method, values))
+        return await self._invoke(context, method, values)
+
+    async def _invoke(self, context: CallContext, method: Callable[..., Any], values: Values) -> Any:
+        spec = self.spec
+        if spec.cancel_on_disconnect:
+            return await _until_gone(context, method, values, in_thread=spec.in_thread)
+        if spec.in_thread:
+            result = await to_thread.run_sync(lambda: method(**values))
+        else:
+            result = method(**values)
+        if inspect.isawaitable(result):
+            result = await result
+        return result
+
+    # Failing
+
+    async def fail(
+        self, error: Exception, context: CallContext, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer with what the application's own exception handlers make of the error."""
+        if isinstance(error, ClientDisconnect):
+            return
+        if scope.get("poto.started"):
+            raise error
+        send = with_headers(context, send)
+
+        async def again(scope: Scope, receive: Receive, send: Send) -> None:
+            raise error
+
+        try:
+            await wrap_app_handling_exceptions(again, Request(scope, receive))(scope, receive, send)
+        except Exception as unhandled:
+            if unhandled is not error or _has_general_handler(scope):
+                raise
+            log.error("%s failed in request %s", self.operation, context.request_id)
+            answer = JSONResponse(
+                {"detail": {"code": "internal_error", "message": "Internal Server Error"}},
+                status_code=500,
+                headers={"x-request-id": context.request_id},
+            )
+            await answer(scope, receive, send)
+            raise  # the server logs the traceback; the client has its answer
+
+
+def _given(parameters: tuple[Parameter, ...]) -> list[tuple[str, Giver, Parameter]]:
+    return [(one.name, GIVERS[one.source], one) for one in parameters if one.source in GIVERS]
+
+
+def with_headers(context: CallContext, send: Send) -> Send:
+    """A `send` that adds the call's own headers to whatever answer begins."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start" and not context.scope.get("poto.started"):
+            context.scope["poto.started"] = True
+            if context.response_headers:
+                message = {**message, "headers": [*message.get("headers", ()), *context.response_headers]}
+        await send(message)
+
+    return send_with_headers
+
+
+async def _within(context: CallContext, work: Awaitable[Any]) -> Any:
+    try:
+        async with asyncio.timeout(context.remaining):
+            return await work
+    except TimeoutError:
+        context.check_deadline()
+        raise
+
+
+async def _until_gone(
+    context: CallContext, method: Callable[..., Any], values: Values, *, in_thread: bool
+) -> Any:
+    """Run a method and cancel it when its caller goes away."""
+    task = asyncio.current_task()
+    assert task is not None
+    context.watch(on_gone=task.cancel)
+    try:
+        if in_thread:
+            result = await to_thread.run_sync(lambda: method(**values), abandon_on_cancel=True)
+        else:
+            result = method(**values)
+        return await result if inspect.isawaitable(result) else result
+    except asyncio.CancelledError:
+        if not context.cancelled:
+            raise
+        task.uncancel()
+        raise ClientDisconnect from None
+
+
+def _has_general_handler(scope: Scope) -> bool:
+    """Whether the application answers unexpected errors itself."""
+    app = scope.get("app")
+    handlers = getattr(app, "exception_handlers", {})
+    return bool(getattr(app, "debug", False)) or Exception in handlers or 500 in handlers

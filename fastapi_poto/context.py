@@ -1,0 +1,178 @@
+"""What the code of a call may ask: who calls, what they keep, how long they will wait."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any
+
+from anyio import from_thread
+
+from .errors import DeadlineExceeded, NoContextError, Unauthenticated
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+    from .auth.users import User
+    from .sessions.session import Session
+
+_current: ContextVar["CallContext | None"] = ContextVar("fastapi_poto.call", default=None)
+
+
+def current_context() -> "CallContext":
+    """The call in progress; right in generators, threads and tasks that the call started.
+
+    Raises `NoContextError` outside a call.
+    """
+    context = _current.get()
+    if context is None:
+        raise NoContextError("No call is in progress here: current_context() works in code that a call runs.")
+    return context
+
+
+def enter(context: "CallContext | None") -> None:
+    """Make `context` the current one. Every call does so at its entry, whoever calls.
+
+    A server may hand a request the contextvars of its predecessor on the same connection
+    (python/cpython#140947, encode/uvicorn#3158): only an unconditional set shuts that door.
+    """
+    _current.set(context)
+
+
+class CallContext:
+    """One call. `user` is None for a caller without credentials."""
+
+    __slots__ = (
+        "__weakref__",
+        "_gone",
+        "_receive",
+        "_request_id",
+        "_session",
+        "_session_factory",
+        "_watcher",
+        "cancelled",
+        "deadline",
+        "identity",
+        "operation",
+        "response_headers",
+        "scope",
+        "user",
+    )
+
+    def __init__(
+        self,
+        operation: str,
+        scope: "Scope",
+        receive: "Receive | None" = None,
+        session_factory: "Callable[[CallContext], Session] | None" = None,
+    ) -> None:
+        self.operation = operation
+        """`Module.method` of the class that is mounted."""
+        self.scope = scope
+        """The ASGI scope; state that is this call's alone."""
+        self.user: User | None = None
+        self.identity: Any = None
+        """The credentials behind `user` (see auth); None without credentials."""
+        self.deadline: float | None = None
+        """`time.monotonic()` at which the caller stops waiting, if it said so."""
+        self.response_headers: list[tuple[bytes, bytes]] = []
+        """Headers that go out with this call's answer, whatever it is."""
+        self.cancelled = False
+        """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
+        self._receive = receive
+        self._session: Session | None = None
+        self._session_factory = session_factory
+        self._request_id: str | None = None
+        self._gone: asyncio.Event | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def session(self) -> "Session":
+        """What this user keeps between calls. Raises `Unauthenticated` for a caller without credentials."""
+        session = self._session
+        if session is None:
+            if self.user is None or self._session_factory is None:
+                raise Unauthenticated("A session needs a signed-in caller")
+            session = self._session = self._session_factory(self)
+        return session
+
+    @property
+    def opened_session(self) -> "Session | None":
+        """The session if this call has touched it."""
+        return self._session
+
+    @property
+    def request_id(self) -> str:
+        """The `X-Request-ID` that came, if it is one (1 to 128 visible ASCII characters), else a new one."""
+        if self._request_id is None:
+            sent = next((value for name, value in self.scope["headers"] if name == b"x-request-id"), b"")
+            valid = 0 < len(sent) <= 128 and all(33 <= byte <= 126 for byte in sent)
+            self._request_id = sent.decode("ascii") if valid else uuid.uuid4().hex
+        return self._request_id
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the caller's deadline, not below 0; None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def check_deadline(self) -> None:
+        """Raise `DeadlineExceeded` if the caller no longer waits."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise DeadlineExceeded
+
+    # Disconnects. A stream has a watcher of its own and tells it here; a plain call starts one when it asks.
+
+    def is_request_cancelled(self) -> bool:
+        """Whether the client has gone. The first question starts the watch; it may be asked from a thread."""
+        if not self.cancelled:
+            self._watch_from_anywhere()
+        return self.cancelled
+
+    async def wait_cancelled(self) -> None:
+        """Return when the client has gone."""
+        if self._gone is None:
+            self._gone = asyncio.Event()
+        self.watch()
+        if not self.cancelled:
+            await self._gone.wait()
+
+    def mark_cancelled(self) -> None:
+        """Note, on the event loop, that the client has gone."""
+        self.cancelled = True
+        if self._gone is not None:
+            self._gone.set()
+
+    def watch(self, on_gone: Callable[[], object] | None = None) -> None:
+        """Start to wait for the disconnect, once the request's body has been read."""
+        if self._watcher is None and self._receive is not None and not self.cancelled:
+            # In an empty context: a task must not keep this call's user alive.
+            self._watcher = asyncio.get_running_loop().create_task(
+                self._wait_for_disconnect(self._receive, on_gone), context=Context()
+            )
+
+    def leave_watch(self) -> None:
+        """Give `receive` to somebody else: a stream reads it itself."""
+        self._receive = None
+        self.close()
+
+    def close(self) -> None:
+        """End the watch; at the end of every call."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+
+    async def _wait_for_disconnect(self, receive: "Receive", on_gone: Callable[[], object] | None) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.mark_cancelled()
+        if on_gone is not None:
+            on_gone()
+
+    def _watch_from_anywhere(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            from_thread.run_sync(self.watch)
+        else:
+            self.watch()

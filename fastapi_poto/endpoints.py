@@ -1,0 +1,155 @@
+"""The two functions that stand for a method in FastAPI: one that documents it, one that is called."""
+
+import json
+from collections.abc import Awaitable, Callable
+from inspect import Parameter as P
+from inspect import Signature
+from typing import Annotated, Any
+
+from fastapi import Body, Depends, Form, Query, Request, Response
+from pydantic import BeforeValidator
+from starlette.types import Receive, Scope, Send
+
+from .auth.dependencies import current_user
+from .call import Call
+from .context import CallContext
+from .methods import MethodSpec, Parameter, Source, is_upload, is_value
+
+Endpoint = Callable[..., Awaitable[Any]]
+
+
+def documenting_endpoint(spec: MethodSpec, security: list[Any]) -> Endpoint:
+    """An endpoint with the signature that FastAPI documents. It carries its specification as `poto_spec`."""
+
+    async def endpoint(**_: Any) -> None:
+        raise AssertionError("documents only")  # pragma: no cover
+
+    wire = spec.wire_parameters
+    parameters = [_solved(parameter) for parameter in spec.parameters if parameter.source is Source.SOLVER]
+    if spec.form:
+        parameters += [_form(parameter) for parameter in wire]
+    elif spec.query_type is not None:
+        parameters += [_keyword(one.name, Annotated[one.annotation, Query()], _default(one)) for one in wire]
+    elif spec.body_type is not None:
+        required = any(parameter.required for parameter in wire)
+        body = spec.body_type if required else spec.body_type | None
+        parameters.append(_keyword("poto_body", Annotated[body, Body()], P.empty if required else None))
+    parameters += [
+        _keyword(f"poto_init_{one.name}", one.annotation, P.empty)
+        for one in spec.constructor
+        if one.source is Source.SOLVER
+    ]
+    parameters += [_keyword(f"poto_security_{n}", Any, Depends(scheme)) for n, scheme in enumerate(security)]
+    return _dressed(endpoint, spec, parameters)
+
+
+def solving_endpoint(call: Call) -> Endpoint:
+    """An endpoint that lets FastAPI find what only it can, and then walks the same corridor as a direct call."""
+    spec = call.spec
+    wire_names = {parameter.name for parameter in spec.wire_parameters}
+
+    async def endpoint(
+        poto_io: tuple[Request, Response], poto_user: Any, poto_init: dict[str, Any], **solved: Any
+    ) -> Response:
+        request, response = poto_io
+        context: CallContext = request.scope["poto.context"]
+        if poto_user is not context.user:  # app.dependency_overrides[current_user]
+            context.user = poto_user
+        call.check_guard(context)
+        values = await call.bind(request)
+        for name, value in solved.items():
+            if name not in wire_names or value is not _ABSENT:
+                values[name] = value
+        if spec.form:
+            values = call.binder.fill(values)
+        result = await call.run(context, values, poto_init)
+        context.response_headers.extend(response.headers.raw)
+        if isinstance(result, Response):
+            return result
+        return Answer(call, context, result, response.status_code)
+
+    parameters = [
+        _keyword("poto_io", Any, Depends(_request_and_response)),
+        _keyword("poto_user", Any, Depends(current_user)),
+        _keyword("poto_init", Any, Depends(_constructor_arguments(spec))),
+    ]
+    parameters += [_solved(parameter) for parameter in spec.parameters if parameter.source is Source.SOLVER]
+    if spec.form:
+        parameters += [_form(parameter, absent=_ABSENT) for parameter in spec.wire_parameters]
+    return _dressed(endpoint, spec, parameters)
+
+
+class Answer(Response):
+    """What a call returned, on its way out through FastAPI."""
+
+    def __init__(self, call: Call, context: CallContext, result: Any, status_code: int | None) -> None:
+        super().__init__(status_code=status_code or 200)
+        self._call = call
+        self._context = context
+        self._result = result
+        self._status = status_code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._call.respond(self._result, self._context, scope, receive, send, self._status)
+        if self.background is not None:
+            await self.background()
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "the method's own default"
+
+
+_ABSENT: Any = _Absent()
+
+
+async def _request_and_response(request: Request, response: Response) -> tuple[Request, Response]:
+    return request, response
+
+
+def _constructor_arguments(spec: MethodSpec) -> Endpoint:
+    async def arguments(**solved: Any) -> dict[str, Any]:
+        return solved
+
+    parameters = [_solved(parameter) for parameter in spec.constructor if parameter.source is Source.SOLVER]
+    arguments.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    return arguments
+
+
+def _dressed(endpoint: Endpoint, spec: MethodSpec, parameters: list[P]) -> Endpoint:
+    # What logging, tracing and profiling show of an endpoint is the method.
+    endpoint.__name__ = spec.name
+    endpoint.__qualname__ = spec.where
+    endpoint.__module__ = spec.cls.__module__
+    endpoint.__doc__ = spec.doc
+    endpoint.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    endpoint.poto_spec = spec  # type: ignore[attr-defined]
+    return endpoint
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> P:
+    return P(name, P.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _solved(parameter: Parameter) -> P:
+    return _keyword(parameter.name, parameter.annotation, P.empty if parameter.required else parameter.default)
+
+
+def _default(parameter: Parameter) -> Any:
+    if parameter.required:
+        return P.empty
+    return parameter.default if parameter.default_factory is None else parameter.default_factory()
+
+
+def _form(parameter: Parameter, *, absent: Any = None) -> P:
+    """A plain parameter of a multipart method: a form field; what is no single value, as JSON in one."""
+    default = P.empty if parameter.required else (absent if absent is not None else _default(parameter))
+    if is_upload(parameter.annotation):
+        return _keyword(parameter.name, parameter.annotation, default)
+    if is_value(parameter.annotation):
+        return _keyword(parameter.name, Annotated[parameter.annotation, Form()], default)
+    return _keyword(parameter.name, Annotated[parameter.annotation, BeforeValidator(_from_json), Form()], default)
+
+
+def _from_json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value

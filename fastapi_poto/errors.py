@@ -1,0 +1,180 @@
+"""The tree of errors, their codes, and the one envelope they travel in.
+
+ConfigurationError            a mistake seen at start-up: names Class.method and the cure
+NoContextError                current_context() outside a call
+PotoError                     anything a caller is told, {"detail": {"code", "message", "data"}}
+├── BadRequest            400
+├── Unauthenticated       401  no credentials, or none that hold
+├── Forbidden             403  signed in, but not allowed
+│   └── CrossSiteRequest       a cookie-authenticated write from a foreign page
+├── NotFound              404
+├── Conflict              409
+│   ├── SessionConflict        an update kept colliding with others
+│   └── SessionEnded           the session was ended while the call ran
+├── TooLarge              413  a body, a session value or a session past its limit
+├── TooManyRequests       429  with Retry-After
+├── Unavailable           503  a store or the hashing queue, with Retry-After
+│   └── ShuttingDown           the server is going away; another may be tried
+├── SessionUnsupported    500  the store cannot keep the promise that was asked of it
+└── DeadlineExceeded      504
+"""
+
+from typing import Any, ClassVar
+
+from fastapi.exceptions import HTTPException
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+
+class ConfigurationError(Exception):
+    """A mistake that is seen before the first request is served."""
+
+
+class NoContextError(LookupError):
+    """There is no call in progress here."""
+
+
+class PotoError(HTTPException):
+    """An error that the caller is told about. Subclass it, and set `code` and `status`.
+
+    Being an `HTTPException`, it reaches the application's own exception handlers, and
+    FastAPI's default one answers it as `{"detail": {"code", "message", "data"}}`.
+    The first line of the subclass's docstring is the message where none is given.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+    data: Any = None
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        data: BaseModel | Any = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.message = message if message is not None else self.default_message()
+        if data is not None:
+            self.data = data
+        super().__init__(self.status, detail=self.payload(), headers=headers)
+
+    @classmethod
+    def default_message(cls) -> str:
+        lines = (cls.__doc__ or "").strip().splitlines()
+        return lines[0].rstrip(".") if lines else cls.code
+
+    def payload(self) -> dict[str, Any]:
+        """What stands under `detail`, as plain JSON types."""
+        payload: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            payload["data"] = to_jsonable_python(self.data, by_alias=True, inf_nan_mode="strings")
+        return payload
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class BadRequest(PotoError):
+    """The request could not be understood."""
+
+    code = "bad_request"
+    status = 400
+
+
+class Unauthenticated(PotoError):
+    """Not authenticated."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(PotoError):
+    """Not allowed."""
+
+    code = "forbidden"
+    status = 403
+
+
+class CrossSiteRequest(Forbidden):
+    """The request comes from a foreign page."""
+
+    code = "cross_site_request"
+
+
+class NotFound(PotoError):
+    """Not found."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(PotoError):
+    """The state does not allow this."""
+
+    code = "conflict"
+    status = 409
+
+
+class SessionConflict(Conflict):
+    """The session value kept changing while it was updated."""
+
+    code = "session_conflict"
+
+
+class SessionEnded(Conflict):
+    """The session has ended."""
+
+    code = "session_ended"
+
+
+class TooLarge(PotoError):
+    """Too large."""
+
+    code = "too_large"
+    status = 413
+
+
+class RetryLater(PotoError):
+    """An error that tells when to try again."""
+
+    code = "retry_later"
+    status = 503
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1, data: Any = None) -> None:
+        """`retry_after` is in seconds and is rounded up to whole ones (RFC 9110, 10.2.3)."""
+        self.retry_after = max(1, -int(-retry_after // 1))
+        super().__init__(message, data=data, headers={"Retry-After": str(self.retry_after)})
+
+
+class TooManyRequests(RetryLater):
+    """Too many requests."""
+
+    code = "too_many_requests"
+    status = 429
+
+
+class Unavailable(RetryLater):
+    """Temporarily unavailable."""
+
+    code = "unavailable"
+    status = 503
+
+
+class ShuttingDown(Unavailable):
+    """The server is shutting down."""
+
+    code = "shutting_down"
+
+
+class SessionUnsupported(PotoError):
+    """This session store cannot do that."""
+
+    code = "session_unsupported"
+    status = 500
+
+
+class DeadlineExceeded(PotoError):
+    """The caller's deadline has passed."""
+
+    code = "deadline_exceeded"
+    status = 504

@@ -1,0 +1,225 @@
+"""From a module class to the specifications of its methods; every mistake that can be seen at start-up."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from typing import Any
+
+from fastapi import params
+
+from ..errors import ConfigurationError, PotoError
+from ..module import PotoModule, RpcOptions, options_of
+from ..wire import WireType
+from .hints import resolve_hints
+from .parameters import check_query, is_upload, read_parameters, typed_dict
+from .results import read_result
+from .spec import Guard, MethodSpec, Parameter, Source
+
+_VERBS = ("get", "post", "put", "patch", "delete")
+_RESERVED = frozenset(name for name in dir(PotoModule) if not name.startswith("_")) - {"route"}
+
+
+def compile_module(cls: type[PotoModule]) -> tuple[MethodSpec, ...]:
+    """The exposed methods of a module, in order of definition, bases first."""
+    if not isinstance(cls, type) or not issubclass(cls, PotoModule) or cls is PotoModule:
+        shown = getattr(cls, "__qualname__", None) or repr(cls)
+        raise ConfigurationError(
+            f"{shown} is not a module class. Give poto_router() the class itself: class {shown}(PotoModule): ..."
+            if isinstance(cls, type)
+            else f"{shown} is not a module class but {_article(type(cls).__name__)}. "
+            "Give poto_router() classes that derive from PotoModule, not instances or functions."
+        )
+    constructor = _read_constructor(cls)
+    specs = tuple(_compile(cls, name, owner, constructor) for name, owner in _exposed(cls))
+    if not specs:
+        raise ConfigurationError(f"{cls.__qualname__} has no method to call. Public methods have no leading underscore.")
+    return specs
+
+
+def _article(name: str) -> str:
+    return f"an {name}" if name[0] in "aeiouAEIOU" else f"a {name}"
+
+
+def _exposed(cls: type[PotoModule]) -> Iterator[tuple[str, type]]:
+    """Names of callable methods and the class that defines each."""
+    seen: dict[str, None] = {}
+    for base in reversed(cls.__mro__):
+        if not issubclass(base, PotoModule) and base is not object and base.__module__ != "typing":
+            seen.update(dict.fromkeys(vars(base)))  # a mixin of the user's own
+        elif issubclass(base, PotoModule) and base is not PotoModule:
+            seen.update(dict.fromkeys(vars(base)))
+    hidden = _hidden_names(cls)
+    for name in seen:
+        owner = next(base for base in cls.__mro__ if name in vars(base))
+        member = vars(owner)[name]
+        if name in _RESERVED and owner is not PotoModule and not name.startswith("_"):
+            raise ConfigurationError(f"{cls.__qualname__}.{name} hides PotoModule.{name}. Give it another name.")
+        if not inspect.isfunction(member) or owner is PotoModule:
+            continue
+        recorded = options_of(member)
+        if name.startswith("_"):
+            if recorded is not None:
+                raise ConfigurationError(
+                    f"{cls.__qualname__}.{name} is private, and so is never exposed, but it is decorated. "
+                    "Remove the leading underscore or the decorator."
+                )
+            continue
+        if name in hidden or _options(cls, name).expose is False:
+            continue
+        yield name, owner
+
+
+def _hidden_names(cls: type[PotoModule]) -> frozenset[str]:
+    hidden: set[str] = set()
+    for base in cls.__mro__:
+        options = options_of(base)
+        expose = options.expose if options else None
+        if expose is False:
+            raise ConfigurationError(f"{cls.__qualname__} is not exposed. Do not give it to poto_router().")
+        if expose is not None and expose is not True:
+            hidden.update([expose] if isinstance(expose, str) else expose)
+    for name in hidden:
+        if not hasattr(cls, name):
+            raise ConfigurationError(f"{cls.__qualname__}: @rpc(expose=…) names {name!r}, which it does not have.")
+    return frozenset(hidden)
+
+
+def _options(cls: type, name: str) -> RpcOptions:
+    """What the definitions of a method say together: an override keeps what it does not say anew."""
+    recorded = [options_of(vars(base)[name]) for base in cls.__mro__ if name in vars(base)]
+    said: dict[str, Any] = {}
+    for options in filter(None, recorded):
+        for entry in fields(options):
+            if said.get(entry.name) is None:
+                said[entry.name] = getattr(options, entry.name)
+        if options.public is not None and "guard" not in said:
+            said["guard"] = (options.public, options.roles)
+    public, roles = said.pop("guard", (None, None))
+    return RpcOptions(**{**said, "public": public, "roles": roles})
+
+
+def _guard(cls: type, name: str, options: RpcOptions) -> Guard:
+    """The method's own guard, that of the method it overrides, or that of the nearest class that has one."""
+    public, roles = options.public, options.roles
+    if public is None:
+        for base in cls.__mro__:
+            class_options = options_of(base)
+            if class_options is not None and class_options.public is not None:
+                public, roles = class_options.public, class_options.roles
+                break
+    return Guard(bool(public), roles or frozenset())
+
+
+def _read_constructor(cls: type[PotoModule]) -> tuple[Parameter, ...]:
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if owner is object:
+        return ()
+    function = vars(owner)["__init__"]
+    where = f"{cls.__qualname__}.__init__"
+    return read_parameters(function, resolve_hints(function, cls, owner, where), where, constructor=True)
+
+
+def _verb_and_path(cls: type[PotoModule], name: str, options: RpcOptions, where: str) -> tuple[str, str]:
+    prefix, _, rest = name.partition("_")
+    verb, last = (prefix.upper(), rest) if prefix in _VERBS and rest else ("POST", name)
+    if options.method is not None:
+        verb = options.method.upper()
+        if verb.lower() not in _VERBS:
+            raise ConfigurationError(f"{where}: method={options.method!r}. Use one of {', '.join(_VERBS).upper()}.")
+    if options.path is not None:
+        last = options.path.strip("/")
+    segment = (cls.route if cls.route is not None else cls.__name__).strip("/")
+    path = "/" + "/".join(part for part in (segment, last) if part)
+    if not re.fullmatch(r"(/[A-Za-z0-9._~{}:@!$&'()*+,;=-]+)+", path):
+        raise ConfigurationError(f"{where}: {path!r} is not a path. Use letters, digits, '-', '.', '_' and '~'.")
+    return verb, path
+
+
+def _compile(
+    cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]
+) -> MethodSpec:
+    where = f"{cls.__qualname__}.{name}"
+    function: Callable[..., Any] = vars(owner)[name]
+    options = _options(cls, name)
+    verb, path = _verb_and_path(cls, name, options, where)
+    hints = resolve_hints(function, cls, owner, where)
+    inner = inspect.unwrap(function)
+    kind, result = read_result(inner, hints.pop("return", Any))
+    parameters = read_parameters(function, hints, where, path=path)
+    operation_id = f"{cls.__name__}_{name}"
+    wire = [parameter for parameter in parameters if parameter.source is Source.WIRE]
+    form = any(_is_form(parameter) for parameter in parameters)
+    in_query = verb in ("GET", "DELETE")
+    if form and in_query:
+        raise ConfigurationError(f"{where}: {verb} has no body, so it cannot take forms or uploads. Use POST.")
+    body_type = query_type = decoder = None
+    if in_query:
+        check_query(wire, where, verb)
+        query_type = typed_dict(f"{_camel(operation_id)}Query", wire, cls.__module__, closed=False)
+    elif not form:
+        body_type = typed_dict(f"{_camel(operation_id)}Request", wire, cls.__module__, closed=True)
+    try:
+        if body_type or query_type:
+            decoder = WireType[dict[str, Any]](body_type or query_type)
+        encoder = WireType[Any](result) if kind in ("unary", "stream") else None
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{where}: a parameter or the result has a type that cannot go over the wire: {error}. "
+            "Use a Pydantic model, or a type that Pydantic knows."
+        ) from error
+    return MethodSpec(
+        cls=cls,
+        module_name=cls.__name__,
+        name=name,
+        verb=verb,
+        path=path,
+        operation_id=operation_id,
+        function=function,
+        in_thread=not any(
+            kind_of(inner)
+            for kind_of in (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+        ),
+        kind=kind,
+        result=result,
+        parameters=parameters,
+        constructor=constructor,
+        form=form,
+        body_type=body_type,
+        query_type=query_type,
+        guard=_guard(cls, name, options),
+        errors=_check_errors(options.errors or (), where),
+        doc=_doc(cls, name),
+        media_type=options.media_type,
+        resumable=bool(options.resumable),
+        first_item_timeout=1.0 if options.first_item_timeout is None else options.first_item_timeout,
+        cancel_on_disconnect=bool(options.cancel_on_disconnect),
+        summary=options.summary,
+        tags=tuple(options.tags) if options.tags is not None else None,
+        deprecated=options.deprecated,
+        openapi_extra=options.openapi_extra,
+        decoder=decoder,
+        encoder=encoder,
+    )
+
+
+def _is_form(parameter: Parameter) -> bool:
+    marks = (*getattr(parameter.annotation, "__metadata__", ()), parameter.default)
+    return is_upload(parameter.annotation) or any(isinstance(mark, params.Form) for mark in marks)
+
+
+def _check_errors(errors: Iterable[Any], where: str) -> tuple[type[PotoError], ...]:
+    for error in errors:
+        if not (isinstance(error, type) and issubclass(error, PotoError)):
+            raise ConfigurationError(f"{where}: errors={error!r} is not a PotoError class. Derive it from PotoError.")
+    return tuple(errors)
+
+
+def _doc(cls: type, name: str) -> str:
+    """The method's docstring, or that of the method it overrides."""
+    docs = (vars(base)[name].__doc__ for base in cls.__mro__ if name in vars(base))
+    return inspect.cleandoc(next(filter(None, docs), ""))
+
+
+def _camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_") if part)

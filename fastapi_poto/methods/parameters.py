@@ -1,0 +1,162 @@
+"""What a method takes: each parameter's source, and the types of its body and query."""
+
+import copy
+import inspect
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import is_dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from fastapi import BackgroundTasks, Response, UploadFile, params
+from fastapi.dependencies.utils import field_annotation_is_scalar, field_annotation_is_scalar_sequence
+from fastapi.security import SecurityScopes
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from starlette.requests import HTTPConnection
+from typing_extensions import NotRequired, TypedDict
+
+from ..context import CallContext
+from ..errors import ConfigurationError
+from .spec import Parameter, Source
+
+_INJECTED = (HTTPConnection, Response, BackgroundTasks, SecurityScopes)
+_SOLVED = (params.Depends, params.Param, params.Form, params.File)  # Param: Path, Query, Header, Cookie
+
+
+def read_parameters(
+    function: Callable[..., Any], hints: dict[str, Any], where: str, *, path: str = "", constructor: bool = False
+) -> tuple[Parameter, ...]:
+    """The parameters of a method without `self`. Raises `ConfigurationError` for what cannot be called over the wire."""
+    found = []
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        name = parameter.name
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise ConfigurationError(
+                f"{where}: *args and **kwargs cannot be called over the wire. "
+                "Name each parameter, or take one `dict[str, int]` or `list[int]`."
+            )
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise ConfigurationError(f"{where}: {name!r} is positional-only, but calls are by name. Remove the '/'.")
+        if name not in hints and not isinstance(parameter.default, _SOLVED):
+            raise ConfigurationError(f"{where}: {name!r} has no annotation. Write its type: `{name}: str`.")
+        read = _read(name, hints.get(name, Any), parameter.default, in_path=f"{{{name}" in path)
+        if constructor and read.source is Source.WIRE:
+            raise ConfigurationError(
+                f"{where}: the constructor's {name!r} is not a dependency, and callers never fill constructors. "
+                f"Write `{name}: Annotated[..., Depends(...)]`, or take it as a parameter of the methods."
+            )
+        found.append(read)
+    return tuple(found)
+
+
+def _read(name: str, annotation: Any, default: Any, *, in_path: bool) -> Parameter:
+    marks = list(get_args(annotation)[1:]) if get_origin(annotation) is Annotated else []
+    plain = get_args(annotation)[0] if marks else annotation
+    factory: Callable[[], Any] | None = None
+    required = default is inspect.Parameter.empty
+    if isinstance(default, FieldInfo | params.Depends):
+        marks.append(default)
+    dependency = next((mark.dependency for mark in marks if isinstance(mark, params.Depends)), None)
+    source = Source.WIRE
+    shape = None
+    # The rooms above mark what a call itself can give: no need to ask FastAPI for it.
+    given = getattr(dependency or get_origin(plain) or plain, "__poto_source__", None)
+    if given is not None:
+        source, shape = Source[given], next(iter(get_args(plain)), None)
+    elif plain is CallContext:
+        source = Source.CONTEXT
+    elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
+        source = Source.SOLVER
+    if source is Source.WIRE:
+        if isinstance(default, FieldInfo):
+            required, default = True, None
+        for mark in marks:
+            if not isinstance(mark, FieldInfo):
+                continue
+            if mark.default is not PydanticUndefined and mark.default is not ...:
+                required, default = False, mark.default
+            elif mark.default_factory is not None:
+                required, factory = False, mark.default_factory  # type: ignore[assignment]
+        if any(isinstance(mark, FieldInfo) for mark in marks):
+            annotation = Annotated[plain, *(_without_default(mark) for mark in marks)]
+    return Parameter(name, annotation, source, required, default, factory, shape)
+
+
+def _without_default(mark: Any) -> Any:
+    """A field's constraints alone: a `TypedDict` has no defaults, and the method keeps its own."""
+    if not isinstance(mark, FieldInfo):
+        return mark
+    bare = copy.copy(mark)
+    bare.default, bare.default_factory = PydanticUndefined, None
+    bare._attributes_set = {
+        name: value for name, value in mark._attributes_set.items() if name not in ("default", "default_factory")
+    }
+    return bare
+
+
+def members(annotation: Any) -> Iterable[Any]:
+    """The types that an annotation names directly: of a union its members, of `Annotated` the type."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from members(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for argument in get_args(annotation):
+            yield from members(argument)
+    else:
+        yield annotation
+
+
+def is_upload(annotation: Any) -> bool:
+    """`UploadFile`, one, several or optional."""
+    for member in members(annotation):
+        inner = get_args(member)[:1] if get_origin(member) in (list, tuple, set) else (member,)
+        if any(isinstance(one, type) and issubclass(one, UploadFile) for one in inner):
+            return True
+    return False
+
+
+def _is_injected(annotation: Any) -> bool:
+    return any(isinstance(member, type) and issubclass(member, _INJECTED) for member in members(annotation))
+
+
+def is_sequence(annotation: Any) -> bool:
+    """Whether a query parameter may be repeated."""
+    return any(
+        (get_origin(member) or member) in (list, set, tuple, frozenset) for member in members(annotation)
+    )
+
+
+def check_query(parameters: Iterable[Parameter], where: str, verb: str) -> None:
+    """Raise `ConfigurationError` for a parameter that a query string cannot carry."""
+    for parameter in parameters:
+        for member in members(parameter.annotation):
+            if is_value(member):
+                continue
+            shown = getattr(member, "__name__", None) or str(member)
+            raise ConfigurationError(
+                f"{where}: {parameter.name!r} is a {shown}, which cannot be a query parameter of {verb}. "
+                'Give the method a name without the verb, or `@rpc(method="POST")`, so that it takes a body.'
+            )
+
+
+def typed_dict(name: str, parameters: Iterable[Parameter], where: str, *, closed: bool) -> Any:
+    """A `TypedDict` with a member per parameter. A missing member leaves the method its own default."""
+    fields = {
+        parameter.name: parameter.annotation if parameter.required else NotRequired[parameter.annotation]
+        for parameter in parameters
+    }
+    if not fields:
+        return None
+    made: Any = TypedDict(name, fields)  # type: ignore[operator]
+    made.__module__ = where
+    made.__pydantic_config__ = {"extra": "forbid" if closed else "ignore"}
+    return made
+
+
+def is_value(annotation: Any) -> bool:
+    """Whether one or several strings can carry it, as in a form or a query."""
+    return all(
+        member is type(None)
+        or ((field_annotation_is_scalar(member) or field_annotation_is_scalar_sequence(member)) and not is_dataclass(member))
+        for member in members(annotation)
+    )

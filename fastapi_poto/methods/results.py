@@ -1,0 +1,39 @@
+"""What a method gives back: the kind of its answer, and the type of the answer or of a stream's items."""
+
+import collections.abc
+import inspect
+from collections.abc import Callable
+from typing import Any, get_args, get_origin
+
+from starlette.responses import Response
+
+from .parameters import members
+from .spec import Kind
+
+_ITERATORS = {
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncIterable,
+    collections.abc.AsyncGenerator,
+    collections.abc.Iterator,
+    collections.abc.Generator,
+}
+# `-> Iterable[T]` of a plain method may well be a list.
+_OF_GENERATORS = {*_ITERATORS, collections.abc.Iterable}
+
+
+def read_result(function: Callable[..., Any], annotation: Any) -> tuple[Kind, Any]:
+    """The kind of answer, and its type; of a stream the type of its items."""
+    generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    origin = get_origin(annotation) or annotation
+    if origin in (_OF_GENERATORS if generator else _ITERATORS):
+        item = next(iter(get_args(annotation)), Any)
+        return ("byte_stream" if item is bytes else "stream"), item
+    if generator:
+        return "stream", Any
+    if annotation is None or annotation is type(None):
+        return "empty", None
+    if annotation is bytes:
+        return "bytes", bytes
+    if all(isinstance(member, type) and issubclass(member, Response) for member in members(annotation)):
+        return "response", annotation
+    return "unary", annotation

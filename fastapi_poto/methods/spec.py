@@ -1,0 +1,112 @@
+"""What is known of a method before the first call."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal
+
+from ..errors import PotoError
+from ..module import PotoModule
+from ..wire import WireType
+
+Kind = Literal["unary", "bytes", "empty", "response", "stream", "byte_stream"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Who may call: anybody, anybody signed in (`roles` empty), or who has one of `roles`."""
+
+    public: bool = False
+    roles: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return "public" if self.public else "roles: " + ", ".join(sorted(self.roles)) if self.roles else "signed in"
+
+
+class Source(Enum):
+    """Where the value of a parameter comes from."""
+
+    WIRE = "the JSON body, or the query for GET and DELETE"
+    SOLVER = "FastAPI: Depends, Header, Request, Path, forms, …"
+    USER = "the call's user"
+    SESSION = "the call's session"
+    CONTEXT = "the call's context"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a method or a constructor."""
+
+    name: str
+    annotation: Any
+    """With `Annotated` metadata, and a `FieldInfo` default moved into it."""
+    source: Source
+    required: bool
+    default: Any = None
+    default_factory: Callable[[], Any] | None = None
+    """Where the default is made per call: `Field(default_factory=list)`."""
+    shape: type | None = None
+    """The model of a `Session[Model]` parameter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MethodSpec:
+    """A method as it is served. Frozen: one per mounted class and method."""
+
+    cls: type[PotoModule]
+    module_name: str
+    """The class's name: the tag, and the first part of `operation_id`."""
+    name: str
+    """The attribute: `getattr(instance, name)` is what runs."""
+    verb: str
+    """GET, POST, PUT, PATCH or DELETE."""
+    path: str
+    """`/<Module>/<name>`, before any prefix; may have `{parameters}` if `@rpc(path=…)` says so."""
+    operation_id: str
+    function: Callable[..., Any]
+    in_thread: bool
+    """A plain function, which may block: it runs in a worker thread. Making a generator does not block."""
+    kind: Kind
+    result: Any
+    """The return annotation; of a stream, the item's."""
+    parameters: tuple[Parameter, ...]
+    constructor: tuple[Parameter, ...]
+    form: bool
+    """The body is multipart, and FastAPI reads it."""
+    body_type: Any
+    """The `TypedDict` of the JSON body, or None."""
+    query_type: Any
+    """The `TypedDict` of the query, or None."""
+    guard: Guard
+    errors: tuple[type[PotoError], ...]
+    doc: str
+    media_type: str | None
+    resumable: bool
+    first_item_timeout: float
+    cancel_on_disconnect: bool
+    summary: str | None
+    tags: tuple[str, ...] | None
+    deprecated: bool | None
+    openapi_extra: Mapping[str, Any] | None
+    decoder: WireType[dict[str, Any]] | None = field(repr=False)
+    encoder: WireType[Any] | None = field(repr=False)
+
+    @property
+    def where(self) -> str:
+        """`Class.method`, as errors name it."""
+        return f"{self.cls.__qualname__}.{self.name}"
+
+    @property
+    def needs_solver(self) -> bool:
+        """Whether FastAPI has to find some of the parameters."""
+        return self.form or any(
+            parameter.source is Source.SOLVER for parameter in (*self.parameters, *self.constructor)
+        )
+
+    @property
+    def wire_parameters(self) -> tuple[Parameter, ...]:
+        return tuple(parameter for parameter in self.parameters if parameter.source is Source.WIRE)
+
+    @property
+    def is_stream(self) -> bool:
+        return self.kind in ("stream", "byte_stream")

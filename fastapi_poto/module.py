@@ -1,0 +1,126 @@
+"""`PotoModule`, and the decorators that say how its methods are called. They record, no more."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from .context import CallContext, current_context
+from .errors import PotoError
+
+if TYPE_CHECKING:
+    from .auth.users import User
+    from .sessions.session import Session
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ATTRIBUTE = "__poto_rpc__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcOptions:
+    """What `@rpc`, `@public` and `@roles` recorded for one method or class. None: not said."""
+
+    method: str | None = None
+    path: str | None = None
+    expose: bool | str | Sequence[str] | None = None
+    errors: Sequence[type[PotoError]] | None = None
+    media_type: str | None = None
+    resumable: bool | None = None
+    first_item_timeout: float | None = None
+    cancel_on_disconnect: bool | None = None
+    summary: str | None = None
+    tags: Sequence[str] | None = None
+    deprecated: bool | None = None
+    openapi_extra: Mapping[str, Any] | None = None
+    public: bool | None = None
+    roles: frozenset[str] | None = None
+
+
+def options_of(target: object) -> RpcOptions | None:
+    """What was recorded on this very function or class; not what a base recorded."""
+    recorded: RpcOptions | None = vars(target).get(_ATTRIBUTE) if hasattr(target, "__dict__") else None
+    return recorded
+
+
+def _record(target: F, **changes: Any) -> F:
+    setattr(target, _ATTRIBUTE, replace(options_of(target) or RpcOptions(), **changes))
+    return target
+
+
+def rpc(
+    *,
+    method: str | None = None,
+    path: str | None = None,
+    expose: bool | Sequence[str] | None = None,
+    errors: Sequence[type[PotoError]] | None = None,
+    media_type: str | None = None,
+    resumable: bool | None = None,
+    first_item_timeout: float | None = None,
+    cancel_on_disconnect: bool | None = None,
+    summary: str | None = None,
+    tags: Sequence[str] | None = None,
+    deprecated: bool | None = None,
+    openapi_extra: Mapping[str, Any] | None = None,
+) -> Callable[[F], F]:
+    """How a method is called, where its name does not say it.
+
+    `method` and `path` override the verb and the last path segment. `expose=False` keeps a method
+    (or, on a class, `expose=("a", "b")` the named methods) from the wire. `errors` are the `PotoError` classes that it
+    may raise. `media_type` is that of a byte answer. `resumable` streams number their items and can
+    be picked up again. `first_item_timeout` is in seconds (None: 1; 0 for channels that are idle by
+    nature). `cancel_on_disconnect` cancels a plain method when its caller has gone.
+    """
+    changes = {name: value for name, value in locals().items() if value is not None}
+    return lambda target: _record(target, **changes)
+
+
+def public(target: F) -> F:
+    """Let callers without credentials in: to a method, or to all methods of a class."""
+    return _record(target, public=True, roles=None)
+
+
+def roles(*names: str) -> Callable[[F], F]:
+    """Let in only callers who have at least one of these roles."""
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise TypeError('@roles takes the names of one or more roles: @roles("admin")')
+    return lambda target: _record(target, roles=frozenset(names), public=False)
+
+
+class PotoModule:
+    """A class whose public methods are called over the wire. There is one instance per call."""
+
+    route: ClassVar[str | None] = None
+    """The module's path segment; None: the class's name."""
+
+    _poto_context: CallContext | None = None
+
+    @property
+    def context(self) -> CallContext:
+        """The call in progress."""
+        return self._poto_context or current_context()
+
+    @property
+    def user(self) -> "User":
+        """Who calls. In a `@public` method called without credentials it is None: ask `get_current_user()` there."""
+        return cast("User", self.context.user)
+
+    @property
+    def session(self) -> "Session":
+        """What the caller keeps between calls. Without a caller: 401."""
+        return self.context.session
+
+    def get_current_user(self) -> "User | None":
+        """Who calls; None without credentials."""
+        return self.context.user
+
+    async def get_session_value(self, key: str, default: Any = None) -> Any:
+        """One value of the caller's session."""
+        return await self.context.session.get(key, default)
+
+    async def set_session_value(self, key: str, value: Any) -> None:
+        """Set one value of the caller's session."""
+        await self.context.session.set(key, value)
+
+    def is_request_cancelled(self) -> bool:
+        """Whether the caller has gone. May be asked from a thread."""
+        return self.context.is_request_cancelled()

@@ -1,0 +1,246 @@
+"""`PotoRouter`: module classes become routes, each with two doors into one corridor."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
+from . import _fastapi
+from .auth.dependencies import current_user
+from .call import Call, with_headers
+from .endpoints import documenting_endpoint, solving_endpoint
+from .errors import ConfigurationError
+from .documentation import route_arguments
+from .methods import MethodSpec, compile_module
+from .module import PotoModule
+
+if TYPE_CHECKING:
+    from .runtime import Poto
+
+
+class Door:
+    """One method where it is mounted: under one prefix, in one application."""
+
+    def __init__(self, call: Call, place: Any) -> None:
+        """`place` has the path, the dependencies, the overrides and the limits that hold here (see `_fastapi`)."""
+        spec = call.spec
+        self.call = call
+        self.path: str = place.path
+        self.endpoint = place.endpoint
+        self._provider = place.dependency_overrides_provider
+        self._place = place
+        self._route: APIRoute | None = None
+        self._direct = _fastapi.limit_body(call.direct, place.max_body_size)
+        self._is_direct = not spec.needs_solver and not place.dependencies and "{" not in self.path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["endpoint"] = self.endpoint
+        overrides: Mapping[Any, Any] = getattr(self._provider, "dependency_overrides", None) or {}
+        if self._is_direct and not overrides and not _fastapi.is_traced(scope):
+            scope["route"] = self._solver_route()
+            await self._direct(scope, receive, send)
+        else:
+            await self._through_fastapi(scope, receive, send, overrides)
+
+    async def _through_fastapi(
+        self, scope: Scope, receive: Receive, send: Send, overrides: Mapping[Any, Any]
+    ) -> None:
+        call, route = self.call, self._solver_route()
+        scope["route"] = route
+        context = call.open(scope, receive)
+        scope["poto.context"] = context
+        try:
+            # Before FastAPI reads a form, and before the dependencies of routers run.
+            if current_user not in overrides:
+                await call.admit(context)
+            await route.app(scope, receive, with_headers(context, send))
+        except Exception as error:
+            await call.fail(error, context, scope, receive, send)
+        finally:
+            call.leave(context)
+
+    def _solver_route(self) -> APIRoute:
+        if self._route is None:
+            place = self._place
+            self._route = APIRoute(
+                place.path,
+                solving_endpoint(self.call),
+                methods=[self.call.spec.verb],
+                name=place.name,
+                dependencies=place.dependencies,
+                dependency_overrides_provider=self._provider,
+                response_model=None,
+                max_body_size=place.max_body_size or self.call.poto.settings.max_body_size,
+                form_limits=place.form_limits,
+            )
+        return self._route
+
+
+class PotoRoute(APIRoute):
+    """A method as FastAPI knows it: what it documents, and the way to the method's doors."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **arguments: Any) -> None:
+        super().__init__(path, endpoint, **arguments)
+        self.poto_spec: MethodSpec = endpoint.poto_spec  # type: ignore[attr-defined]
+        self.poto_call: Call = endpoint.poto_call  # type: ignore[attr-defined]
+        self.poto = self.poto_call.poto
+        self._doors: dict[int, Door] = {}
+
+    def door(self, context: Any = None) -> Door:
+        """The door for one inclusion of this route; `context` is FastAPI's record of it."""
+        door = self._doors.get(id(context))
+        if door is None:
+            door = self._doors[id(context)] = Door(self.poto_call, _fastapi.place_of(self, context))
+        return door
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in self.methods:
+            await super().handle(scope, receive, send)  # 405
+        else:
+            await self.door(_fastapi.context_in(scope, self))(scope, receive, send)
+
+
+class PotoRouter(APIRouter):
+    """An `APIRouter` of module classes. Finds a method by one look-up, however many there are."""
+
+    def __init__(self, *modules: type[PotoModule], poto: "Poto", auth: APIRouter | None, **arguments: Any) -> None:
+        lifespan = arguments.pop("lifespan", None)
+        super().__init__(lifespan=self._lifespan(poto, lifespan), **arguments)
+        self.poto = poto
+        self.specs: tuple[MethodSpec, ...] = ()
+        self._tables: dict[int, _Table] = {}
+        if auth is not None:
+            self.include_router(auth)  # first: it is found without a look at the methods
+        for module in modules:
+            self.add_module(module)
+
+    def add_module(self, module: type[PotoModule]) -> None:
+        """Mount one more module class. Raises `ConfigurationError` for every mistake that can be seen now."""
+        taken = {(spec.verb, spec.path): spec for spec in self.specs}
+        ids = {spec.operation_id: spec for spec in self.specs}
+        for spec in compile_module(module):
+            other = taken.setdefault((spec.verb, spec.path), spec)
+            if other is not spec:
+                raise ConfigurationError(
+                    f"{spec.where} and {other.where} are both {spec.verb} {spec.path}. Rename one, "
+                    'give it another `@rpc(path="…")`, or give its class another `route`.'
+                )
+            other = ids.setdefault(spec.operation_id, spec)
+            if other is not spec:
+                raise ConfigurationError(
+                    f"{spec.where} and {other.where} both have the operation id {spec.operation_id}. "
+                    "Rename one of the two classes."
+                )
+            self._add(spec)
+            self.specs += (spec,)
+
+    def _add(self, spec: MethodSpec) -> None:
+        endpoint = documenting_endpoint(spec, self.poto.security_of(spec))
+        endpoint.poto_call = Call(spec, self.poto)  # type: ignore[attr-defined]
+        try:
+            self.add_api_route(
+                spec.path, endpoint, methods=[spec.verb], route_class_override=PotoRoute, **route_arguments(spec)
+            )
+        except Exception as error:  # FastAPI asserts, and raises errors of its own
+            raise ConfigurationError(f"{spec.where}: FastAPI refuses the route: {error}") from error
+
+    @staticmethod
+    def _lifespan(poto: "Poto", own: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
+        @asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[Any]:
+            check_operation_ids(app.routes)
+            async with poto.running():
+                if own is None:
+                    yield
+                else:
+                    async with own(app) as state:
+                        yield state
+
+        return lifespan
+
+    # Routing. FastAPI asks an included router `matches`, and on a match hands it the request to `handle`.
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        included = _fastapi.inclusion_of(self, scope)
+        if included is None or scope["type"] != "http":
+            return super().matches(scope)
+        table = self._table(included)
+        path = _fastapi.route_path(scope)
+        if (scope["method"], path) in table.doors:
+            return Match.FULL, {}
+        if table.others is None or path in table.paths:
+            return super().matches(scope)
+        for route in table.others:
+            match, child = route.matches(scope)
+            if match is not Match.NONE:
+                return match, child
+        return Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        included = _fastapi.inclusion_of(self, scope)
+        if included is not None and scope["type"] == "http":
+            door = self._table(included).doors.get((scope["method"], _fastapi.route_path(scope)))
+            if door is not None:
+                await door(scope, receive, send)
+                return
+        await super().handle(scope, receive, send)
+
+    def _table(self, included: Any) -> "_Table":
+        table = self._tables.get(id(included))
+        if table is None or table.size != len(self.routes):
+            table = self._tables[id(included)] = _Table(included, len(self.routes))
+        return table
+
+
+class _Table:
+    """The doors of one inclusion of a router, by method and path."""
+
+    def __init__(self, included: Any, size: int) -> None:
+        self.included = included  # kept, so that its id is not given to another
+        self.size = size
+        self.doors: dict[tuple[str, str], Door] = {}
+        self.others: list[BaseRoute] | None = []
+        """Nested routers, to be asked where no door fits; None if there are routes that only FastAPI can match."""
+        for route, context in _fastapi.inclusions(included):
+            if context is None:
+                if self.others is not None:
+                    self.others.append(route)
+            elif isinstance(route, PotoRoute) and "{" not in context.path:
+                self.doors.setdefault((route.poto_spec.verb, context.path), route.door(context))
+            else:
+                self.others = None
+        self.paths = frozenset(path for _, path in self.doors)
+
+
+def check_operation_ids(routes: list[BaseRoute]) -> None:
+    """Raise `ConfigurationError` if two operations of an application share an id, or one hides another.
+
+    Routers that share one `Poto` may each bring its sign-in routes: they are documented once.
+    """
+    seen: dict[str, Any] = {}
+    paths: dict[tuple[str, str], Any] = {}
+    for context in iter_route_contexts(routes):
+        original = context.original_route
+        poto = getattr(original, "poto", None)
+        if poto is None or not context.include_in_schema:
+            continue
+        other = seen.setdefault(context.unique_id, context)
+        if other is not context:
+            if original.poto_spec is None and other.original_route.poto is poto:
+                _fastapi.hide(context)
+                continue
+            raise ConfigurationError(
+                f"Both {other.path} and {context.path} have the operation id {context.unique_id}. "
+                "Mount a subclass with a name of its own, or give one of the routers a generate_unique_id_function."
+            )
+        for method in context.methods or ():
+            other = paths.setdefault((method, context.path), context)
+            if other is not context:
+                raise ConfigurationError(
+                    f"{context.unique_id} and {other.unique_id} are both {method} {context.path}. "
+                    "Include one of them under another prefix, or give its class another `route`."
+                )

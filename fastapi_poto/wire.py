@@ -1,0 +1,95 @@
+"""One Python type on the wire: JSON bytes or query strings in, JSON bytes out, compiled once."""
+
+import base64
+import math
+from typing import Any, Generic, TypeVar
+
+from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter
+from pydantic_core import CoreConfig, SchemaSerializer, SchemaValidator, ValidationError, to_jsonable_python
+
+T = TypeVar("T")
+
+# Pydantic's own defaults lose something: bytes become UTF-8 text or an error, NaN and infinity become null.
+_CONFIG: dict[str, Any] = {
+    "ser_json_bytes": "base64",
+    "val_json_bytes": "base64",
+    "ser_json_inf_nan": "strings",
+}
+_HAS_CONFIG = {"model", "dataclass", "typed-dict"}
+
+
+def _base64(value: Any) -> Any:
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+
+
+# Pydantic writes the URL-safe alphabet; OpenAPI's `contentEncoding: base64` is the standard one (RFC 4648, 4).
+_BYTES_OUT = {"type": "function-plain", "function": _base64, "when_used": "json"}
+
+
+def _rewired(schema: Any) -> Any:
+    """A copy of a core schema in which every model follows the wire's rules, unless it has its own."""
+    if isinstance(schema, dict):
+        copy = {key: value if key == "cls" else _rewired(value) for key, value in schema.items()}
+        kind = schema.get("type")
+        if kind in _HAS_CONFIG:
+            copy["config"] = {**_CONFIG, **(schema.get("config") or {})}
+        elif kind == "bytes" and "serialization" not in schema:
+            copy["serialization"] = _BYTES_OUT
+        return copy
+    if isinstance(schema, list):
+        return [_rewired(item) for item in schema]
+    if isinstance(schema, tuple):
+        return tuple(_rewired(item) for item in schema)
+    return schema
+
+
+class WireType(Generic[T]):
+    """A type's compiled codec. Raises `TypeError` if Pydantic has no schema for the type."""
+
+    __slots__ = ("annotation", "validate", "validate_json", "to_json")
+
+    def __init__(self, annotation: Any) -> None:
+        self.annotation = annotation
+        try:
+            schema = _rewired(TypeAdapter(annotation).core_schema)
+        except PydanticUndefinedAnnotation as error:
+            raise TypeError(f"{error.name} is not defined") from error
+        except PydanticSchemaGenerationError as error:
+            raise TypeError(str(error).splitlines()[0]) from error
+        config = CoreConfig(**_CONFIG)  # type: ignore[typeddict-item]
+        # Without `_use_prebuilt=False` nested models would keep the codecs of their own classes.
+        validator = SchemaValidator(schema, config, _use_prebuilt=False)
+        serializer = SchemaSerializer(schema, config, _use_prebuilt=False)
+        self.validate_json = validator.validate_json
+        self.validate = validator.validate_python
+        self.to_json = serializer.to_json
+
+    def encode(self, value: Any) -> bytes:
+        """Check a value against the type and give its JSON. Raises Pydantic's `ValidationError`."""
+        return self.to_json(self.validate(value), by_alias=True)
+
+
+def wire_errors(error: ValidationError, source: str) -> list[dict[str, Any]]:
+    """Pydantic's errors as FastAPI lists them, with their place in `source` (`body`, `query`).
+
+    What the client sent is echoed only in forms that JSON has.
+    """
+    return [
+        {
+            **entry,
+            "loc": (source, *entry["loc"]),
+            "input": _echo(entry["input"]),
+            **({"ctx": {key: _echo(value) for key, value in entry["ctx"].items()}} if "ctx" in entry else {}),
+        }
+        for entry in error.errors(include_url=False)
+    ]
+
+
+def _echo(value: Any) -> Any:
+    if isinstance(value, Exception):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=repr, serialize_unknown=True)
+
+
