@@ -1,9 +1,9 @@
 """Real servers for tests: each on a free port, in its own folder, stopped, killed or paused at will.
 
-    with RedisServer(tmp_path) as redis:
-        store = open_store(redis.url)
-        redis.kill()       # kill -9
-        redis.start()      # on the same port, with the same data
+with RedisServer(tmp_path) as redis:
+    store = open_store(redis.url)
+    redis.kill()       # kill -9
+    redis.start()      # on the same port, with the same data
 """
 
 import glob
@@ -12,9 +12,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -194,7 +193,17 @@ class PostgresServer(Server):
                     parent.chmod(parent.stat().st_mode | 0o011)
         with (self.folder / "initdb.log").open("wb") as output:
             process = self._launch(
-                [find_program("initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N", "--no-instructions"],
+                [
+                    find_program("initdb"),
+                    "-D",
+                    str(self.data),
+                    "-U",
+                    "postgres",
+                    "-A",
+                    "trust",
+                    "-N",
+                    "--no-instructions",
+                ],
                 output.fileno(),
             )
         if process.wait() != 0:
@@ -231,35 +240,3 @@ class PostgresServer(Server):
                 return connection.recv(1) == b"R"
         except OSError:
             return False
-
-
-class UvicornServer(Server):
-    """One uvicorn process that serves `app`, an import string, from the folder of the tests."""
-
-    def __init__(
-        self,
-        folder: Path,
-        app: str,
-        *,
-        environment: Mapping[str, str] | None = None,
-        options: Sequence[str] = (),
-        port: int | None = None,
-    ) -> None:
-        super().__init__(folder, port)
-        self.app = app
-        self.environment = dict(environment or {})
-        self.options = options
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def command(self) -> Sequence[str]:
-        return [
-            *(sys.executable, "-m", "uvicorn", self.app, "--host", "127.0.0.1", "--port", str(self.port)),
-            *("--log-level", "warning", "--no-access-log", *self.options),
-        ]
-
-    def _launch(self, command: Sequence[str], output: int) -> "subprocess.Popen[bytes]":
-        root = Path(__file__).parent.parent
-        environment = {**os.environ, **self.environment, "PYTHONPATH": str(root)}
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
-        )

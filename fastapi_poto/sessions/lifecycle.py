@@ -112,7 +112,7 @@ class Sessions:
         raise SessionConflict
 
     async def end(self, user_id: str) -> None:
-        """Remove the user's session. End the sign-in first: what is asked of `still_valid` decides who may begin anew."""
+        """Remove the user's session. End the sign-in first, so that `still_valid` refuses it a new one."""
         self.forget(user_id)
         for _ in range(_ATTEMPTS):
             current = await self._owner(user_id)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
 from ..errors import TooLarge
+from .names import check_name
 
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
@@ -64,6 +65,7 @@ class MemoryStore:
             heapq.heappush(self._queue, (at, name))
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
+        check_name(record)
         with self._lock:
             found = self._find(record)
             if found is None:
@@ -82,6 +84,7 @@ class MemoryStore:
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> bool:
+        check_name(record)
         with self._lock:
             found = self._find(record)
             if found is None:
@@ -116,6 +119,7 @@ class MemoryStore:
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> int | None:
+        check_name(record)
         with self._lock:
             found = self._find(record)
             made = found is None
@@ -144,6 +148,7 @@ class MemoryStore:
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> bool | None:
+        check_name(record)
         with self._lock:
             found = self._find(record)
             if found is None:
@@ -163,6 +168,7 @@ class MemoryStore:
             return True
 
     async def delete(self, record: str) -> bool:
+        check_name(record)
         with self._lock:
             found = self._find(record)
             if found is not None:
@@ -170,6 +176,8 @@ class MemoryStore:
             return found is not None
 
     async def rename(self, record: str, new: str) -> bool:
+        check_name(record)
+        check_name(new)
         with self._lock:
             found = self._find(record)
             if found is None or self._find(new) is not None:

@@ -87,7 +87,7 @@ class Session(Generic[Shape]):
         """
         self._check_key(key)
         if self._shape is not None and not _counts_from_zero(self._shape, key):
-            return cast(int, await self.update(key, lambda value: (value or 0) + by))
+            return cast("int", await self.update(key, lambda value: (value or 0) + by))
         return await self._backing.add(key, by)
 
     async def update(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
@@ -104,7 +104,7 @@ class Session(Generic[Shape]):
                 new = self._bytes(key, value)
                 if new == old or await self._backing.swap(key, old, new):
                     return value if self._shape is None else self._value(key, new, default)
-                await sleep(random() * min(0.001 * attempt, 0.02))
+                await sleep(random() * min(0.001 * attempt, 0.02))  # noqa: S311
         raise SessionConflict
 
     async def all(self) -> dict[str, Any]:
@@ -128,10 +128,10 @@ class Session(Generic[Shape]):
         shape = self._need_shape()
         values = await self.all()
         try:
-            return cast(Shape, shape.model_validate(values, by_alias=False, by_name=True))
+            return cast("Shape", shape.model_validate(values, by_alias=False, by_name=True))
         except ValidationError:
             logger.warning("The session's values do not make a %s together; its defaults are used", shape.__name__)
-            return cast(Shape, shape())
+            return cast("Shape", shape())
 
     async def save(self, values: Shape) -> None:
         """Set those fields of `values` that were given to it, in one step, and leave the others as they are."""
@@ -197,7 +197,7 @@ def check_shape(shape: Any) -> type[BaseModel]:
                 f"Session[{shape.__name__}]: {', '.join(required)} needs a default, for a session starts empty."
             )
         _shapes[shape] = None
-    return cast(type[BaseModel], shape)
+    return cast("type[BaseModel]", shape)
 
 
 def _counts_from_zero(shape: type[BaseModel], key: str) -> bool:

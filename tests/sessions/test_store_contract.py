@@ -1,0 +1,339 @@
+"""What every store promises: the protocol's docstring, line by line, on real servers."""
+
+import asyncio
+import threading
+import time
+from uuid import uuid4
+
+import pytest
+
+from fastapi_poto.errors import BadRequest, TooLarge
+from fastapi_poto.sessions import SessionStore, open_store
+
+from .conftest import until_gone
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def name() -> str:
+    """A record that no other test uses."""
+    return f"test:{uuid4().hex}"
+
+
+async def test_what_is_written_is_read(store: SessionStore, name: str) -> None:
+    """A record gives back its fields, all or those that were asked for and are there."""
+    value = bytes(range(256))
+    assert await store.write(name, {"a": value, "b": b"", "é\n'\"": b"2"}, create=True)
+    assert await store.read(name) == {"a": value, "b": b"", "é\n'\"": b"2"}
+    assert await store.read(name, ["a", "nothing"]) == {"a": value}
+    assert await store.read(name, ["nothing"]) == {}
+    assert await store.read(name, []) == {}
+
+
+async def test_a_record_that_is_not_there(store: SessionStore, name: str) -> None:
+    """No operation without `create` brings a record into being, and each says that there is none."""
+    assert await store.read(name) is None
+    assert await store.read(name, ["a"]) is None
+    assert await store.write(name, {"a": b"1"}) is False
+    assert await store.write(name, {}) is False
+    assert await store.add(name, "n", 1) is None
+    assert await store.swap(name, "a", None, b"1") is None
+    assert await store.swap(name, "a", b"0", b"1") is None
+    assert await store.delete(name) is False
+    assert await store.rename(name, f"{name}-2") is False
+    assert await store.read(name) is None
+
+
+async def test_a_record_may_have_no_fields(store: SessionStore, name: str) -> None:
+    """A record lives until it is deleted or expires, with or without fields."""
+    assert await store.write(name, {}, create=True)
+    assert await store.read(name) == {}
+    assert await store.write(name, {"a": b"1"})
+    assert await store.write(name, {"a": None, "never": None})
+    assert await store.read(name) == {}
+    assert await store.add(name, "n", 2) == 2
+
+
+async def test_a_write_sets_and_removes_at_once(store: SessionStore, name: str) -> None:
+    """One write changes several fields; those it does not name stay."""
+    await store.write(name, {"a": b"1", "b": b"2", "c": b"3"}, create=True)
+    assert await store.write(name, {"a": None, "b": b"20", "d": b"4"})
+    assert await store.read(name) == {"b": b"20", "c": b"3", "d": b"4"}
+
+
+async def test_delete_takes_the_fields_along(store: SessionStore, name: str) -> None:
+    """A record that is made anew under an old name starts empty."""
+    await store.write(name, {"a": b"1"}, create=True)
+    assert await store.delete(name) is True
+    assert await store.delete(name) is False
+    assert await store.write(name, {"b": b"2"}, create=True)
+    assert await store.read(name) == {"b": b"2"}
+
+
+async def test_add(store: SessionStore, name: str) -> None:
+    """Counting starts at 0, takes 64 bits exactly, and keeps ASCII digits."""
+    assert await store.add(name, "n", 5, create=True) == 5
+    assert await store.add(name, "n", -7) == -2
+    assert await store.read(name) == {"n": b"-2"}
+    assert await store.write(name, {"n": b"%d" % (2**63 - 3)})
+    assert await store.add(name, "n", 2) == 2**63 - 1
+    with pytest.raises(ValueError, match="64 bits"):
+        await store.add(name, "n", 1)
+    with pytest.raises(ValueError, match="64 bits"):
+        await store.add(name, "n", 2**63)
+    assert await store.read(name) == {"n": b"%d" % (2**63 - 1)}
+
+
+@pytest.mark.parametrize("value", [b"", b"1.5", b'"1"', b"true", b"\xff", b"one", b"9" * 30])
+async def test_add_to_what_is_no_integer(store: SessionStore, name: str, value: bytes) -> None:
+    """It is a ValueError, and nothing has changed."""
+    await store.write(name, {"n": value}, create=True)
+    with pytest.raises(ValueError, match="64 bits"):
+        await store.add(name, "n", 1)
+    assert await store.read(name) == {"n": value}
+
+
+async def test_swap(store: SessionStore, name: str) -> None:
+    """A field changes only if it is what the caller saw, be that "absent"."""
+    assert await store.swap(name, "a", b"x", b"1", create=True) is False
+    assert await store.read(name) is None
+    assert await store.swap(name, "a", None, b"1", create=True) is True
+    assert await store.swap(name, "a", None, b"2", create=True) is False
+    assert await store.swap(name, "a", b"0", b"2") is False
+    assert await store.swap(name, "a", b"1", b"2") is True
+    assert await store.swap(name, "a", b"2", None) is True
+    assert await store.read(name) == {}
+    assert await store.swap(name, "a", b"2", None) is False
+    assert await store.swap(name, "a", None, b"") is True
+    assert await store.swap(name, "a", None, b"1") is False
+    assert await store.swap(name, "a", b"", b"1") is True
+
+
+async def test_max_fields(store: SessionStore, name: str) -> None:
+    """Past it every operation raises TooLarge and has changed nothing; within it everything goes."""
+    await store.write(name, {"a": b"1", "b": b"2"}, create=True, max_fields=2)
+    with pytest.raises(TooLarge):
+        await store.write(name, {"a": b"changed", "c": b"3"}, max_fields=2)
+    with pytest.raises(TooLarge):
+        await store.add(name, "n", 1, max_fields=2)
+    with pytest.raises(TooLarge):
+        await store.swap(name, "c", None, b"3", max_fields=2)
+    assert await store.read(name) == {"a": b"1", "b": b"2"}
+    assert await store.write(name, {"a": None, "c": b"3"}, max_fields=2)
+    assert await store.write(name, {"b": b"20"}, max_fields=2)
+    assert await store.swap(name, "b", b"20", b"5", max_fields=2)
+    assert await store.add(name, "b", 1, max_fields=2) == 6
+    with pytest.raises(TooLarge):
+        await store.write(f"{name}-new", {"a": b"1", "b": b"2"}, create=True, max_fields=1)
+    assert await store.read(f"{name}-new") is None
+    # A record that is over a limit that came later can still shrink.
+    assert await store.write(name, {"c": None}, max_fields=0)
+
+
+async def test_expiry(store: SessionStore, name: str) -> None:
+    """An expired record does not exist, for any operation."""
+    names = [f"{name}-{number}" for number in range(6)]
+    for record in names:
+        await store.write(record, {"a": b"1", "n": b"5"}, create=True, expires_in=0.05)
+    await until_gone(store, names[0])
+    for record in names:
+        await until_gone(store, record)
+    assert await store.write(names[0], {"a": b"2"}) is False
+    assert await store.add(names[1], "n", 1) is None
+    assert await store.swap(names[2], "a", b"1", b"2") is None
+    assert await store.delete(names[3]) is False
+    assert await store.rename(names[4], f"{name}-moved") is False
+    assert await store.scan(names[5]) == []
+    assert await store.write(names[0], {"b": b"2"}, create=True)
+    assert await store.read(names[0]) == {"b": b"2"}
+    assert await store.add(names[1], "n", 1, create=True) == 1
+    assert await store.swap(names[2], "a", None, b"3", create=True) is True
+
+
+async def test_the_life_is_the_last_one_given(store: SessionStore, name: str) -> None:
+    """`expires_in` prolongs and shortens; without it the life stays, and a new record has no end."""
+    await store.write(name, {"a": b"1"}, create=True, expires_in=0.2)
+    await store.write(name, {"a": b"2"}, expires_in=60)
+    await store.write(f"{name}-swapped", {"a": b"1"}, create=True, expires_in=0.2)
+    await store.swap(f"{name}-swapped", "a", b"1", b"2", expires_in=60)
+    await store.write(f"{name}-endless", {"a": b"1"}, create=True)
+    await store.write(f"{name}-short", {"a": b"1"}, create=True, expires_in=0.2)
+    await store.write(f"{name}-short", {"a": b"2"})
+    await until_gone(store, f"{name}-short")
+    assert await store.read(name) == {"a": b"2"}
+    assert await store.read(f"{name}-swapped") == {"a": b"2"}
+    await store.write(name, {}, expires_in=0.01)
+    await until_gone(store, name)
+    assert await store.read(f"{name}-endless") == {"a": b"1"}
+
+
+async def test_counting_does_not_prolong(store: SessionStore, name: str) -> None:
+    """A counter's window starts with the first count and is not moved by later ones."""
+    assert await store.add(name, "n", 1, create=True, expires_in=0.15) == 1
+    end = time.monotonic() + 5
+    counts = [1]
+    while counts[-1] >= counts[max(0, len(counts) - 2)] and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+        counts.append(await store.add(name, "n", 1, create=True, expires_in=0.15) or 0)
+    assert counts[-1] == 1, "it started anew although it was counted all the time"
+
+
+async def test_rename(store: SessionStore, name: str) -> None:
+    """A record moves with its fields and its life, to a name that is free."""
+    await store.write(name, {"a": b"1"}, create=True, expires_in=0.3)
+    assert await store.rename(name, f"{name}-2") is True
+    assert await store.read(name) is None
+    assert await store.read(f"{name}-2") == {"a": b"1"}
+    assert await store.write(name, {"a": b"0"}) is False
+    await store.write(name, {"a": b"new"}, create=True)
+    assert await store.rename(name, f"{name}-2") is False
+    assert await store.read(name) == {"a": b"new"}
+    await until_gone(store, f"{name}-2")
+    assert await store.rename(name, f"{name}-2") is True
+
+
+async def test_scan(store: SessionStore, name: str) -> None:
+    """It gives the names with the prefix, taken literally, up to the limit."""
+    for ending in ("*a", "*b", "_a", "%a", "x"):
+        await store.write(name + ending, {}, create=True)
+    assert sorted(await store.scan(f"{name}*")) == [f"{name}*a", f"{name}*b"]
+    assert await store.scan(f"{name}_") == [f"{name}_a"]
+    assert await store.scan(f"{name}%") == [f"{name}%a"]
+    assert await store.scan(f"{name}[") == []
+    assert len(await store.scan(name)) == 5
+    assert len(await store.scan(name, limit=2)) == 2
+
+
+async def test_purge(store: SessionStore, name: str) -> None:
+    """Expired records go in batches, and the living stay."""
+    while await store.purge(limit=1000):
+        pass
+    for number in range(5):
+        await store.write(f"{name}-{number}", {"a": b"1"}, create=True, expires_in=0.01)
+    await store.write(f"{name}-prolonged", {"a": b"1"}, create=True, expires_in=0.01)
+    await store.write(f"{name}-prolonged", {}, create=True, expires_in=60)
+    await store.write(f"{name}-endless", {"a": b"1"}, create=True)
+    await asyncio.sleep(0.05)
+    removed = [await store.purge(limit=2) for _ in range(4)]
+    assert removed in ([2, 2, 1, 0], [0, 0, 0, 0]), "Redis purges by itself"
+    assert sorted(await store.scan(name)) == [f"{name}-endless", f"{name}-prolonged"]
+
+
+@pytest.mark.parametrize("bad", ["a\0b", "\ud800", "x" * 1025, "é" * 600], ids=["nul", "surrogate", "long", "wide"])
+async def test_names_that_no_store_could_keep(store: SessionStore, bad: str) -> None:
+    """They may come from a client, as a user name does: they are its mistake (400), on every store alike."""
+    for operation in (
+        store.read(bad),
+        store.write(bad, {"a": b"1"}, create=True),
+        store.add(bad, "n", 1, create=True),
+        store.swap(bad, "a", None, b"1", create=True),
+        store.delete(bad),
+        store.rename("test:some", bad),
+    ):
+        with pytest.raises(BadRequest):
+            await operation
+    assert await store.read("x" * 1024) is None
+
+
+async def test_concurrent_writes_to_one_record(store: SessionStore, name: str) -> None:
+    """20 fields written at once are 20 fields, whoever made the record."""
+    await asyncio.gather(*(store.write(name, {f"k{n}": b"%d" % n}, create=True, max_fields=20) for n in range(20)))
+    assert await store.read(name) == {f"k{n}": b"%d" % n for n in range(20)}
+
+
+async def test_concurrent_writes_do_not_pass_the_limit(store: SessionStore, name: str) -> None:
+    """20 new fields at once with room for 10: 10 are in, 10 were refused."""
+    results = await asyncio.gather(
+        *(store.write(name, {f"k{n}": b"1"}, create=True, max_fields=10) for n in range(20)), return_exceptions=True
+    )
+    assert sum(result is True for result in results) == 10
+    assert sum(isinstance(result, TooLarge) for result in results) == 10
+    assert len(await store.read(name) or {}) == 10
+
+
+async def test_concurrent_adds(store: SessionStore, name: str) -> None:
+    """50 counts at once give 50 different sums."""
+    sums = await asyncio.gather(*(store.add(name, "n", 1, create=True) for _ in range(50)))
+    assert sorted(value or 0 for value in sums) == list(range(1, 51))
+
+
+async def test_concurrent_swaps(store: SessionStore, name: str) -> None:
+    """Of 20 who saw the same value, one succeeds; of 20 who saw none, one makes it."""
+    first = await asyncio.gather(*(store.swap(name, "a", None, b"%d" % n, create=True) for n in range(20)))
+    assert sum(result is True for result in first) == 1
+    seen = (await store.read(name) or {})["a"]
+    second = await asyncio.gather(*(store.swap(name, "a", seen, b"next %d" % n) for n in range(20)))
+    assert sum(result is True for result in second) == 1
+
+
+async def test_adds_beside_writes_and_swaps(store: SessionStore, name: str) -> None:
+    """Different operations on one field exclude each other too: no sum is built on a value that is gone."""
+    await store.write(name, {"n": b"0"}, create=True)
+
+    async def swap_up() -> None:
+        while True:
+            seen = (await store.read(name, ["n"]) or {})["n"]
+            if await store.swap(name, "n", seen, b"%d" % (int(seen) + 1)):
+                return
+
+    await asyncio.gather(*(swap_up() for _ in range(10)), *(store.add(name, "n", 1) for _ in range(10)))
+    assert await store.read(name) == {"n": b"20"}
+
+
+async def test_deletes_beside_writes(store: SessionStore, name: str) -> None:
+    """What is deleted for good stays so, however many were about to write."""
+    for _ in range(10):
+        await store.write(name, {"a": b"1"}, create=True)
+        results = await asyncio.gather(
+            *(store.write(name, {f"k{n}": b"1", "a": b"2"}) for n in range(5)),
+            store.delete(name),
+            *(store.add(name, "n", 1) for _ in range(5)),
+            *(store.swap(name, "a", b"2", b"3") for _ in range(3)),
+        )
+        assert results[5] is True
+        assert await store.read(name) is None
+
+
+async def test_several_loops_and_threads(store_url: str, name: str) -> None:
+    """One store object serves several event loops of a process: tests and threads have loops of their own."""
+    store = open_store(store_url)
+    errors: list[BaseException] = []
+
+    async def count() -> None:
+        for _ in range(10):
+            await store.add(name, "n", 1, create=True)
+        await store.close() if store_url != "memory://" and "sqlite" not in store_url else None
+
+    def run() -> None:
+        try:
+            asyncio.run(count())
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+    assert errors == []
+    assert await store.read(name) == {"n": b"40"}
+    await store.close()
+
+
+async def test_open_and_close(store_url: str, name: str) -> None:
+    """Both may be called twice and in turn; what was kept in files and servers is still there."""
+    store = open_store(store_url)
+    await store.open()
+    await store.open()
+    await store.ping()
+    await store.write(name, {"a": b"1"}, create=True)
+    await store.close()
+    await store.close()
+    await store.open()
+    assert await store.read(name) == {"a": b"1"}
+    await store.close()
+
+
+async def test_it_is_a_session_store(store: SessionStore) -> None:
+    """Every store has all of the protocol's operations."""
+    assert isinstance(store, SessionStore)
