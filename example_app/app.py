@@ -1,0 +1,42 @@
+"""The app: three modules, one runtime, and an admin who is made at the first start."""
+
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from fastapi_poto import Poto, poto_router
+
+from .admin import Admin
+from .chat import Chat
+from .shop import Shop
+
+ADMIN = "admin"
+log = logging.getLogger("uvicorn.error")
+
+
+def make_app(secret: str | None = None, store: str = "memory://") -> FastAPI:
+    """`store` is `memory://`, `sqlite:///file.db`, `postgresql://…` or `redis://…`."""
+    poto = Poto(secret, store=store)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with poto.running():
+            await _make_admin(poto)
+            yield
+
+    # FastAPIOffline: /docs without a CDN. FastAPI() does as well.
+    app = FastAPIOffline(title="Tea shop", version="1.0", lifespan=lifespan)
+    app.include_router(poto_router(Shop, Chat, Admin, poto=poto))
+    return app
+
+
+async def _make_admin(poto: Poto) -> None:
+    """Everybody else registers over the wire; a role can only be given by code that runs here."""
+    if await poto.users.find(ADMIN) is None:
+        password = secrets.token_urlsafe(12)
+        await poto.auth.create_user(ADMIN, password, roles=["admin"])
+        log.warning("Made the user %r with the password %s  (shown this once)", ADMIN, password)
