@@ -1,0 +1,123 @@
+"""The caller as FastAPI dependencies, for plain routes beside the modules, and how the document shows them."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Response
+from fastapi.requests import HTTPConnection
+from fastapi.routing import APIRouter
+from fastapi.security import HTTPBearer, OAuth2PasswordBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from ..context import CallContext
+from ..errors import ConfigurationError
+from ..sessions.session import Session
+from .users import User
+
+_STATE = "fastapi_poto"
+
+
+class PotoBearer(HTTPBearer):
+    """An access token in the `Authorization` header. Documents only: the token is read before FastAPI's solver runs."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            scheme_name="PotoBearer", bearerFormat="JWT", description="An access token of ours.", auto_error=False
+        )
+
+    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
+        return None
+
+
+class PotoPassword(OAuth2PasswordBearer):
+    """The same token, as Swagger UI's Authorize gets it with a name and a password. Documents only."""
+
+    def __init__(self, token_url: str = "auth/login") -> None:
+        super().__init__(
+            tokenUrl=token_url,
+            scheme_name="PotoPassword",
+            refreshUrl=None,
+            description="A name and a password; a visitor's name is its id.",
+            auto_error=False,
+        )
+
+    async def __call__(self, request: HTTPConnection) -> str | None:
+        return None
+
+
+bearer_scheme = PotoBearer()
+password_scheme = PotoPassword()
+
+
+def security_schemes(_auth: Any = None) -> list[Any]:
+    """Dependencies that make FastAPI document what an operation needs. Calling them costs nothing."""
+    return [bearer_scheme, password_scheme]
+
+
+async def _caller(
+    connection: HTTPConnection,
+    response: Response,
+    _bearer: Annotated[Any, Depends(bearer_scheme)] = None,
+    _password: Annotated[Any, Depends(password_scheme)] = None,
+) -> CallContext:
+    scope = connection.scope
+    known: CallContext | None = scope.get("poto.context")
+    if known is not None:
+        return known
+    poto = poto_of(connection.app)
+    if not getattr(poto, "is_open", True):
+        await poto.open()
+    context = CallContext(f"{scope.get('method', 'WS')} {scope['path']}", scope, None, poto.sessions.handle)
+    identity = await poto.authenticator.authenticate(scope)
+    if identity is None:
+        raise poto.authenticator.refuse()
+    context.identity = identity
+    context.user = identity.user
+    # One list: what a session writes into it, FastAPI sends.
+    context.response_headers = response.headers.raw
+    return context
+
+
+async def current_user(caller: Annotated[CallContext, Depends(_caller)]) -> User:
+    """The caller. 401 without one, except in a `@public` method: there it is None."""
+    return caller.user  # type: ignore[return-value]
+
+
+async def current_session(caller: Annotated[CallContext, Depends(_caller)]) -> Session[Any]:
+    """What the caller keeps between calls. 401 without a caller."""
+    return caller.session
+
+
+# A module's method gets both from its call, without FastAPI's solver (see methods.parameters).
+current_user.__poto_source__ = "USER"  # type: ignore[attr-defined]
+current_session.__poto_source__ = "SESSION"  # type: ignore[attr-defined]
+
+CurrentUser = Annotated[User, Depends(current_user)]
+CurrentSession = Annotated[Session[Any], Depends(current_session)]
+
+
+def poto_of(app: Any) -> Any:
+    """The runtime of the application's router, found once. Raises `ConfigurationError` if there is none, or several."""
+    found = getattr(app.state, _STATE, None)
+    if found is None:
+        potos = list({id(poto): poto for poto in _potos(app.routes)}.values())
+        if len(potos) != 1:
+            raise ConfigurationError(
+                "CurrentUser and CurrentSession need a poto_router in the same application: app.include_router(…)."
+                if not potos
+                else "CurrentUser and CurrentSession found several runtimes: give the routers the same `poto=`."
+            )
+        found = potos[0]
+        setattr(app.state, _STATE, found)
+    return found
+
+
+def _potos(routes: list[Any]) -> list[Any]:
+    found = []
+    for route in routes:
+        router = getattr(route, "original_router", None)
+        if isinstance(router, APIRouter):
+            poto = getattr(router, "poto", None)
+            if poto is not None:
+                found.append(poto)
+            found += _potos(router.routes)
+    return found

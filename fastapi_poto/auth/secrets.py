@@ -1,0 +1,143 @@
+"""The secrets that sign: checked at start-up, rotated by key id."""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets as random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from ..errors import ConfigurationError
+
+MIN_BYTES = 32
+_CURE = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+
+# Found in tutorials, templates and other people's defaults. Compared without case and punctuation.
+_PUBLISHED = frozenset(
+    (
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial
+        "0123456789abcdef0123456789abcdef",
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "abcdefghijklmnopqrstuvwxyz123456",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        "astringsecretatleast256bitslong",  # jwt.io
+    )
+)
+_PLACEHOLDER = re.compile(
+    r"change.?(me|this|it|in.?production)|replace.?(me|this|with)|place.?holder|"
+    r"(your|my|a|the|some|super|top|very|jwt|app|test|dev|dummy|default|sample|example).{0,12}(secret|key|password)|"
+    r"secret.?key|not.?(so.?)?secret|in.?secure|to.?do|fix.?me|"
+    r"(dummy|sample|example|default|testing|development).{0,20}(secret|key|value|only)|"
+    r"pass.?word|qwerty|letmein|do.?not.?use|xxxxxx",
+    re.IGNORECASE,
+)
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ASYMMETRIC = (b"-----BEGIN", b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
+
+
+class Secrets:
+    """HMAC secrets by key id. The current one signs; the others still verify what they signed.
+
+    `value` is one secret; or several, the current one first; or a mapping from key id to secret, the
+    current one first. A secret without a name is named after its hash, so that every process of a
+    cluster gives it the same name. Raises `ConfigurationError` for a secret that can be guessed.
+    """
+
+    __slots__ = ("_by_id", "current_id")
+
+    def __init__(self, value: "str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]") -> None:
+        if isinstance(value, str | bytes):
+            value = [value]
+        by_id: dict[str, bytes] = {}
+        if isinstance(value, Mapping):
+            for kid, secret in value.items():
+                if not _KEY_ID.fullmatch(kid):
+                    raise ConfigurationError(
+                        f"The key id {kid!r} is not 1 to 64 letters, digits, dots, dashes or underscores."
+                    )
+                by_id[kid] = _checked(secret)
+        else:
+            for secret in value:
+                checked = _checked(secret)
+                by_id[key_id(checked)] = checked
+        if not by_id:
+            raise ConfigurationError(f"There is no secret to sign with. {_CURE}")
+        self._by_id = by_id
+        self.current_id = next(iter(by_id))
+
+    @classmethod
+    def random(cls) -> "Secrets":
+        """One that ends with the process."""
+        return cls(random.token_bytes(48))
+
+    @property
+    def current(self) -> bytes:
+        return self._by_id[self.current_id]
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        """Key ids and secrets, the current one first."""
+        return iter(self._by_id.items())
+
+    def __repr__(self) -> str:
+        return f"<Secrets {', '.join(self._by_id)}>"
+
+    def derive(self, purpose: str) -> list[bytes]:
+        """32-byte keys for another purpose than tokens, the current one first."""
+        return [hmac.digest(secret, b"poto " + purpose.encode(), "sha256") for secret in self._by_id.values()]
+
+
+def key_id(secret: bytes) -> str:
+    """The name of a secret that was given none."""
+    digest = hashlib.sha256(b"poto key id\0" + secret).digest()
+    return base64.urlsafe_b64encode(digest[:9]).decode()
+
+
+def _checked(secret: str | bytes) -> bytes:
+    if not isinstance(secret, str | bytes):
+        raise ConfigurationError(f"A secret is a string or bytes, not {type(secret).__name__}. {_CURE}")
+    try:
+        raw = secret.encode() if isinstance(secret, str) else bytes(secret)
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"The secret is not valid text. {_CURE}") from error
+    stripped = raw.strip()
+    if stripped.startswith(_ASYMMETRIC) or b"-----BEGIN" in raw or _is_der(raw, secret):
+        raise ConfigurationError(
+            f"The secret is a key or certificate (PEM, DER or SSH), whose public half others may know. {_CURE}"
+        )
+    if len(raw) < MIN_BYTES:
+        raise ConfigurationError(f"The secret has {len(raw)} bytes; HS256 needs at least {MIN_BYTES}. {_CURE}")
+    if _is_placeholder(raw):
+        raise ConfigurationError(f"The secret is a placeholder or easily guessed. {_CURE}")
+    return raw
+
+
+def _is_placeholder(raw: bytes) -> bool:
+    text = raw.decode("latin-1")
+    plain = re.sub(r"[^a-z0-9]", "", text.lower())
+    if plain in _PUBLISHED or len(set(raw)) < 8:
+        return True
+    if any(raw == (raw[:size] * len(raw))[: len(raw)] for size in range(1, len(raw) // 2 + 1)):
+        return True  # one piece, repeated
+    # A long random string may contain any short word by chance; one with few other characters is prose.
+    return bool(_PLACEHOLDER.search(text)) and len(_PLACEHOLDER.sub("", plain)) < MIN_BYTES
+
+
+def _is_der(raw: bytes, secret: str | bytes) -> bool:
+    candidates = [raw]
+    if isinstance(secret, str):
+        with suppress(UnicodeEncodeError):
+            candidates.append(secret.encode("latin-1"))
+    with suppress(ValueError):
+        candidates.append(base64.b64decode(b"".join(raw.split()), validate=True))
+    return any(_is_sequence(candidate) for candidate in candidates)
+
+
+def _is_sequence(raw: bytes) -> bool:
+    """Whether the whole is one ASN.1 SEQUENCE, as all DER keys and certificates are."""
+    if len(raw) < 4 or raw[0] != 0x30:
+        return False
+    if raw[1] < 0x80:
+        return len(raw) == 2 + raw[1]
+    size = raw[1] & 0x7F
+    return 1 <= size <= 4 and len(raw) == 2 + size + int.from_bytes(raw[2 : 2 + size])

@@ -1,0 +1,369 @@
+"""Signing in and out, as the routes and an application's own code do it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import Conflict, NotFound, Unauthenticated
+from ..sessions.memory import MemoryStore
+from ..sessions.store import SessionStore
+from .addresses import client_address
+from .authenticator import Authenticator, Identity
+from .cookies import CookieTransport
+from .events import Audit, AuditEvent
+from .passwords import MAX_BYTES, MIN_BYTES, Passwords, hash_random, random_password, verify_random
+from .refresh import RefreshReused, SignIn, SignIns
+from .secrets import Secrets
+from .settings import DAY, AuthSettings
+from .throttle import Throttle, account_key
+from .tokens import Tokens
+from .users import (
+    VISITOR_PREFIX,
+    Account,
+    MemoryUsers,
+    StoreUsers,
+    User,
+    UsernameTaken,
+    UserProvider,
+    name_key,
+    new_user_id,
+    new_visitor_id,
+)
+
+logger = logging.getLogger("fastapi_poto.auth")
+
+_PURGE_DAYS = 120
+
+
+class SessionEnder(Protocol):
+    """What signing in and out asks of the sessions."""
+
+    async def rotate(self, user_id: str) -> None:
+        """Give the user's session a new id; its data stays."""
+
+    async def end(self, user_id: str) -> None:
+        """Delete the user's session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What a client gets when it signs in or refreshes. `password` is a new visitor's."""
+
+    user: User
+    access_token: str
+    expires_in: int
+    refresh_token: str
+    refresh_expires_in: float
+    password: str | None = None
+
+
+class AuthService:
+    """The rooms of sign-in, wired. Public: `users`, `passwords`, `authenticator`, `throttle`, `sign_ins`, `settings`.
+
+    `sessions` is set by the runtime, since sessions ask `authenticator.stands`; and `ensure_open`, which opens the
+    stores for a sign-in route of an application whose lifespan does not run.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: SessionStore,
+        users: UserProvider,
+        secrets: Secrets,
+        settings: AuthSettings,
+        clock: Callable[[], float],
+        passwords: Passwords,
+        audit: Audit,
+    ) -> None:
+        self.store = store
+        self.users = users
+        self.settings = settings
+        self.passwords = passwords
+        self.audit = audit
+        self.clock = clock
+        self.sessions: SessionEnder | None = None
+        self.ensure_open: Callable[[], Awaitable[None]] | None = None
+        self.cookies = CookieTransport(settings.allowed_origins) if settings.cookies else None
+        self.throttle = Throttle(store, settings, clock=clock)
+        self.tokens = Tokens(secrets, issuer=settings.issuer, audience=settings.audience, clock=clock)
+        self.sign_ins = SignIns(store, secrets, settings, clock=clock)
+        self.authenticator = Authenticator(
+            tokens=self.tokens,
+            sign_ins=self.sign_ins,
+            users=users,
+            realm=settings.realm,
+            clock=clock,
+            cookies=self.cookies,
+            remembered=settings.remembered_tokens,
+        )
+        self._proxies = settings.proxy_networks()
+
+    def address(self, scope: Any) -> str:
+        """The client's address as throttling counts it."""
+        return client_address(scope, self._proxies)
+
+    # Signing in
+
+    async def visitor(self, address: str) -> Pair:
+        """A new visitor. Raises `TooManyRequests` past the limit for one address."""
+        try:
+            await self.throttle.visitor(address)
+        except Exception:
+            self.audit("throttled", address=address, what="visitor")
+            raise
+        password = random_password()
+        user = User(new_visitor_id(), visitor=True)
+        await self.users.add(Account(user, hash_random(password)))
+        await self._note_visitor(user.id)
+        sign_in = await self.sign_ins.begin(user.id, ver=0)
+        self.audit("visitor_created", user_id=user.id, family=sign_in.family, address=address)
+        return self._pair(user, sign_in, password=password)
+
+    async def login(self, username: str, password: str, address: str) -> Pair:
+        """Sign in with a name, or a visitor with its id.
+
+        Raises `Unauthenticated`, the same for every reason, `TooManyRequests`, or `Unavailable` when too many
+        passwords are being checked.
+        """
+        try:
+            attempt = await self.throttle.begin(username, address)
+        except Exception:
+            self.audit("throttled", address=address, account=account_key(username), what="login")
+            raise
+        account = await self.users.find(username)
+        ver = await self.sign_ins.version(account.user.id) if account is not None else 0
+        password_hash = account.password_hash if account is not None else None
+        if username.startswith(VISITOR_PREFIX):
+            good = verify_random(password_hash, password) and password_hash is not None
+        else:
+            good = await self.passwords.verify(password_hash, password)
+        if account is None or not good or account.disabled:
+            reason = "unknown" if account is None else "disabled" if good else "password"
+            fields = {"address": address, "account": attempt.account, "reason": reason}
+            self.audit("sign_in_refused", user_id=account.user.id if account else None, **fields)
+            await self.throttle.failed(attempt)
+            raise self.authenticator.refuse()
+        await self.throttle.succeeded(attempt)
+        user = account.user
+        if password_hash is not None and user.name is not None and self.passwords.needs_rehash(password_hash):
+            fresh = await self.passwords.hash(password)
+            await self.users.set_credentials(user.id, user.name, fresh, old_hash=password_hash)
+        if user.visitor:
+            await self._note_visitor(user.id)
+        sign_in = await self.sign_ins.begin(user.id, ver=ver)
+        await self._rotate_session(user.id)
+        self.audit("signed_in", user_id=user.id, family=sign_in.family, address=address)
+        return self._pair(user, sign_in)
+
+    async def refresh(self, refresh_token: str, address: str) -> Pair:
+        """A new pair; the old refresh token is spent."""
+        try:
+            user_id = self.sign_ins.owner(refresh_token)
+            user = await self.users.get(user_id)
+            if user is None:
+                raise Unauthenticated
+            sign_in = await self.sign_ins.rotate(refresh_token)
+        except RefreshReused as reused:
+            self.audit("refresh_reused", user_id=reused.user_id, family=reused.family, address=address)
+            raise self.authenticator.refuse_bad() from None
+        except Unauthenticated:
+            raise self.authenticator.refuse_bad() from None
+        if user.visitor:
+            await self._note_visitor(user.id)
+        self.audit("refreshed", user_id=user.id, family=sign_in.family, address=address)
+        return self._pair(user, sign_in)
+
+    async def upgrade(self, identity: Identity, username: str, password: str) -> Pair:
+        """Give a visitor a name and a password. Its id and session stay; older tokens end.
+
+        Raises `UsernameTaken`, or `Conflict` for somebody who has a name.
+        """
+        visitor = identity.user
+        account = await self.users.find(visitor.id) if visitor.visitor else None
+        if account is None:
+            raise Conflict("Only a visitor can be given a name")
+        if await self.users.find(username) is not None:
+            raise UsernameTaken
+        password_hash = await self.passwords.hash(password)
+        if not await self.users.set_credentials(visitor.id, username, password_hash, old_hash=account.password_hash):
+            raise Conflict("Only a visitor can be given a name")
+        ver = await self.sign_ins.end_all(visitor.id)
+        user = await self.users.get(visitor.id)
+        if user is None:
+            raise self.authenticator.refuse_bad()
+        sign_in = await self.sign_ins.begin(user.id, ver=ver)
+        await self._rotate_session(user.id)
+        self.audit("upgraded", user_id=user.id, family=sign_in.family)
+        return self._pair(user, sign_in)
+
+    # Signing out
+
+    async def logout(self, identity: Identity) -> None:
+        """End this sign-in, its tokens and the user's session."""
+        user_id = identity.user.id
+        await self.sign_ins.end(user_id, identity.family)
+        await self._end_session(user_id)
+        self.audit("signed_out", user_id=user_id, family=identity.family, jti=identity.jti)
+
+    async def end_all(self, user_id: str) -> None:
+        """Log out everywhere: all tokens that were given to the user until now are dead."""
+        await self.sign_ins.end_all(user_id)
+        await self._end_session(user_id)
+        self.audit("signed_out_everywhere", user_id=user_id)
+
+    # Accounts
+
+    async def create_user(self, username: str, password: str, roles: Iterable[str] = ()) -> User:
+        """A new named user. Raises `UsernameTaken`, or `ValueError` for a name or password that will not do."""
+        problem = name_problem(username) or password_problem(password)
+        if problem is not None:
+            raise ValueError(problem)
+        user = User(new_user_id(), frozenset(roles), name=username)
+        await self.users.add(Account(user, await self.passwords.hash(password)))
+        self.audit("user_created", user_id=user.id)
+        return user
+
+    async def change_password(self, user_id: str, new: str, *, current: str | None = None) -> None:
+        """Set a named user's password and log them out everywhere.
+
+        With `current`, it must be the present one (else `Unauthenticated`); without, an administrator
+        does it. Raises `NotFound` for a user without a name, `ValueError` for a password that will not do.
+        """
+        problem = password_problem(new)
+        if problem is not None:
+            raise ValueError(problem)
+        user = await self.users.get(user_id)
+        account = await self.users.find(user.name) if user is not None and user.name is not None else None
+        if user is None or user.name is None or account is None:
+            raise NotFound("No such user")
+        if current is not None and not await self.passwords.verify(account.password_hash, current):
+            self.audit("sign_in_refused", user_id=user_id, reason="password")
+            raise self.authenticator.refuse()
+        password_hash = await self.passwords.hash(new)
+        if not await self.users.set_credentials(user_id, user.name, password_hash, old_hash=account.password_hash):
+            raise Conflict("The password was changed meanwhile")
+        await self.end_all(user_id)
+        self.audit("password_changed", user_id=user_id)
+
+    async def remove_user(self, user_id: str) -> None:
+        """Forget a user, with their sign-ins and their session."""
+        await self.users.remove(user_id)
+        await self.sign_ins.forget(user_id)
+        await self._end_session(user_id)
+        self.audit("user_removed", user_id=user_id)
+
+    async def purge(self) -> None:
+        """Remove what has been idle for too long, batch by batch."""
+        removed = 1
+        while removed:
+            removed = await self.purge_visitors()
+            await asyncio.sleep(0)
+
+    async def purge_visitors(self, *, limit: int = 500) -> int:
+        """Remove up to `limit` visitors who were away for `visitor_idle`, with their sessions; their number."""
+        removed = 0
+        last = int((self.clock() - self.settings.visitor_idle) // DAY) - 1
+        for day in range(last, last - _PURGE_DAYS, -1):
+            seen = await self.store.read(f"visitors:{day}")
+            for user_id in seen or ():
+                if removed >= limit:
+                    return removed
+                noted = await self.store.read(f"visitor:{user_id}", ("day",))
+                if noted is None or _day(noted) <= day:
+                    # Under a visitor's id only a visitor is found: who has a name by now is left alone.
+                    if await self.users.find(user_id) is not None:
+                        await self.remove_user(user_id)
+                        removed += 1
+                    await self.store.delete(f"visitor:{user_id}")
+                await self.store.write(f"visitors:{day}", {user_id: None})
+            if seen is not None:
+                await self.store.delete(f"visitors:{day}")
+        return removed
+
+    def close(self) -> None:
+        """Let the hashing threads end."""
+        self.passwords.close()
+
+    async def _note_visitor(self, user_id: str) -> None:
+        """A visitor is here today: `visitors:<day>` has a field for each, `visitor:<id>` their last day."""
+        day = int(self.clock() // DAY)
+        record = f"visitor:{user_id}"
+        noted = await self.store.read(record, ("day",))
+        if noted is None or _day(noted) < day:
+            life = self.settings.visitor_idle + (_PURGE_DAYS + 2) * DAY
+            await self.store.write(f"visitors:{day}", {user_id: b""}, create=True, expires_in=life)
+            await self.store.write(record, {"day": b"%d" % day}, create=True, expires_in=life)
+
+    def _pair(self, user: User, sign_in: SignIn, password: str | None = None) -> Pair:
+        left = sign_in.ends_at - self.clock()
+        ttl = max(1, int(min(self.settings.access_ttl, left)))
+        token, _ = self.tokens.issue(user.id, family=sign_in.family, ver=sign_in.ver, ttl=ttl)
+        return Pair(user, token, ttl, sign_in.refresh_token, left, password)
+
+    async def _rotate_session(self, user_id: str) -> None:
+        if self.sessions is not None:
+            await self.sessions.rotate(user_id)
+
+    async def _end_session(self, user_id: str) -> None:
+        if self.sessions is not None:
+            await self.sessions.end(user_id)
+
+
+def build_auth(
+    store: SessionStore,
+    users: UserProvider | None,
+    secrets: Secrets,
+    settings: AuthSettings | None = None,
+    clock: Callable[[], float] = time.time,
+    *,
+    passwords: Passwords | None = None,
+    on_event: Callable[[AuditEvent], object] | None = None,
+) -> AuthService:
+    """Sign-in over one store. Set `.sessions` on what it gives, so that signing in rotates and out ends them.
+
+    Without `users`, they are kept where everything else is.
+    """
+    if users is None:
+        users = MemoryUsers() if isinstance(store, MemoryStore) else StoreUsers(store)
+    return AuthService(
+        store=store,
+        users=users,
+        secrets=secrets,
+        settings=settings or AuthSettings(),
+        clock=clock,
+        passwords=passwords or Passwords(),
+        audit=Audit(on_event),
+    )
+
+
+def name_problem(username: str) -> str | None:
+    """What is wrong with a name that somebody wants to have."""
+    key = name_key(username)
+    if not 1 <= len(username) <= 128 or not key:
+        return "A name has 1 to 128 characters"
+    if username != username.strip() or not username.isprintable() or not key.isprintable() or key != key.strip():
+        return "A name has no control characters and no spaces around it"
+    if key.startswith(VISITOR_PREFIX):
+        return f"A name does not begin with {VISITOR_PREFIX}"
+    return None
+
+
+def password_problem(password: str, *, new: bool = True) -> str | None:
+    """What is wrong with the size of a password; a present one may be short, but it is never hashed if too long."""
+    try:
+        size = len(password.encode())
+    except UnicodeEncodeError:
+        return "A password is Unicode text"
+    if size > MAX_BYTES:
+        return f"A password has at most {MAX_BYTES} bytes"
+    if new and size < MIN_BYTES:
+        return f"A password has at least {MIN_BYTES} bytes"
+    return None
+
+
+def _day(noted: dict[str, bytes]) -> int:
+    day = noted.get("day", b"0")
+    return int(day) if day.isdigit() else 0

@@ -1,0 +1,76 @@
+"""Sign-in wired by hand, as tests need it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi_poto.auth import AuthService, AuthSettings, Passwords, Secrets, StoreUsers, build_auth
+from fastapi_poto.auth.events import AuditEvent
+from fastapi_poto.sessions.memory import MemoryStore
+
+SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
+
+
+@dataclass
+class Clock:
+    now: float = 1_800_000_000.5
+
+    def __call__(self) -> float:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class KnownSessions:
+    rotated: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+    async def rotate(self, user_id: str) -> None:
+        self.rotated.append(user_id)
+
+    async def end(self, user_id: str) -> None:
+        self.ended.append(user_id)
+
+
+@dataclass
+class House:
+    """Everything a test of sign-in needs, with cheap hashing."""
+
+    clock: Clock
+    store: MemoryStore
+    auth: AuthService
+    sessions: KnownSessions
+    events: list[AuditEvent]
+
+    def event_names(self) -> list[str]:
+        return [event.name for event in self.events]
+
+
+def scope(token: str | None = None, *more: tuple[str, str], method: str = "POST", **extra: Any) -> dict[str, Any]:
+    headers = [(name.lower().encode(), value.encode()) for name, value in more]
+    if token is not None:
+        headers.append((b"authorization", f"Bearer {token}".encode()))
+    return {"type": "http", "method": method, "path": "/", "headers": headers, "client": ("192.0.2.1", 5), **extra}
+
+
+def quick_passwords(**changes: Any) -> Passwords:
+    return Passwords(**{"memory_kib": 64, "passes": 1, **changes})
+
+
+def make_house(secret: Any = SECRET, *, store: Any = None, users: Any = None, **settings: Any) -> House:
+    clock = Clock()
+    store = store if store is not None else MemoryStore(clock=clock)
+    events: list[AuditEvent] = []
+    auth = build_auth(
+        store,
+        users if users is not None else StoreUsers(store),
+        Secrets(secret),
+        AuthSettings(**settings),
+        clock,
+        passwords=quick_passwords(),
+        on_event=events.append,
+    )
+    sessions = KnownSessions()
+    auth.sessions = sessions
+    return House(clock, store, auth, sessions, events)

@@ -1,0 +1,112 @@
+"""Signing in and out, without HTTP."""
+
+import pytest
+
+from fastapi_poto.auth import UsernameTaken
+from fastapi_poto.errors import Conflict, NotFound, Unauthenticated
+from tests.auth.house import House, scope
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_visitor_is_known_by_its_token_and_signs_in_again_by_its_password(house: House) -> None:
+    """A visitor needs nothing to begin, and its id and password to come back."""
+    pair = await house.auth.visitor("192.0.2.1")
+    identity = await house.auth.authenticator.authenticate(scope(pair.access_token))
+    assert identity is not None
+    assert identity.user == pair.user
+    assert identity.user.visitor
+    assert pair.user.id.startswith("visitor_")
+    assert pair.password is not None
+    house.clock.forward(3_600)
+    again = await house.auth.login(pair.user.id, pair.password, "192.0.2.1")
+    assert again.user == pair.user
+
+
+async def test_roles_and_disabling_hold_for_the_next_call(house: House) -> None:
+    """What an administrator changes is seen by the next look at the same token."""
+    user = await house.auth.create_user("Ann", "correct horse", ["admin"])
+    pair = await house.auth.login("ann", "correct horse", "a")
+    request = scope(pair.access_token)
+    users = house.auth.users
+    first = await house.auth.authenticator.authenticate(request)
+    assert first is not None
+    assert first.user.roles == {"admin"}
+    await users.set_roles(user.id, [])  # type: ignore[attr-defined]
+    second = await house.auth.authenticator.authenticate(request)
+    assert second is not None
+    assert second.user.roles == frozenset()
+    assert not await house.auth.authenticator.stands(first)
+    await users.set_disabled(user.id)  # type: ignore[attr-defined]
+    with pytest.raises(Unauthenticated):
+        await house.auth.authenticator.authenticate(request)
+    await users.set_disabled(user.id, False)  # type: ignore[attr-defined]
+    assert await house.auth.authenticator.authenticate(request) is not None
+
+
+async def test_logout_ends_one_sign_in_and_the_session(house: House) -> None:
+    """The token and its refresh token are dead; another sign-in of the same user is not."""
+    await house.auth.create_user("ann", "correct horse")
+    one = await house.auth.login("ann", "correct horse", "a")
+    two = await house.auth.login("ann", "correct horse", "a")
+    identity = await house.auth.authenticator.authenticate(scope(one.access_token))
+    assert identity is not None
+    await house.auth.logout(identity)
+    with pytest.raises(Unauthenticated):
+        await house.auth.authenticator.authenticate(scope(one.access_token))
+    with pytest.raises(Unauthenticated):
+        await house.auth.refresh(one.refresh_token, "a")
+    assert await house.auth.authenticator.authenticate(scope(two.access_token)) is not None
+    assert house.sessions.ended == [one.user.id]
+
+
+async def test_a_password_change_ends_all_sign_ins(house: House) -> None:
+    """Older tokens are dead, the new password signs in, the old one does not."""
+    user = await house.auth.create_user("ann", "correct horse")
+    pairs = [await house.auth.login("ann", "correct horse", "a") for _ in range(3)]
+    with pytest.raises(Unauthenticated):
+        await house.auth.change_password(user.id, "battery staple", current="wrong horse")
+    await house.auth.change_password(user.id, "battery staple", current="correct horse")
+    for pair in pairs:
+        with pytest.raises(Unauthenticated):
+            await house.auth.authenticator.authenticate(scope(pair.access_token))
+        with pytest.raises(Unauthenticated):
+            await house.auth.refresh(pair.refresh_token, "a")
+    with pytest.raises(Unauthenticated):
+        await house.auth.login("ann", "correct horse", "a")
+    fresh = await house.auth.login("ann", "battery staple", "a")
+    assert await house.auth.authenticator.authenticate(scope(fresh.access_token)) is not None
+    with pytest.raises(NotFound):
+        await house.auth.change_password("nobody", "battery staple")
+
+
+async def test_upgrade_keeps_the_id_and_ends_older_tokens(house: House) -> None:
+    """A visitor becomes a named user: same id, session moved, old tokens and the old password dead."""
+    pair = await house.auth.visitor("a")
+    identity = await house.auth.authenticator.authenticate(scope(pair.access_token))
+    assert identity is not None
+    named = await house.auth.upgrade(identity, "Bob", "bobbobbob")
+    assert named.user.id == pair.user.id
+    assert named.user.name == "Bob"
+    assert not named.user.visitor
+    assert house.sessions.rotated == [pair.user.id]
+    with pytest.raises(Unauthenticated):
+        await house.auth.authenticator.authenticate(scope(pair.access_token))
+    with pytest.raises(Unauthenticated):
+        await house.auth.login(pair.user.id, pair.password or "", "a")
+    assert (await house.auth.login("BOB", "bobbobbob", "a")).user.id == pair.user.id
+    again = await house.auth.authenticator.authenticate(scope(named.access_token))
+    assert again is not None
+    with pytest.raises(Conflict):
+        await house.auth.upgrade(again, "bobby", "bobbobbob")
+
+
+async def test_upgrade_refuses_a_taken_name(house: House) -> None:
+    """Two users never share a name, however it is spelled."""
+    await house.auth.create_user("Straße", "correct horse")
+    pair = await house.auth.visitor("a")
+    identity = await house.auth.authenticator.authenticate(scope(pair.access_token))
+    assert identity is not None
+    with pytest.raises(UsernameTaken):
+        await house.auth.upgrade(identity, "STRASSE", "bobbobbob")
+    assert (await house.auth.login(pair.user.id, pair.password or "", "a")).user.visitor
