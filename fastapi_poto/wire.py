@@ -16,6 +16,8 @@ _CONFIG: dict[str, Any] = {
     "ser_json_inf_nan": "strings",
 }
 _HAS_CONFIG = {"model", "dataclass", "typed-dict"}
+# What in a schema is no schema, whatever it looks like.
+_OPAQUE = {"cls", "default", "expected", "metadata", "serialization"}
 
 
 def _base64(value: Any) -> Any:
@@ -29,8 +31,10 @@ _BYTES_OUT = {"type": "function-plain", "function": _base64, "when_used": "json"
 def _rewired(schema: Any) -> Any:
     """A copy of a core schema in which every model follows the wire's rules, unless it has its own."""
     if isinstance(schema, dict):
-        copy = {key: value if key == "cls" else _rewired(value) for key, value in schema.items()}
         kind = schema.get("type")
+        if not isinstance(kind, str):  # a table of schemas by name: a model may have a field that is called `type`
+            return {name: _rewired(value) for name, value in schema.items()}
+        copy = {key: value if key in _OPAQUE else _rewired(value) for key, value in schema.items()}
         if kind in _HAS_CONFIG:
             copy["config"] = {**_CONFIG, **(schema.get("config") or {})}
         elif kind == "bytes" and "serialization" not in schema:
@@ -46,7 +50,7 @@ def _rewired(schema: Any) -> Any:
 class WireType(Generic[T]):
     """A type's compiled codec. Raises `TypeError` if Pydantic has no schema for the type."""
 
-    __slots__ = ("annotation", "validate", "validate_json", "to_json")
+    __slots__ = ("annotation", "to_json", "validate", "validate_json")
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
@@ -91,5 +95,3 @@ def _echo(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=repr, serialize_unknown=True)
-
-
