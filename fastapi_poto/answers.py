@@ -1,5 +1,7 @@
 """From what a method returned to what goes over the wire."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 from fastapi.exceptions import ResponseValidationError
@@ -8,10 +10,15 @@ from starlette.types import Receive, Scope, Send
 
 from .context import CallContext
 from .methods import MethodSpec
+from .settings import Settings
+from .streaming import ByteStream, EventStream, StreamOptions
 from .wire import wire_errors
 
 _JSON = (b"content-type", b"application/json")
 _OCTETS = (b"content-type", b"application/octet-stream")
+
+Stands = Callable[[Any], Awaitable[bool]]
+
 
 class Respond(Protocol):
     """Sends what a method returned. `status` is given where the method's code chose one."""
@@ -27,7 +34,46 @@ class Respond(Protocol):
     ) -> None: ...
 
 
-def respond_unary(spec: MethodSpec) -> Respond:
+def responder(spec: MethodSpec, options: StreamOptions | None, stands: Stands) -> Respond:
+    """How a method answers. All that depends on the method alone has been worked out here."""
+    if options is None:
+        return _respond_unary(spec)
+    make = _items_of(spec) if spec.kind == "stream" else _chunks_of(spec)
+
+    async def respond(
+        result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
+    ) -> None:
+        still_valid = None if context.identity is None else partial(stands, context.identity)
+        stream = make(result, context=context, options=options, still_valid=still_valid, status_code=status or 200)
+        await stream(scope, receive, send)
+
+    return respond
+
+
+def stream_options(spec: MethodSpec, settings: Settings) -> StreamOptions | None:
+    """How a method's streams behave; None for a method that does not stream."""
+    if not spec.is_stream:
+        return None
+    return StreamOptions(
+        first_item_timeout=spec.first_item_timeout,
+        ping_interval=settings.ping_interval,
+        send_timeout=settings.send_timeout,
+        cleanup_timeout=settings.cleanup_timeout,
+        buffer_bytes=settings.stream_buffer,
+        retry_ms=None if settings.retry is None else round(settings.retry * 1000),
+    )
+
+
+def _items_of(spec: MethodSpec) -> Callable[..., Any]:
+    assert spec.encoder is not None
+    return partial(EventStream, encode=spec.encoder.encode)
+
+
+def _chunks_of(spec: MethodSpec) -> Callable[..., Any]:
+    return partial(ByteStream, media_type=spec.media_type or "application/octet-stream")
+
+
+def _respond_unary(spec: MethodSpec) -> Respond:
     """Answers of methods that return one value."""
     empty, raw = spec.kind == "empty", spec.kind == "bytes"
     content_type = (b"content-type", spec.media_type.encode("ascii")) if spec.media_type else _OCTETS
@@ -60,4 +106,3 @@ def encode_result(spec: MethodSpec, result: Any) -> bytes:
         return spec.encoder.encode(result)
     except ValidationError as error:
         raise ResponseValidationError(wire_errors(error, "response"), body=result) from error
-

@@ -93,7 +93,7 @@ def check_content_type(scope: Scope) -> None:
             sent = value
             break
     media_type = sent.partition(b";")[0].strip().lower()
-    if media_type == b"application/json" or media_type.startswith(b"application/") and media_type.endswith(b"+json"):
+    if media_type == b"application/json" or (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
         return
     raise RequestValidationError(
         [

@@ -12,20 +12,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .answers import responder
-from .auth.challenge import challenge
+from .answers import responder, stream_options
+from .auth.challenge import insufficient
 from .binding import GIVERS, Binder, Giver, Values, check_content_type, read_body
 from .context import CallContext, enter
-from .errors import Forbidden, Unauthenticated
+from .errors import Forbidden
 from .methods import MethodSpec, Parameter
-from .streaming import parse_deadline
+from .streaming import parse_deadline, resume
 
 if TYPE_CHECKING:
     from .runtime import Poto
 
 log = logging.getLogger("fastapi_poto")
-
-_DEADLINE_HEADER = b"poto-timeout-ms"
 
 
 class Call:
@@ -41,7 +39,8 @@ class Call:
         self._given = _given(spec.parameters)
         self._given_to_constructor = _given(spec.constructor)
         self._max_body = poto.settings.max_body_size
-        self.respond = responder(spec, poto.settings)
+        self._options = stream_options(spec, poto.settings)
+        self.respond = responder(spec, self._options, poto.authenticator.sign_in_stands)
 
     # The direct door: nothing of FastAPI's solver is needed.
 
@@ -89,10 +88,9 @@ class Call:
             context.identity = identity
             context.user = identity.user
         self.check_guard(context)
-        for name, _ in scope["headers"]:
-            if name == _DEADLINE_HEADER:
-                context.deadline = parse_deadline(scope["headers"])
-                context.check_deadline()
+        context.deadline = parse_deadline(scope["headers"])
+        if context.deadline is not None:
+            context.check_deadline()
 
     def check_guard(self, context: CallContext) -> None:
         """Raise `Unauthenticated` or `Forbidden` if this caller may not call this method."""
@@ -100,9 +98,9 @@ class Call:
         if guard.public:
             return
         if user is None:
-            raise Unauthenticated(headers=challenge(self.poto.settings.realm))
+            raise self.poto.authenticator.refuse()
         if guard.roles and guard.roles.isdisjoint(user.roles):
-            raise Forbidden(headers=challenge(self.poto.settings.realm, error="insufficient_scope"))
+            raise Forbidden(headers=insufficient())
 
     async def bind(self, request: Request) -> Values:
         """The wire parameters of a request that came through FastAPI's door."""
@@ -121,6 +119,10 @@ class Call:
     async def run(self, context: CallContext, values: Values, constructor: Values) -> Any:
         """Make the instance and call the method; what it returns, not yet encoded. Of a stream: its iterator."""
         spec = self.spec
+        if self._options is not None:
+            resumed = await resume(context, self._options)
+            if resumed is not None:
+                return resumed
         for name, give, parameter in self._given:
             values[name] = give(context, parameter)
         for name, give, parameter in self._given_to_constructor:
@@ -150,9 +152,7 @@ class Call:
 
     # Failing
 
-    async def fail(
-        self, error: Exception, context: CallContext, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def fail(self, error: Exception, context: CallContext, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with what the application's own exception handlers make of the error."""
         if isinstance(error, ClientDisconnect):
             return
@@ -168,7 +168,7 @@ class Call:
         except Exception as unhandled:
             if unhandled is not error or _has_general_handler(scope):
                 raise
-            log.error("%s failed in request %s", self.operation, context.request_id)
+            log.error("%s failed in request %s: %s", self.operation, context.request_id, type(error).__name__)
             answer = JSONResponse(
                 {"detail": {"code": "internal_error", "message": "Internal Server Error"}},
                 status_code=500,
@@ -204,9 +204,7 @@ async def _within(context: CallContext, work: Awaitable[Any]) -> Any:
         raise
 
 
-async def _until_gone(
-    context: CallContext, method: Callable[..., Any], values: Values, *, in_thread: bool
-) -> Any:
+async def _until_gone(context: CallContext, method: Callable[..., Any], values: Values, *, in_thread: bool) -> Any:
     """Run a method and cancel it when its caller goes away."""
     task = asyncio.current_task()
     assert task is not None

@@ -1,19 +1,20 @@
 """The two functions that stand for a method in FastAPI: one that documents it, one that is called."""
 
-import json
 from collections.abc import Awaitable, Callable
 from inspect import Parameter as P
 from inspect import Signature
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, Form, Query, Request, Response
-from pydantic import BeforeValidator
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from .auth.dependencies import current_user
 from .call import Call
 from .context import CallContext
 from .methods import MethodSpec, Parameter, Source, is_upload, is_value
+from .wire import WireType, wire_errors
 
 Endpoint = Callable[..., Awaitable[Any]]
 
@@ -47,6 +48,9 @@ def solving_endpoint(call: Call) -> Endpoint:
     """An endpoint that lets FastAPI find what only it can, and then walks the same corridor as a direct call."""
     spec = call.spec
     wire_names = {parameter.name for parameter in spec.wire_parameters}
+    json_fields = {
+        one.name: WireType[Any](one.annotation) for one in spec.wire_parameters if spec.form and _is_json_field(one)
+    }
 
     async def endpoint(
         poto_io: tuple[Request, Response], poto_user: Any, poto_init: dict[str, Any], **solved: Any
@@ -58,7 +62,9 @@ def solving_endpoint(call: Call) -> Endpoint:
         call.check_guard(context)
         values = await call.bind(request)
         for name, value in solved.items():
-            if name not in wire_names or value is not _ABSENT:
+            if name in json_fields and value is not _ABSENT:
+                values[name] = _from_json(name, value, json_fields[name])
+            elif name not in wire_names or value is not _ABSENT:
                 values[name] = value
         if spec.form:
             values = call.binder.fill(values)
@@ -75,7 +81,7 @@ def solving_endpoint(call: Call) -> Endpoint:
     ]
     parameters += [_solved(parameter) for parameter in spec.parameters if parameter.source is Source.SOLVER]
     if spec.form:
-        parameters += [_form(parameter, absent=_ABSENT) for parameter in spec.wire_parameters]
+        parameters += [_form(one, absent=_ABSENT, as_text=one.name in json_fields) for one in spec.wire_parameters]
     return _dressed(endpoint, spec, parameters)
 
 
@@ -96,6 +102,9 @@ class Answer(Response):
 
 
 class _Absent:
+    def __deepcopy__(self, memo: Any) -> "_Absent":
+        return self  # FastAPI copies defaults
+
     def __repr__(self) -> str:
         return "the method's own default"
 
@@ -141,15 +150,21 @@ def _default(parameter: Parameter) -> Any:
     return parameter.default if parameter.default_factory is None else parameter.default_factory()
 
 
-def _form(parameter: Parameter, *, absent: Any = None) -> P:
+def _is_json_field(parameter: Parameter) -> bool:
+    return not is_upload(parameter.annotation) and not is_value(parameter.annotation)
+
+
+def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False) -> P:
     """A plain parameter of a multipart method: a form field; what is no single value, as JSON in one."""
     default = P.empty if parameter.required else (absent if absent is not None else _default(parameter))
     if is_upload(parameter.annotation):
         return _keyword(parameter.name, parameter.annotation, default)
-    if is_value(parameter.annotation):
-        return _keyword(parameter.name, Annotated[parameter.annotation, Form()], default)
-    return _keyword(parameter.name, Annotated[parameter.annotation, BeforeValidator(_from_json), Form()], default)
+    return _keyword(parameter.name, Annotated[str if as_text else parameter.annotation, Form()], default)
 
 
-def _from_json(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else value
+def _from_json(name: str, text: str, type_: WireType[Any]) -> Any:
+    try:
+        return type_.validate_json(text)
+    except ValidationError as error:
+        errors = wire_errors(error, "body")
+        raise RequestValidationError([{**one, "loc": ("body", name, *one["loc"][1:])} for one in errors]) from None

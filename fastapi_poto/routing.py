@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 from . import _fastapi
 from .auth.dependencies import current_user
 from .call import Call, with_headers
+from .documentation import route_arguments
 from .endpoints import documenting_endpoint, solving_endpoint
 from .errors import ConfigurationError
-from .documentation import route_arguments
 from .methods import MethodSpec, compile_module
 from .module import PotoModule
 
@@ -46,9 +46,7 @@ class Door:
         else:
             await self._through_fastapi(scope, receive, send, overrides)
 
-    async def _through_fastapi(
-        self, scope: Scope, receive: Receive, send: Send, overrides: Mapping[Any, Any]
-    ) -> None:
+    async def _through_fastapi(self, scope: Scope, receive: Receive, send: Send, overrides: Mapping[Any, Any]) -> None:
         call, route = self.call, self._solver_route()
         scope["route"] = route
         context = call.open(scope, receive)

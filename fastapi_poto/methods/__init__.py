@@ -4,4 +4,15 @@ from .compile import compile_module
 from .parameters import is_sequence, is_upload, is_value, members
 from .spec import Guard, Kind, MethodSpec, Parameter, Source
 
-__all__ = ["Guard", "Kind", "MethodSpec", "Parameter", "Source", "compile_module", "is_sequence", "is_upload", "is_value", "members"]
+__all__ = [
+    "Guard",
+    "Kind",
+    "MethodSpec",
+    "Parameter",
+    "Source",
+    "compile_module",
+    "is_sequence",
+    "is_upload",
+    "is_value",
+    "members",
+]

@@ -33,7 +33,9 @@ def compile_module(cls: type[PotoModule]) -> tuple[MethodSpec, ...]:
     constructor = _read_constructor(cls)
     specs = tuple(_compile(cls, name, owner, constructor) for name, owner in _exposed(cls))
     if not specs:
-        raise ConfigurationError(f"{cls.__qualname__} has no method to call. Public methods have no leading underscore.")
+        raise ConfigurationError(
+            f"{cls.__qualname__} has no method to call. Public methods have no leading underscore."
+        )
     return specs
 
 
@@ -129,16 +131,14 @@ def _verb_and_path(cls: type[PotoModule], name: str, options: RpcOptions, where:
             raise ConfigurationError(f"{where}: method={options.method!r}. Use one of {', '.join(_VERBS).upper()}.")
     if options.path is not None:
         last = options.path.strip("/")
-    segment = (cls.route if cls.route is not None else cls.__name__).strip("/")
+    segment = (cls.route if isinstance(cls.route, str) else cls.__name__).strip("/")
     path = "/" + "/".join(part for part in (segment, last) if part)
     if not re.fullmatch(r"(/[A-Za-z0-9._~{}:@!$&'()*+,;=-]+)+", path):
         raise ConfigurationError(f"{where}: {path!r} is not a path. Use letters, digits, '-', '.', '_' and '~'.")
     return verb, path
 
 
-def _compile(
-    cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]
-) -> MethodSpec:
+def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]) -> MethodSpec:
     where = f"{cls.__qualname__}.{name}"
     function: Callable[..., Any] = vars(owner)[name]
     options = _options(cls, name)

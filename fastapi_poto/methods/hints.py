@@ -35,7 +35,7 @@ def substitute(annotation: Any, variables: dict[Any, Any]) -> Any:
     if isinstance(annotation, TypeVar):
         return variables.get(annotation, annotation)
     parameters = getattr(annotation, "__parameters__", ())
-    if not parameters or isinstance(annotation, type) and get_origin(annotation) is None:
+    if not parameters or (isinstance(annotation, type) and get_origin(annotation) is None):
         return annotation
     return annotation[tuple(variables.get(parameter, parameter) for parameter in parameters)]
 

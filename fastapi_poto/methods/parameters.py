@@ -5,7 +5,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NotRequired, Union, get_args, get_origin
 
 from fastapi import BackgroundTasks, Response, UploadFile, params
 from fastapi.dependencies.utils import field_annotation_is_scalar, field_annotation_is_scalar_sequence
@@ -13,7 +13,7 @@ from fastapi.security import SecurityScopes
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from starlette.requests import HTTPConnection
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from ..context import CallContext
 from ..errors import ConfigurationError
@@ -62,7 +62,8 @@ def _read(name: str, annotation: Any, default: Any, *, in_path: bool) -> Paramet
     # The rooms above mark what a call itself can give: no need to ask FastAPI for it.
     given = getattr(dependency or get_origin(plain) or plain, "__poto_source__", None)
     if given is not None:
-        source, shape = Source[given], next(iter(get_args(plain)), None)
+        source = Source[given]
+        shape = next((one for one in get_args(plain) if isinstance(one, type) and one is not Any), None)
     elif plain is CallContext:
         source = Source.CONTEXT
     elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
@@ -121,9 +122,7 @@ def _is_injected(annotation: Any) -> bool:
 
 def is_sequence(annotation: Any) -> bool:
     """Whether a query parameter may be repeated."""
-    return any(
-        (get_origin(member) or member) in (list, set, tuple, frozenset) for member in members(annotation)
-    )
+    return any((get_origin(member) or member) in (list, set, tuple, frozenset) for member in members(annotation))
 
 
 def check_query(parameters: Iterable[Parameter], where: str, verb: str) -> None:
@@ -157,6 +156,9 @@ def is_value(annotation: Any) -> bool:
     """Whether one or several strings can carry it, as in a form or a query."""
     return all(
         member is type(None)
-        or ((field_annotation_is_scalar(member) or field_annotation_is_scalar_sequence(member)) and not is_dataclass(member))
+        or (
+            (field_annotation_is_scalar(member) or field_annotation_is_scalar_sequence(member))
+            and not is_dataclass(member)
+        )
         for member in members(annotation)
     )

@@ -3,7 +3,7 @@
 import collections.abc
 import inspect
 from collections.abc import Callable
-from typing import Any, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from starlette.responses import Response
 
@@ -27,7 +27,7 @@ def read_result(function: Callable[..., Any], annotation: Any) -> tuple[Kind, An
     origin = get_origin(annotation) or annotation
     if origin in (_OF_GENERATORS if generator else _ITERATORS):
         item = next(iter(get_args(annotation)), Any)
-        return ("byte_stream" if item is bytes else "stream"), item
+        return ("byte_stream" if item is bytes else "stream"), _payload(item)
     if generator:
         return "stream", Any
     if annotation is None or annotation is type(None):
@@ -37,3 +37,22 @@ def read_result(function: Callable[..., Any], annotation: Any) -> tuple[Kind, An
     if all(isinstance(member, type) and issubclass(member, Response) for member in members(annotation)):
         return "response", annotation
     return "unary", annotation
+
+
+def _payload(item: Any) -> Any:
+    """What an item carries: of `Event[T]`, alone or in a union, T."""
+    return _union(tuple(_of_event(member) for member in members(item))) if _names_event(item) else item
+
+
+def _names_event(item: Any) -> bool:
+    return any(hasattr(get_origin(member) or member, "__poto_event__") for member in members(item))
+
+
+def _of_event(member: Any) -> Any:
+    if not hasattr(get_origin(member) or member, "__poto_event__"):
+        return member
+    return next(iter(get_args(member)), Any)
+
+
+def _union(types: tuple[Any, ...]) -> Any:
+    return Any if Any in types else Union[types]

@@ -60,6 +60,8 @@ class Session(Generic[Shape]):
 
     __slots__ = ("_backing", "_shape")
 
+    __poto_source__ = "SESSION"  # a method's parameter of this type comes from its call (see methods.parameters)
+
     def __init__(self, backing: Backing, shape: type[BaseModel] | None = None) -> None:
         self._backing = backing
         self._shape = shape

@@ -1,0 +1,38 @@
+"""RPC for FastAPI: plain module classes become documented, authenticated, typed calls and streams."""
+
+from .auth import AuthSettings, User, UserProvider
+from .auth.dependencies import CurrentSession, CurrentUser, current_session, current_user
+from .context import CallContext, current_context
+from .errors import ConfigurationError, NoContextError, PotoError
+from .module import PotoModule, public, roles, rpc
+from .routing import PotoRouter
+from .runtime import Poto, poto_router
+from .sessions import Session, SessionStore
+from .settings import Settings
+from .streaming import Event
+
+__all__ = [
+    "AuthSettings",
+    "CallContext",
+    "ConfigurationError",
+    "CurrentSession",
+    "CurrentUser",
+    "Event",
+    "NoContextError",
+    "Poto",
+    "PotoError",
+    "PotoModule",
+    "PotoRouter",
+    "Session",
+    "SessionStore",
+    "Settings",
+    "User",
+    "UserProvider",
+    "current_context",
+    "current_session",
+    "current_user",
+    "poto_router",
+    "public",
+    "roles",
+    "rpc",
+]

@@ -1,0 +1,187 @@
+"""`Poto`: what routers share, wired from settings and URLs."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import Context
+from functools import cache
+from typing import Any
+
+from . import openapi
+from .auth import AuthService, Secrets, UserProvider, auth_router, build_auth, security_schemes
+from .errors import ConfigurationError
+from .methods import MethodSpec
+from .module import PotoModule
+from .routing import PotoRouter
+from .sessions import MemoryStore, Sessions, SessionStore, open_store
+from .settings import Settings, from_environment, with_options
+
+log = logging.getLogger("fastapi_poto")
+
+SecretValue = str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]
+
+
+class Poto:
+    """The runtime that routers share: secret, stores, users, limits.
+
+    `secret` signs tokens: one, several (the current one first), or a mapping from key id to secret.
+    Without one, a memory store gets one for the process and a warning; any other store refuses to start.
+    `store` is a URL or a `SessionStore`, and says where users, sessions, refresh tokens, counters and
+    replay buffers live; `users` and `sessions` can be given on their own. `clock` gives seconds since
+    the epoch. Further options are the fields of `Settings` and `AuthSettings`.
+    """
+
+    def __init__(
+        self,
+        secret: SecretValue | None = None,
+        *,
+        store: str | SessionStore = "memory://",
+        users: UserProvider | None = None,
+        sessions: str | SessionStore | None = None,
+        strict: bool = False,
+        clock: Callable[[], float] = time.time,
+        settings: Settings | None = None,
+        **options: Any,
+    ) -> None:
+        self.settings = with_options(settings or Settings(), options)
+        self.clock = clock
+        self.store = open_store(store) if isinstance(store, str) else store
+        self.secrets = _secrets(secret, self.store, strict=strict)
+        self.auth: AuthService = build_auth(
+            store=self.store, users=users, secrets=self.secrets, settings=self.settings.auth, clock=clock
+        )
+        self.sessions = self._make_sessions(sessions)
+        self.auth.sessions = self.sessions
+        self.is_open = False
+        self._users_of_lifespan = 0
+        self._opening: asyncio.Lock | None = None
+        self._purging: asyncio.Task[None] | None = None
+
+    @property
+    def users(self) -> UserProvider:
+        return self.auth.users
+
+    @property
+    def authenticator(self) -> Any:
+        return self.auth.authenticator
+
+    def _make_sessions(self, given: str | SessionStore | None) -> Sessions:
+        settings = self.settings
+        self._session_store = open_store(given) if isinstance(given, str) else given or self.store
+        return Sessions(
+            self._session_store,
+            clock=self.clock,
+            idle=settings.session_idle,
+            absolute=settings.session_absolute,
+            value_bytes=settings.session_value_bytes,
+            max_keys=settings.session_keys,
+            still_valid=self.auth.authenticator.stands,
+        )
+
+    @property
+    def stores(self) -> list[SessionStore]:
+        return [self.store] if self._session_store is self.store else [self.store, self._session_store]
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Connect the stores. Routers do it when the application starts, or else at the first call."""
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            if not self.is_open:
+                for store in self.stores:
+                    await store.open()
+                self.is_open = True
+
+    async def close(self) -> None:
+        """Let go of the stores. A call opens them again."""
+        if self._purging is not None:
+            self._purging.cancel()
+            self._purging = None
+        if self.is_open:
+            self.is_open = False
+            for store in self.stores:
+                await store.close()
+        self._opening = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Open while at least one application that includes a router of this runtime runs."""
+        self._users_of_lifespan += 1
+        try:
+            await self.open()
+            if self._purging is None and self.settings.purge_interval > 0:
+                self._purging = asyncio.get_running_loop().create_task(self._purge_forever(), context=Context())
+            yield
+        finally:
+            self._users_of_lifespan -= 1
+            if self._users_of_lifespan == 0:
+                await self.close()
+
+    async def purge(self) -> None:
+        """Remove what has expired, batch by batch."""
+        for store in self.stores:
+            while await store.purge() > 0:
+                await asyncio.sleep(0)
+        await self.auth.purge()
+
+    async def _purge_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.purge_interval)
+            try:
+                await self.purge()
+            except Exception:  # a store may be away for a while: the next round tries again
+                log.warning("What has expired could not be removed; the next round tries again", exc_info=True)
+
+    # Routers
+
+    def router(self, *modules: type[PotoModule], auth: bool = True, **arguments: Any) -> PotoRouter:
+        """What `poto_router(*modules, poto=self)` gives."""
+        openapi.install()
+        return PotoRouter(*modules, poto=self, auth=auth_router(self.auth) if auth else None, **arguments)
+
+    def security_of(self, spec: MethodSpec) -> list[Any]:
+        """The security schemes that the document shows for a method."""
+        return [] if spec.guard.public else security_schemes(self.auth)
+
+
+def _secrets(secret: SecretValue | None, store: SessionStore, *, strict: bool) -> Secrets:
+    if secret is not None:
+        return Secrets(secret)
+    if strict or not isinstance(store, MemoryStore):
+        raise ConfigurationError(
+            "Poto() has no secret, and tokens must outlive this process. "
+            'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))" '
+            "and set it as POTO_SECRET or Poto(secret)."
+        )
+    log.warning(
+        "Poto() has no secret: one was made for this process, and all tokens end with it. "
+        "Set POTO_SECRET or Poto(secret) to keep them."
+    )
+    return Secrets.random()
+
+
+@cache
+def default_poto() -> Poto:
+    """The runtime of routers that are given none: made once, from the environment."""
+    return Poto(
+        os.environ.get("POTO_SECRET") or None,
+        store=os.environ.get("POTO_STORE", "memory://"),
+        strict=os.environ.get("POTO_STRICT", "").lower() in ("1", "true", "yes"),
+        **from_environment(),
+    )
+
+
+def poto_router(
+    *modules: type[PotoModule], poto: Poto | None = None, auth: bool = True, **arguments: Any
+) -> PotoRouter:
+    """An `APIRouter` that serves the public methods of `modules`, and the sign-in routes unless `auth=False`.
+
+    `arguments` are those of `APIRouter`. Without `poto=`, routers share a runtime made from the environment
+    (`POTO_SECRET`, `POTO_STORE`, …). Raises `ConfigurationError`, naming `Class.method` and the cure.
+    """
+    return (poto or default_poto()).router(*modules, auth=auth, **arguments)

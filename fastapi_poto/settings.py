@@ -1,0 +1,78 @@
+"""The numbers and switches of the runtime, and how the environment sets them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from .auth.settings import DAY, AuthSettings
+from .errors import ConfigurationError
+
+PREFIX = "POTO_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Times are in seconds, sizes in bytes."""
+
+    max_body_size: int = 16 * 1024 * 1024
+    """Of a call. A limit of the router or of its inclusion goes before."""
+    session_idle: float = 14 * DAY
+    session_absolute: float = 30 * DAY
+    session_value_bytes: int = 64 * 1024
+    session_keys: int = 256
+    ping_interval: float = 15.0
+    """Silence after which a stream sends a keep-alive."""
+    send_timeout: float = 30.0
+    """So long a stream waits for a reader that has stopped reading."""
+    cleanup_timeout: float = 10.0
+    """So long a generator's `finally` may take."""
+    stream_buffer: int = 64 * 1024
+    retry: float | None = None
+    """What streams tell a browser to wait before it reconnects."""
+    replay_items: int = 1_000
+    """Of a resumable stream, the items kept for a client that comes back."""
+    replay_grace: float = 60.0
+    """So long a resumable generator runs on without a reader."""
+    purge_interval: float = 300.0
+    """Between two rounds that remove what has expired; 0: none."""
+    auth: AuthSettings = field(default_factory=AuthSettings)
+
+    @property
+    def realm(self) -> str:
+        return self.auth.realm
+
+
+def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """The settings with some of their numbers, or of sign-in's, replaced. Raises `TypeError` for an unknown name."""
+    own = {one.name for one in fields(Settings)} - {"auth"}
+    auth = {one.name for one in fields(AuthSettings)}
+    both = own & auth
+    for name in options:
+        if name not in own | auth:
+            raise TypeError(f"Poto() has no option {name!r}. There are: {', '.join(sorted(own | auth))}.")
+    for_auth = {name: value for name, value in options.items() if name in auth - both}
+    for_own = {name: value for name, value in options.items() if name in own}
+    return replace(settings, auth=replace(settings.auth, **for_auth), **for_own)
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The options that `POTO_<NAME>` variables set: `POTO_VISITORS_PER_HOUR=0`; of lists, the items by commas."""
+    options: dict[str, Any] = {}
+    hints = {**get_type_hints(AuthSettings), **get_type_hints(Settings)}
+    del hints["auth"]
+    for name, hint in hints.items():
+        sent = environment.get(PREFIX + name.upper())
+        if sent is None:
+            continue
+        listed = "Sequence" in str(hint)
+        value: Any = [item.strip() for item in sent.split(",") if item.strip()] if listed else sent
+        try:
+            options[name] = TypeAdapter(hint).validate_python(value)
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"{PREFIX}{name.upper()}={sent!r}: {error.errors()[0]['msg'].lower()}. Change or unset the variable."
+            ) from None
+    return options

@@ -1,0 +1,251 @@
+"""What comes out: values, nothing, bytes, responses, errors."""
+
+import json
+import logging
+import math
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from fastapi_poto import PotoError, PotoModule, public, roles, rpc
+
+from .conftest import Serve
+
+pytestmark = pytest.mark.anyio
+
+
+class Account(BaseModel):
+    name: str
+
+
+class Secretive(Account):
+    password: str
+
+
+class Values(BaseModel):
+    nan: float
+    inf: float
+    data: bytes
+    text: str
+
+
+class GoneData(BaseModel):
+    sku: str
+
+
+class Gone(PotoError):
+    """It was here."""
+
+    code = "gone"
+    status = 410
+    data: GoneData
+
+
+class Custom(Exception):
+    pass
+
+
+@public
+class Answers(PotoModule):
+    async def value(self) -> Values:
+        return Values(nan=math.nan, inf=math.inf, data=b"\xfb\xff", text="\u2028é")
+
+    async def nothing(self) -> None: ...
+
+    async def narrow(self) -> Account:
+        return Secretive(name="a", password="p")
+
+    async def broken(self) -> int:
+        return "not a number"  # type: ignore[return-value]
+
+    async def data(self) -> bytes:
+        return b"\x00\xff"
+
+    @rpc(media_type="image/png")
+    async def picture(self) -> bytes:
+        return b"png"
+
+    async def page(self) -> PlainTextResponse:
+        return PlainTextResponse("page", status_code=202, headers={"X-Own": "1"})
+
+    def either(self) -> Response:
+        return Response(b"sync", media_type="text/plain")
+
+    def gone(self) -> None:
+        raise Gone(data=GoneData(sku="a"))
+
+    async def http(self) -> None:
+        raise HTTPException(418, detail={"tea": True}, headers={"X-Tea": "pot"})
+
+    async def crash(self) -> None:
+        raise RuntimeError("a secret detail")
+
+    async def custom(self) -> None:
+        raise Custom
+
+
+class Guarded(PotoModule):
+    async def anyone(self) -> str:
+        return self.user.id
+
+    @roles("admin")
+    async def admin(self, number: int) -> None: ...
+
+
+async def test_values(serve: Serve) -> None:
+    """Nothing is lost: bytes are standard base64, and NaN and infinity are strings."""
+    answer = await serve(Answers).client.post("/Answers/value")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"nan": "NaN", "inf": "Infinity", "data": "+/8=", "text": "\u2028é"}
+
+
+async def test_none_is_204(serve: Serve) -> None:
+    """`-> None` answers without a body and without a type."""
+    answer = await serve(Answers).client.post("/Answers/nothing")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "content-type" not in answer.headers
+    assert "content-length" not in answer.headers
+
+
+async def test_the_annotation_decides_what_goes_out(serve: Serve) -> None:
+    """A subclass that is returned as its base does not show its own fields."""
+    assert (await serve(Answers).client.post("/Answers/narrow")).json() == {"name": "a"}
+
+
+async def test_bytes_and_responses(serve: Serve) -> None:
+    """Bytes go out bare, under their media type; a Response passes through."""
+    client = serve(Answers).client
+    data = await client.post("/Answers/data")
+    assert (data.content, data.headers["content-type"]) == (b"\x00\xff", "application/octet-stream")
+    assert (await client.post("/Answers/picture")).headers["content-type"] == "image/png"
+    page = await client.post("/Answers/page")
+    assert (page.status_code, page.text, page.headers["X-Own"]) == (202, "page", "1")
+    assert (await client.post("/Answers/either")).text == "sync"
+
+
+async def test_a_poto_error(serve: Serve) -> None:
+    """Code, message (of the docstring) and data stand under `detail`, with the error's status."""
+    answer = await serve(Answers).client.post("/Answers/gone")
+    assert answer.status_code == 410
+    assert answer.json() == {"detail": {"code": "gone", "message": "It was here", "data": {"sku": "a"}}}
+
+
+async def test_an_http_exception(serve: Serve) -> None:
+    """FastAPI's own exception is answered as FastAPI does."""
+    answer = await serve(Answers).client.post("/Answers/http")
+    assert (answer.status_code, answer.json(), answer.headers["X-Tea"]) == (418, {"detail": {"tea": True}}, "pot")
+
+
+@pytest.mark.parametrize("path", ["/Answers/crash", "/Answers/broken"])
+async def test_an_unexpected_error(serve: Serve, path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """500 as JSON, with no inner detail; the log and the answer share the request's id."""
+    with caplog.at_level(logging.ERROR, "fastapi_poto"):
+        answer = await serve(Answers).client.post(path, headers={"X-Request-ID": "r-1"})
+    assert answer.status_code == 500
+    assert answer.json() == {"detail": {"code": "internal_error", "message": "Internal Server Error"}}
+    assert answer.headers["X-Request-ID"] == "r-1"
+    assert "r-1" in caplog.text
+
+
+async def test_an_unexpected_error_reaches_the_server(serve: Serve) -> None:
+    """The exception goes on to the server, which logs its traceback, as with any FastAPI endpoint."""
+    served = serve(Answers)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(served.app), base_url="http://test") as client:
+        with pytest.raises(RuntimeError, match="a secret detail"):
+            await client.post("/Answers/crash")
+
+
+async def test_the_applications_handlers_see_errors(serve: Serve) -> None:
+    """Handlers for an exception's class, for HTTPException and for everything are the application's own."""
+    app = FastAPI()
+
+    @app.exception_handler(Custom)
+    async def custom(request: Request, error: Custom) -> JSONResponse:
+        return JSONResponse({"custom": True}, 499)
+
+    @app.exception_handler(Gone)
+    async def gone(request: Request, error: Gone) -> JSONResponse:
+        return JSONResponse({"sku": error.data.sku}, 404)
+
+    client = serve(Answers, app=app).client
+    assert (await client.post("/Answers/custom")).json() == {"custom": True}
+    assert (await client.post("/Answers/gone")).json() == {"sku": "a"}
+
+    @app.exception_handler(Exception)
+    async def everything(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"mine": type(error).__name__}, 500)
+
+    app.middleware_stack = None
+    assert (await client.post("/Answers/crash")).json() == {"mine": "RuntimeError"}
+
+
+async def test_without_credentials(serve: Serve) -> None:
+    """401 with the challenge, before the body is looked at."""
+    answer = await serve(Guarded).client.post(
+        "/Guarded/admin", content=b"{not json", headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="')
+    assert "error" not in answer.headers["WWW-Authenticate"]
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_bad_token(serve: Serve) -> None:
+    """401 that says so, with the same body; on a public method too."""
+    served = serve(Guarded, Answers)
+    bare = await served.client.post("/Guarded/anyone")
+    for path in ("/Guarded/anyone", "/Answers/nothing"):
+        bad = await served.client.post(path, headers={"Authorization": "Bearer junk"})
+        assert (bad.status_code, bad.content) == (401, bare.content)
+        assert 'error="invalid_token"' in bad.headers["WWW-Authenticate"]
+
+
+async def test_without_the_role(serve: Serve) -> None:
+    """403 before the body is looked at, with the challenge of RFC 6750."""
+    client = await serve(Guarded).signed_in()
+    assert (await client.post("/Guarded/anyone")).status_code == 200
+    answer = await client.post("/Guarded/admin", content=b"{not json", headers={"content-type": "application/json"})
+    assert answer.status_code == 403
+    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+
+
+async def test_body_over_the_limit(serve: Serve) -> None:
+    """413, whether the length was announced or not, and nothing of the body is kept."""
+
+    @public
+    class Large(PotoModule):
+        async def take(self, text: str) -> int:
+            return len(text)
+
+    from fastapi_poto import Poto
+
+    from .conftest import SECRET
+
+    client = serve(Large, poto=Poto(SECRET, max_body_size=1000)).client
+    assert (await client.post("/Large/take", json={"text": "x" * 900})).json() == 900
+    assert (await client.post("/Large/take", json={"text": "x" * 1000})).status_code == 413
+
+    async def chunks() -> Any:
+        for _ in range(100):
+            yield b"x" * 100
+
+    answer = await client.post("/Large/take", content=chunks(), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+    assert "detail" in json.loads(answer.content)
+
+
+async def test_the_routers_own_limit_goes_first(serve: Serve) -> None:
+    """FastAPI's max_body_size of the router holds, in both doors."""
+
+    @public
+    class Small(PotoModule):
+        async def take(self, text: str) -> int:
+            return len(text)
+
+    client = serve(Small, max_body_size=50).client
+    assert (await client.post("/Small/take", json={"text": "x" * 10})).json() == 10
+    assert (await client.post("/Small/take", json={"text": "x" * 100})).status_code == 413

@@ -1,0 +1,257 @@
+"""What goes in: bodies, queries, forms, and what FastAPI finds."""
+
+import json
+from datetime import date
+from enum import Enum
+from typing import Annotated, Any
+from uuid import UUID
+
+import pytest
+from fastapi import BackgroundTasks, Body, Cookie, Depends, Header, Query, Request, Response, UploadFile
+from pydantic import BaseModel, Field
+
+from fastapi_poto import CurrentSession, CurrentUser, PotoModule, Session, public, rpc
+
+from .conftest import Serve
+
+pytestmark = pytest.mark.anyio
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Line(BaseModel):
+    sku: str
+    quantity: int = 1
+
+
+def shelf() -> str:
+    return "shelf"
+
+
+done: list[str] = []
+
+
+@public
+class Echo(PotoModule):
+    async def one(self, line: Line) -> Line:
+        return line
+
+    async def scalar(self, number: int) -> int:
+        return number + 1
+
+    def sync(self, number: int, word: str = "x") -> str:
+        return word * number
+
+    async def defaults(
+        self,
+        a: int = 1,
+        b: list[int] = Field(default_factory=list),
+        c: Annotated[int, Field(ge=3)] = 3,
+        d: int | None = None,
+        e: str = Field("e", max_length=3),
+        f: int = Body(7),
+    ) -> list[Any]:
+        return [a, b, c, d, e, f]
+
+    async def raw(self, data: bytes, lines: list[Line]) -> bytes:
+        return data + lines[0].sku.encode()
+
+    async def get_query(
+        self,
+        number: int,
+        colours: list[Colour],
+        day: date | None = None,
+        ids: set[UUID] | None = None,
+        flag: bool = False,
+    ) -> dict[str, Any]:
+        return {"number": number, "colours": colours, "day": day, "ids": ids, "flag": flag}
+
+    async def delete_thing(self, name: str) -> None:
+        assert name
+
+    async def post_nothing(self) -> str:
+        return "nothing"
+
+    async def found(
+        self,
+        number: int,
+        request: Request,
+        response: Response,
+        tasks: BackgroundTasks,
+        shelf: Annotated[str, Depends(shelf)],
+        agent: Annotated[str, Header(alias="X-Agent")] = "none",
+        crumb: Annotated[str, Cookie()] = "none",
+        page: int = Query(1),
+    ) -> dict[str, Any]:
+        response.headers["X-Answer"] = "yes"
+        response.status_code = 202
+        tasks.add_task(done.append, f"{number}")
+        return {
+            "number": number, "path": request.url.path, "shelf": shelf, "agent": agent, "crumb": crumb, "page": page,
+        }  # fmt: skip
+
+    async def upload(
+        self, file: UploadFile, others: list[UploadFile], note: str = "", line: Line | None = None
+    ) -> dict[str, Any]:
+        return {
+            "name": file.filename, "size": len(await file.read()), "others": len(others), "note": note, "line": line,
+        }  # fmt: skip
+
+    @rpc(method="GET", path="things/{thing_id}")
+    async def thing(self, thing_id: int, deep: bool = False) -> dict[str, Any]:
+        return {"id": thing_id, "deep": deep}
+
+
+class Mine(PotoModule):
+    def __init__(self, place: Annotated[str, Depends(shelf)], agent: Annotated[str, Header()] = "none") -> None:
+        self.place = place
+        self.agent = agent
+
+    async def where(self, user: CurrentUser, session: CurrentSession, other: Session) -> str:
+        assert user is self.user
+        await session.set("place", self.place)
+        return f"{await other.get('place')} {self.agent}"
+
+
+async def test_a_body_is_one_object(serve: Serve) -> None:
+    """A member per parameter, even for a single model or scalar."""
+    client = serve(Echo).client
+    assert (await client.post("/Echo/one", json={"line": {"sku": "a"}})).json() == {"sku": "a", "quantity": 1}
+    assert (await client.post("/Echo/scalar", json={"number": 1})).json() == 2
+    assert (await client.post("/Echo/sync", json={"number": 2, "word": "ab"})).json() == "abab"
+
+
+async def test_defaults(serve: Serve) -> None:
+    """What the caller leaves out gets the method's own default, and a factory's anew for each call."""
+    client = serve(Echo).client
+    for body in (b"", b"{}"):
+        answer = await client.post("/Echo/defaults", content=body, headers={"content-type": "application/json"})
+        assert answer.json() == [1, [], 3, None, "e", 7]
+    answer = await client.post("/Echo/defaults", json={"a": 2, "b": [1], "c": 4, "d": 5, "e": "f", "f": 8})
+    assert answer.json() == [2, [1], 4, 5, "f", 8]
+
+
+async def test_constraints_hold(serve: Serve) -> None:
+    """A Field's limits are checked whether it stands in Annotated or as the default."""
+    client = serve(Echo).client
+    answer = await client.post("/Echo/defaults", json={"c": 1, "e": "long"})
+    assert answer.status_code == 422
+    assert [error["loc"] for error in answer.json()["detail"]] == [["body", "c"], ["body", "e"]]
+
+
+async def test_bytes_are_base64_in_json_and_raw_as_an_answer(serve: Serve) -> None:
+    """Bytes inside JSON are base64 of either alphabet; a method that returns bytes answers them bare."""
+    client = serve(Echo).client
+    for sent in ("+/8=", "-_8="):
+        answer = await client.post("/Echo/raw", json={"data": sent, "lines": [{"sku": "a"}]})
+        assert answer.content == b"\xfb\xffa"
+        assert answer.headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "kind", "place"),
+    [
+        (b'{"number":', "application/json", "json_invalid", ["body", 10]),
+        (b"\xff\xfe", "application/json", "json_invalid", ["body", 0]),
+        (b"[" * 100_000, "application/json", "json_invalid", ["body", 0]),
+        (b'{"number": NaN}', "application/json", "finite_number", ["body", "number"]),
+        (b'{"number": 1e999}', "application/json", "finite_number", ["body", "number"]),
+        (b'{"number": "\\ud800"}', "application/json", "json_invalid", ["body", 0]),
+        (b'{"number": ' + b"9" * 5000 + b"}", "application/json", "json_invalid", ["body", 0]),
+        (b"null", "application/json", "dict_type", ["body"]),
+        (b'{"number": 1}', "text/plain", "content_type", ["body"]),
+        (b'{"number": 1}', "", "content_type", ["body"]),
+        (b"{}", "application/json", "missing", ["body", "number"]),
+        (b'{"number": 1, "nmuber": 2}', "application/json", "extra_forbidden", ["body", "nmuber"]),
+        (b'{"number": {"a": [1, 2]}}', "application/json", "int_type", ["body", "number"]),
+    ],
+)
+async def test_bad_bodies_are_422(serve: Serve, content: bytes, content_type: str, kind: str, place: list[Any]) -> None:
+    """Whatever is wrong with a body: FastAPI's list, with the place, in JSON that every client reads."""
+    headers = {"content-type": content_type} if content_type else {}
+    answer = await serve(Echo).client.post("/Echo/scalar", content=content, headers=headers)
+    assert answer.status_code == 422, answer.text
+    error = json.loads(answer.text, parse_constant=pytest.fail)["detail"][0]
+    assert (error["type"], error["loc"]) == (kind, place)
+
+
+async def test_json_under_another_name(serve: Serve) -> None:
+    """application/json with parameters, and +json, are JSON."""
+    client = serve(Echo).client
+    for content_type in ("application/json; charset=utf-8", "application/vnd.shop+json", "APPLICATION/JSON"):
+        answer = await client.post("/Echo/scalar", content=b'{"number": 1}', headers={"content-type": content_type})
+        assert answer.json() == 2
+
+
+async def test_queries(serve: Serve) -> None:
+    """GET and DELETE take query parameters, repeated ones for lists and sets."""
+    client = serve(Echo).client
+    identifier = "12345678-1234-5678-1234-567812345678"
+    answer = await client.get(
+        "/Echo/query",
+        params={"number": 3, "colours": ["red", "blue"], "day": "2026-01-02", "ids": [identifier], "flag": "true"},
+    )
+    assert answer.json() == {
+        "number": 3, "colours": ["red", "blue"], "day": "2026-01-02", "ids": [identifier], "flag": True,
+    }  # fmt: skip
+    answer = await client.delete("/Echo/thing", params={"name": "a"})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_bad_queries_are_422(serve: Serve) -> None:
+    """The errors of a query are FastAPI's, placed in `query`."""
+    answer = await serve(Echo).client.get("/Echo/query", params={"number": "x", "colours": "green"})
+    places = [error["loc"] for error in answer.json()["detail"]]
+    assert (answer.status_code, places) == (422, [["query", "number"], ["query", "colours", 0]])
+
+
+async def test_what_fastapi_finds(serve: Serve) -> None:
+    """Depends, Header, Cookie, Query, Request, Response and BackgroundTasks work as in any endpoint."""
+    done.clear()
+    answer = await serve(Echo).client.post(
+        "/Echo/found", params={"page": 4}, json={"number": 5}, headers={"X-Agent": "me", "Cookie": "crumb=sweet"}
+    )
+    assert answer.status_code == 202
+    assert answer.headers["X-Answer"] == "yes"
+    assert answer.json() == {
+        "number": 5, "path": "/Echo/found", "shelf": "shelf", "agent": "me", "crumb": "sweet", "page": 4,
+    }  # fmt: skip
+    assert done == ["5"]
+
+
+async def test_uploads(serve: Serve) -> None:
+    """UploadFile makes the body multipart; values are fields, and a model is JSON in one."""
+    answer = await serve(Echo).client.post(
+        "/Echo/upload",
+        files=[("file", ("a.txt", b"abc")), ("others", ("b", b"1")), ("others", ("c", b"2"))],
+        data={"note": "n", "line": '{"sku": "a"}'},
+    )
+    assert answer.json() == {
+        "name": "a.txt", "size": 3, "others": 2, "note": "n", "line": {"sku": "a", "quantity": 1},
+    }  # fmt: skip
+    answer = await serve(Echo).client.post("/Echo/upload", data={"line": "{"})
+    assert answer.status_code == 422
+
+
+async def test_path_parameters(serve: Serve) -> None:
+    """A path of @rpc may have parameters."""
+    client = serve(Echo).client
+    assert (await client.get("/Echo/things/7?deep=1")).json() == {"id": 7, "deep": True}
+    assert (await client.get("/Echo/things/x")).status_code == 422
+
+
+async def test_no_parameters(serve: Serve) -> None:
+    """A method without parameters takes no body, or any."""
+    client = serve(Echo).client
+    assert (await client.post("/Echo/nothing")).json() == "nothing"
+    assert (await client.post("/Echo/nothing", content=b"whatever")).json() == "nothing"
+
+
+async def test_constructor_dependencies_and_what_a_call_knows(serve: Serve) -> None:
+    """The constructor takes dependencies; CurrentUser, CurrentSession and Session come from the call."""
+    client = await serve(Mine).signed_in()
+    answer = await client.post("/Mine/where", headers={"agent": "me"})
+    assert answer.json() == "shelf me"

@@ -1,0 +1,217 @@
+"""Each mistake that can be seen at start-up is one error that names Class.method and the cure."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeVar
+
+import pytest
+from fastapi import Depends, UploadFile
+from pydantic import BaseModel
+
+from fastapi_poto import ConfigurationError, Poto, PotoModule, poto_router, rpc
+
+T = TypeVar("T")
+
+
+class Model(BaseModel):
+    number: int
+
+
+class NoAnnotation(PotoModule):
+    def act(self, thing) -> int:  # type: ignore[no-untyped-def]
+        return 1
+
+
+class Stars(PotoModule):
+    def act(self, *things: int) -> int:
+        return 1
+
+
+class DoubleStars(PotoModule):
+    def act(self, **things: int) -> int:
+        return 1
+
+
+class PositionalOnly(PotoModule):
+    def act(self, thing: int, /) -> int:
+        return 1
+
+
+class ModelInQuery(PotoModule):
+    def get_act(self, thing: Model) -> int:
+        return 1
+
+
+class DictInQuery(PotoModule):
+    def delete_act(self, thing: dict[str, int]) -> None: ...
+
+
+class UploadInQuery(PotoModule):
+    def get_act(self, thing: UploadFile) -> int:
+        return 1
+
+
+class TwoOnOneRoute(PotoModule):
+    def get_act(self) -> int:
+        return 1
+
+    @rpc(method="GET", path="act")
+    def find(self) -> int:
+        return 1
+
+
+class Constructor(PotoModule):
+    def __init__(self, size: int = 3) -> None:
+        self.size = size
+
+    def act(self) -> int:
+        return self.size
+
+
+class ConstructorWithoutAnnotation(PotoModule):
+    def __init__(self, size) -> None:  # type: ignore[no-untyped-def]
+        self.size = size
+
+    def act(self) -> int:
+        return 1
+
+
+class Unresolvable(PotoModule):
+    def act(self, thing: "Missing") -> int:  # type: ignore[name-defined] # noqa: F821
+        return 1
+
+
+class Unfilled(PotoModule, Generic[T]):
+    def act(self, thing: T) -> T:
+        return thing
+
+
+class NoSchema(PotoModule):
+    def act(self, thing: Callable[[], int] | memoryview) -> int:
+        return 1
+
+
+class Hides(PotoModule):
+    def session(self) -> int:  # type: ignore[override]
+        return 1
+
+
+class Empty(PotoModule):
+    """No methods."""
+
+
+class BadVerb(PotoModule):
+    @rpc(method="FETCH")
+    def act(self) -> int:
+        return 1
+
+
+class BadPath(PotoModule):
+    @rpc(path="a b?c")
+    def act(self) -> int:
+        return 1
+
+
+class BadErrors(PotoModule):
+    @rpc(errors=[ValueError])  # type: ignore[list-item]
+    def act(self) -> int:
+        return 1
+
+
+MISTAKES: list[tuple[type, str]] = [
+    (NoAnnotation, r"NoAnnotation\.act: 'thing' has no annotation. Write its type"),
+    (Stars, r"Stars\.act: \*args and \*\*kwargs .* Name each parameter"),
+    (DoubleStars, r"DoubleStars\.act: \*args and \*\*kwargs .* Name each parameter"),
+    (PositionalOnly, r"PositionalOnly\.act: 'thing' is positional-only.* Remove the '/'"),
+    (ModelInQuery, r"ModelInQuery\.get_act: 'thing' is a Model, .*query.*method=\"POST\""),
+    (DictInQuery, r"DictInQuery\.delete_act: 'thing' is a dict.*query"),
+    (UploadInQuery, r"UploadInQuery\.get_act: GET has no body.*Use POST"),
+    (TwoOnOneRoute, r"TwoOnOneRoute\.find and TwoOnOneRoute\.get_act are both GET /TwoOnOneRoute/act\. Rename"),
+    (Constructor, r"Constructor\.__init__: the constructor's 'size' is not a dependency.*Depends"),
+    (ConstructorWithoutAnnotation, r"ConstructorWithoutAnnotation\.__init__: 'size' has no annotation"),
+    (Unresolvable, r"Unresolvable\.act: the annotation names 'Missing'.*Import or define it"),
+    (Unfilled, r"Unfilled\.act: nothing says what ~T of 'thing' stands for.*Unfilled\[int\]"),
+    (NoSchema, r"NoSchema\.act: .*cannot go over the wire.*Use a Pydantic model"),
+    (Hides, r"Hides\.session hides PotoModule\.session\. Give it another name"),
+    (Empty, r"Empty has no method to call"),
+    (BadVerb, r"BadVerb\.act: method='FETCH'\. Use one of GET"),
+    (BadPath, r"BadPath\.act: '/BadPath/a b\?c' is not a path"),
+    (BadErrors, r"BadErrors\.act: errors=.*ValueError.*Derive it from PotoError"),
+    (PotoModule, r"PotoModule is not a module class"),
+    (int, r"int is not a module class.*class int\(PotoModule\)"),
+]
+
+
+@pytest.fixture
+def poto() -> Poto:
+    return Poto("0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only")
+
+
+@pytest.mark.parametrize(("module", "message"), MISTAKES, ids=lambda value: getattr(value, "__name__", ""))
+def test_mistake(module: Any, message: str, poto: Poto) -> None:
+    """poto_router refuses the class with one error."""
+    with pytest.raises(ConfigurationError, match=message):
+        poto_router(module, poto=poto)
+
+
+def test_an_instance_is_not_a_module(poto: Poto) -> None:
+    """The class is wanted: there is one instance per call."""
+
+    class Fine(PotoModule):
+        def act(self) -> int:
+            return 1
+
+    with pytest.raises(ConfigurationError, match="not a module class but a Fine"):
+        poto_router(Fine(), poto=poto)  # type: ignore[arg-type]
+
+
+def test_a_local_name_cannot_be_resolved(poto: Poto) -> None:
+    """A string annotation of a class that only the function knows names the cure."""
+
+    class Local(BaseModel):
+        number: int
+
+    class Uses(PotoModule):
+        def act(self, thing: "Local") -> int:
+            return 1
+
+    with pytest.raises(ConfigurationError, match=r"Uses\.act: the annotation names 'Local'.*nor in a function"):
+        poto_router(Uses, poto=poto)
+
+
+def test_a_class_cannot_hide_what_it_does_not_have(poto: Poto) -> None:
+    """A misspelt name in @rpc(expose=[…]) would expose the method."""
+
+    @rpc(expose=["atc"])
+    class Typo(PotoModule):
+        def act(self) -> int:
+            return 1
+
+    with pytest.raises(ConfigurationError, match=r"Typo: @rpc\(expose=…\) names 'atc', which it does not have"):
+        poto_router(Typo, poto=poto)
+
+
+def test_two_modules_of_one_name(poto: Poto) -> None:
+    """Operation ids are unique over a router."""
+
+    def make(segment: str) -> type[PotoModule]:
+        class Same(PotoModule):
+            route = segment
+
+            def act(self) -> int:
+                return 1
+
+        return Same
+
+    with pytest.raises(ConfigurationError, match=r"both have the operation id Same_act.*Rename one"):
+        poto_router(make("one"), make("two"), poto=poto)
+
+
+def test_what_fastapi_refuses_is_named(poto: Poto) -> None:
+    """An error of FastAPI's own at registration names the method too."""
+
+    class Odd(PotoModule):
+        def act(self, value: Annotated[int, Depends("nothing callable")]) -> int:  # type: ignore[arg-type]
+            return 1
+
+    with pytest.raises(ConfigurationError, match=r"Odd\.act: FastAPI refuses the route"):
+        poto_router(Odd, poto=poto)
