@@ -1,0 +1,10 @@
+"""Generators as answers: server-sent events, lines of JSON, bytes."""
+
+from .byte_stream import ByteStream
+from .deadline import parse_deadline
+from .event_stream import EventStream
+from .frames import Event
+from .options import StreamOptions
+from .resume import resume
+
+__all__ = ["ByteStream", "Event", "EventStream", "StreamOptions", "parse_deadline", "resume"]

@@ -1,0 +1,73 @@
+"""A generator's bytes, chunk by chunk, with nothing added."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import StreamingResponse
+
+from ..context import CallContext
+from .options import StreamOptions
+from .stream import Stream
+
+
+class ByteStream(Stream, StreamingResponse):
+    """The answer of a method that streams bytes.
+
+    An exception before the first chunk is raised from the call, before the status line. A later one is raised too,
+    and the server cuts the connection: bytes have no other way to say that they are not all.
+    """
+
+    def __init__(
+        self,
+        items: Any,
+        *,
+        context: CallContext,
+        options: StreamOptions,
+        media_type: str = "application/octet-stream",
+        content_length: int | None = None,
+        filename: str | None = None,
+        still_valid: Callable[[], Awaitable[bool]] | None = None,
+        status_code: int = 200,
+    ) -> None:
+        Stream.__init__(self, items, context=context, frame=_chunk, options=options, still_valid=still_valid)
+        self.body_iterator = items
+        self.status_code = status_code
+        self.background = None
+        self.media_type = media_type
+        self.content_length = content_length
+        self.raw_headers = [
+            (b"content-type", media_type.encode("latin-1")),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        if content_length is not None:
+            self.raw_headers.append((b"content-length", b"%d" % content_length))
+        if filename is not None:
+            self.raw_headers.append((b"content-disposition", _attachment(filename)))
+
+    def tail(self, error: BaseException | None) -> bytes:
+        if error is not None:
+            raise error
+        return b""
+
+    def on_shutdown(self) -> None:
+        # One with an end is awaited, as any answer is when a server stops.
+        if self.content_length is None:
+            super().on_shutdown()
+
+
+def _chunk(item: Any) -> bytes:
+    if item.__class__ is bytes:
+        return item
+    if isinstance(item, bytes | bytearray | memoryview):
+        return bytes(item)
+    raise TypeError(f"a stream of bytes yielded {type(item).__name__}")
+
+
+def _attachment(filename: str) -> bytes:
+    """RFC 6266: a plain name as it is, any other in UTF-8."""
+    quoted = quote(filename)
+    if quoted == filename:
+        return f'attachment; filename="{filename}"'.encode("ascii")
+    return f"attachment; filename*=utf-8''{quoted}".encode("ascii")

@@ -1,0 +1,110 @@
+"""What goes over the wire for an item, an error, an end and a keep-alive. Pure: values in, bytes out."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from sse_starlette import ServerSentEvent
+from starlette.exceptions import HTTPException
+
+T = TypeVar("T")
+
+Encode = Callable[[Any], bytes]
+Frame = Callable[[Any], bytes]
+
+END_ID: Final = "~end"
+"""The id of a stream's last frame: a client that reconnects with it is told that there is no more."""
+
+# One newline: with two, httpx-sse makes an event of it once an id has been seen.
+PING: Final = b": ping\n"
+
+_BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
+_LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
+_INTERNAL_ERROR: Final = {"code": "internal_error", "message": "Internal Server Error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[T]):
+    """An item with a name or an id of its own: `yield Event(data=…, event="progress", id="7")`.
+
+    Raises `ValueError` for a name or an id with CR, LF or NUL: what follows would be read as another field.
+    """
+
+    data: T
+    event: str | None = None
+    id: str | None = None
+
+    __poto_event__ = True  # a method's `AsyncIterator[Event[T]]` streams T (see methods.results)
+
+    def __post_init__(self) -> None:
+        for field, value in (("event", self.event), ("id", self.id)):
+            if value is not None and _BREAKS_A_LINE.search(value):
+                raise ValueError(f"the {field} of a server-sent event must not contain CR, LF or NUL: {value!r}")
+        if self.id == END_ID:
+            raise ValueError(f"the id {END_ID!r} is that of a stream's last frame")
+
+
+def event_frame(encode: Encode) -> Frame:
+    """A function from items, or `Event`s of items, to frames. `encode` gives an item's JSON."""
+
+    def frame(item: Any) -> bytes:
+        if item.__class__ is Event:
+            return named_frame(encode(item.data), item.event, item.id)
+        data = encode(item)
+        if b"\n" in data or b"\r" in data:
+            data = _LINE_BREAK.sub(b"\ndata: ", data)
+        return b"data: %b\n\n" % data
+
+    return frame
+
+
+def named_frame(data: bytes, event: str | None = None, number: str | None = None) -> bytes:
+    """One event with whatever fields it has, its id first; newlines in the data are split."""
+    return ServerSentEvent(data.decode(), event=event, id=number, sep="\n").encode()
+
+
+def line_frame(encode: Encode) -> Frame:
+    """A function from items to lines of JSON."""
+
+    def frame(item: Any) -> bytes:
+        data = encode(item.data if item.__class__ is Event else item)
+        return b"%b\n" % (_LINE_BREAK.sub(b" ", data) if b"\n" in data or b"\r" in data else data)
+
+    return frame
+
+
+def close_frame(*, is_last: bool = False) -> bytes:
+    """The end of a stream that ended well. Without data, so that clients do not take it for an item.
+
+    `is_last` adds the id `~end`, for clients that reconnect by themselves.
+    """
+    return ServerSentEvent(event="close", id=END_ID if is_last else None, sep="\n").encode()
+
+
+def error_frame(error: BaseException, *, is_last: bool = False) -> bytes:
+    """The end of a stream that failed; `is_last` as in `close_frame`."""
+    return named_frame(error_body(error), "error", END_ID if is_last else None)
+
+
+def retry_field(milliseconds: int) -> bytes:
+    """How long a browser waits before it reconnects: a line that joins the frame that follows."""
+    return b"retry: %d\n" % milliseconds
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether the caller is told what this error is; any other is a general one that the server logs."""
+    return isinstance(error, HTTPException | RequestValidationError)
+
+
+def error_body(error: BaseException) -> bytes:
+    """The JSON that the response would have had, had the error come before it began."""
+    detail: Any = _INTERNAL_ERROR
+    if isinstance(error, HTTPException):
+        detail = error.detail
+    elif isinstance(error, RequestValidationError):
+        detail = jsonable_encoder(error.errors())
+    return to_json({"detail": detail}, inf_nan_mode="strings", fallback=str)

@@ -1,0 +1,265 @@
+"""The pump: one task that owns a generator, and a bounded buffer between it and whoever sends.
+
+The task is the generator's home. A timeout, a cancel scope or a task group around a `yield` belongs to that task,
+so it can never cancel the server's `send`; what cancels it while it waits for room is delivered at the `yield`.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import Context
+from threading import Lock
+from time import monotonic
+from typing import Any, Final
+
+from anyio import CapacityLimiter, to_thread
+
+from .hub import hub_of
+
+log = logging.getLogger("fastapi_poto")
+
+FAIR_SLICE: Final = 0.002
+"""Seconds for which a generator that never awaits may hold the event loop."""
+
+
+class Pump:
+    """Steps an async generator and keeps its frames until they are taken; `limit` bytes and one frame at most."""
+
+    __slots__ = (
+        "_context", "_frame", "_items", "_limit", "_loop", "_reader", "_room", "_task",
+        "chunks", "ended", "error", "size", "stopping",
+    )  # fmt: skip
+
+    def __init__(self, items: Any, frame: Callable[[Any], bytes], *, limit: int, context: Context) -> None:
+        """`context` is the generator's own: it runs there from its first step to its last."""
+        self._items = items
+        self._frame = frame
+        self._limit = limit
+        self._context = context
+        self._loop: asyncio.AbstractEventLoop
+        self._task: asyncio.Task[None] | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self.chunks: list[bytes] = []
+        """Frames that nobody took yet."""
+        self.size = 0
+        """Their bytes."""
+        self.ended = False
+        """No more frames will come."""
+        self.error: BaseException | None = None
+        """Why it ended, if it failed."""
+        self.stopping = False
+
+    def start(self) -> None:
+        """Let the generator run."""
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._run(), context=self._context)
+
+    def stop(self) -> None:
+        """Cancel the generator, once: a second time would kill what it awaits in its `finally`."""
+        if not self.stopping:
+            self.stopping = True
+            if self._task is not None:
+                self._task.cancel()
+
+    async def closed(self, timeout: float) -> bool:
+        """Wait until the generator has been closed; False if that takes longer than `timeout` seconds."""
+        task, self._task = self._task, None
+        if task is None:
+            return True
+        try:
+            if not task.done():
+                await asyncio.wait((task,), timeout=timeout)
+            return task.done()
+        finally:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.error("A stream's pump failed", exc_info=error)
+
+    # The reader's side
+
+    async def wait(self) -> None:
+        """Return when there are frames, or no more will come, or on `wake`."""
+        self._reader = self._loop.create_future()
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+
+    def wake(self) -> None:
+        """Let `wait` return."""
+        reader = self._reader
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+
+    def take(self) -> bytes:
+        """All frames that are ready, as one chunk; there has to be one."""
+        chunks = self.chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self.size = 0
+        room = self._room
+        if room is not None and not room.done():
+            room.set_result(None)
+        return data
+
+    # The generator's side
+
+    async def _make_room(self) -> None:
+        self._room = self._loop.create_future()
+        try:
+            await self._room
+        finally:
+            self._room = None
+
+    def _end(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.ended = True
+        self.wake()
+
+    async def _run(self) -> None:
+        items: AsyncIterator[Any] = self._items if hasattr(self._items, "__anext__") else self._items.__aiter__()
+        step, frame, chunks, limit = items.__anext__, self._frame, self.chunks, self._limit
+        turn = monotonic()
+        try:
+            item = await step()
+            while not self.stopping:
+                chunk = frame(item)
+                if not chunks:
+                    turn = monotonic()  # the reader was here: the loop has turned
+                chunks.append(chunk)
+                self.size += len(chunk)
+                reader = self._reader
+                if reader is not None and not reader.done():
+                    reader.set_result(None)
+                try:
+                    if self.size > limit:
+                        await self._make_room()
+                        turn = monotonic()
+                    elif monotonic() - turn > FAIR_SLICE:
+                        await asyncio.sleep(0)
+                        turn = monotonic()
+                except BaseException as error:
+                    # A timeout or a scope of the generator's, or the end of the stream, strikes at its `yield`.
+                    throw = getattr(items, "athrow", None)
+                    if throw is None:
+                        raise
+                    item = await throw(error)
+                else:
+                    item = await step()
+        except StopAsyncIteration:
+            self._end()
+        except asyncio.CancelledError as error:
+            self._end(None if self.stopping else _unasked(error))
+        except Exception as error:
+            self._end(error)
+        finally:
+            self._end(self.error)
+            await _close(items)
+            self._items = None
+
+
+def _unasked(error: BaseException) -> Exception:
+    """A cancellation that came from inside the generator is its failure, and must not cancel who reports it."""
+    failure = RuntimeError("The generator was cancelled from within")
+    failure.__cause__ = error
+    return failure
+
+
+async def _close(items: Any) -> None:
+    close = getattr(items, "aclose", None)
+    if close is not None:
+        try:
+            await close()
+        except Exception:
+            log.exception("A stream's generator failed while it was closed")
+        except BaseExceptionGroup as group:
+            # Task groups around a `yield` report the GeneratorExit that closed them as an error of theirs.
+            if group.split(GeneratorExit)[1] is not None:
+                log.exception("A stream's generator failed while it was closed")
+
+
+class ThreadPump(Pump):
+    """Steps a sync generator in worker threads, always in the one context that is the generator's.
+
+    A visit to a thread goes on for as long as there is room, and what it made is sent meanwhile.
+    """
+
+    __slots__ = ("_is_closed", "_is_told", "_limiter", "_lock", "_made", "_made_bytes")
+
+    def __init__(self, items: Iterator[Any], frame: Callable[[Any], bytes], *, limit: int, context: Context) -> None:
+        super().__init__(items, frame, limit=limit, context=context)
+        self._lock = Lock()
+        self._made: list[bytes] = []
+        self._made_bytes = 0
+        self._is_told = False
+        self._is_closed = False
+        self._limiter: CapacityLimiter
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limiter = hub_of(self._loop).limiter
+        # The generator's context is entered in the threads; a context cannot be entered twice at a time.
+        self._task = self._loop.create_task(self._run(), context=Context())
+
+    def stop(self) -> None:
+        """Have the generator closed at its `yield`: what runs in a thread cannot be cancelled."""
+        self.stopping = True
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    async def _run(self) -> None:
+        items = iter(self._items)
+        try:
+            while await to_thread.run_sync(self._context.run, self._visit, items, limiter=self._limiter):
+                self._collect()
+                if self.size > self._limit:
+                    await self._make_room()
+            self._collect()
+            self._end()
+        except Exception as error:
+            self._collect()
+            self._end(error)
+        finally:
+            self.stopping = True
+            self._end(self.error)
+            if not self._is_closed:
+                await to_thread.run_sync(self._context.run, self._close, items, limiter=self._limiter)
+            self._items = None
+
+    def _visit(self, items: Iterator[Any]) -> bool:
+        """In a thread: step the generator until it is done (False) or there is no more room."""
+        for item in items:
+            chunk = self._frame(item)
+            with self._lock:
+                self._made.append(chunk)
+                self._made_bytes += len(chunk)
+                is_full = self._made_bytes + self.size > self._limit
+                tell, self._is_told = not self._is_told, True
+            if tell:
+                self._loop.call_soon_threadsafe(self._collect, context=Context())
+            if is_full:
+                return True
+            if self.stopping:
+                break
+        self._close(items)
+        return False
+
+    def _collect(self) -> None:
+        """On the loop: hand on what the thread made."""
+        with self._lock:
+            made, self._made = self._made, []
+            self.size += self._made_bytes
+            self._made_bytes = 0
+            self._is_told = False
+        if made:
+            self.chunks.extend(made)
+            self.wake()
+
+    def _close(self, items: Any) -> None:
+        self._is_closed = True
+        close = getattr(items, "close", None)
+        if close is not None:
+            try:
+                close()
+            except Exception:
+                log.exception("A stream's generator failed while it was closed")

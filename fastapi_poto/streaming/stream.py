@@ -1,0 +1,281 @@
+"""One answer that goes on: from the status line to how it ended, whoever ends it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from math import inf
+from time import monotonic
+from typing import Any, ClassVar, cast
+
+from anyio import CancelScope
+from starlette.background import BackgroundTask
+from starlette.types import Message, Receive, Scope, Send
+
+from ..context import CallContext
+from ..errors import DeadlineExceeded, PotoError, ShuttingDown, Unauthenticated
+from .frames import is_told
+from .hub import hub_of
+from .options import StreamOptions
+from .pump import Pump, ThreadPump
+
+log = logging.getLogger("fastapi_poto")
+
+_SHUTDOWN_SEND_TIMEOUT = 1.0
+
+
+class _ClientGone(Exception):
+    """Nobody is there to be sent anything."""
+
+
+class Stream:
+    """Sends what a pump makes. What it looks like on the wire is said by the classes that use this one.
+
+    The request's task sends; the generator has a task of its own (see `pump`), and so has the watch for the client's
+    leaving. Nothing else runs per stream: keep-alives, timeouts and deadlines are visits of the loop's one timer.
+    """
+
+    keep_alive: ClassVar[bytes] = b""
+    status_code: int
+    raw_headers: list[tuple[bytes, bytes]]
+    background: BackgroundTask | None
+
+    def __init__(
+        self,
+        items: Any,
+        *,
+        context: CallContext,
+        frame: Callable[[Any], bytes],
+        options: StreamOptions,
+        still_valid: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self.context = context
+        self.options = options
+        kind = Pump if hasattr(items, "__anext__") or hasattr(items, "__aiter__") else ThreadPump
+        self._pump = kind(items, frame, limit=options.buffer_bytes, context=copy_context())
+        self._still_valid = still_valid
+        self._check: asyncio.Task[None] | None = None
+        self._interruption: PotoError | None = None
+        self._gone = False
+        self._gave_up = False
+        self._first_over = options.first_item_timeout <= 0
+        self._started = False
+        self._ping_due = False
+        self._sending_since = 0.0
+        self._send_timeout = options.send_timeout
+
+    # What the wire looks like
+
+    def head(self) -> bytes:
+        """What goes before the first frame."""
+        return b""
+
+    def tail(self, error: BaseException | None) -> bytes:
+        """What goes after the last frame. Raises the error if there is no way to say that the stream failed."""
+        raise NotImplementedError
+
+    # Serving
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") == "HEAD":
+            await self._start(scope, send)
+            await send({"type": "http.response.body", "body": b""})
+            return
+        loop = asyncio.get_running_loop()
+        hub = hub_of(loop)
+        task = self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._time = loop.time
+        self.context.leave_watch()
+        self._pump.start()
+        # In an empty context: where the server reads on in the caller's context, the next request would inherit it.
+        watcher = loop.create_task(self._watch(receive), context=Context())
+        hub.add(self, self._begin_time())
+        try:
+            await self._serve(scope, send)
+        except asyncio.CancelledError:
+            if not self._gave_up:
+                raise
+            task.uncancel()
+        except _ClientGone:
+            self._leave()
+        finally:
+            hub.discard(self)
+            watcher.cancel()
+            if self._check is not None:
+                self._check.cancel()
+            await self._close()
+        if self.background is not None:
+            await self.background()
+
+    async def _serve(self, scope: Scope, send: Send) -> None:
+        pump = self._pump
+        while not (pump.chunks or pump.ended or self._gone or self._first_over or self._interruption):
+            await pump.wait()
+        if not pump.chunks and not self._gone and (early := self._error()) is not None:
+            raise early
+        if self._gone:
+            return
+        await self._start(scope, send)
+        head = self.head()
+        data = b""
+        if not pump.chunks and not pump.ended:
+            self._ping_due = True
+        while True:
+            if self._gone:
+                return
+            if pump.chunks:
+                data = pump.take()
+                if pump.ended and not self._interruption:
+                    break
+            elif pump.ended or self._interruption:
+                data = b""
+                break
+            elif self._ping_due:
+                data = self.keep_alive
+            else:
+                await pump.wait()
+                continue
+            self._ping_due = False
+            if head:
+                data, head = head + data, b""
+            if data:
+                await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
+        error = self._error()
+        if error is not None and not is_told(error):
+            self._log(error)
+        await self._send(send, {"type": "http.response.body", "body": head + data + self.tail(error)})
+
+    def _error(self) -> BaseException | None:
+        """Why the stream ends, if not well."""
+        if self._interruption is not None and (self._pump.stopping or not self._pump.ended):
+            return self._interruption
+        return self._pump.error
+
+    async def _start(self, scope: Scope, send: Send) -> None:
+        context = self.context
+        headers = [*self.raw_headers, *context.response_headers]
+        scope["poto.started"] = context.scope["poto.started"] = self._started = True
+        await self._send(send, {"type": "http.response.start", "status": self.status_code, "headers": headers})
+
+    async def _send(self, send: Send, message: Message) -> None:
+        self._sending_since = self._sent_at = self._time()
+        try:
+            await send(message)
+        except OSError as error:  # how ASGI 2.4 says it
+            raise _ClientGone from error
+        finally:
+            self._sending_since = 0.0
+
+    async def _close(self) -> None:
+        """Return when the generator has been closed: only then may what it depends on be torn down."""
+        pump = self._pump
+        if not pump.ended:
+            pump.stop()
+        with CancelScope(shield=True):
+            closed = await pump.closed(self.options.cleanup_timeout)
+        if not closed:
+            log.warning(
+                "%s did not end within %s s after its client had left (request %s)",
+                self.context.operation,
+                self.options.cleanup_timeout,
+                self.context.request_id,
+            )
+        pump.error = self._interruption = None  # their tracebacks would keep the caller alive
+
+    # Ends that others bring about
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        """The client has gone."""
+        self._gone = True
+        self.context.mark_cancelled()
+        if not self._pump.ended:
+            self._pump.stop()
+        self._pump.wake()
+
+    def interrupt(self, error: PotoError) -> None:
+        """Close the generator, and end with this error."""
+        if self._interruption is None and not self._gone and not self._pump.ended:
+            self._interruption = error
+            self._pump.stop()
+            self._pump.wake()
+
+    def on_shutdown(self) -> None:
+        self._send_timeout = min(self._send_timeout, _SHUTDOWN_SEND_TIMEOUT)
+        self.interrupt(ShuttingDown())
+
+    # Visits of the timer
+
+    def _begin_time(self) -> float:
+        now = self._sent_at = self._time()
+        options, deadline = self.options, self.context.deadline
+        self._first_until = now + options.first_item_timeout
+        self._deadline = inf if deadline is None else now + deadline - monotonic()
+        self._check_at = inf if self._still_valid is None else now + options.validity_interval
+        return min(self._first_until if not self._first_over else now + self._pause(), self._deadline, self._check_at)
+
+    def _pause(self) -> float:
+        """The longest time between two visits."""
+        return min(self.options.ping_interval or inf, self._send_timeout)
+
+    def on_time(self, now: float) -> float:
+        due = now + self._pause()
+        if not self._started and not self._first_over:
+            if now >= self._first_until:
+                self._first_over = True
+                self._pump.wake()
+            else:
+                due = min(due, self._first_until)
+        if self._sending_since:
+            until = self._sending_since + self._send_timeout
+            if now >= until:
+                self._give_up()
+                return inf
+            due = min(due, until)
+        elif self.options.ping_interval:
+            ping_at = self._sent_at + self.options.ping_interval
+            if now >= ping_at:
+                self._ping_due = True
+                self._pump.wake()
+            else:
+                due = min(due, ping_at)
+        if now >= self._deadline:
+            self._deadline = inf
+            self.interrupt(DeadlineExceeded())
+        if now >= self._check_at:
+            self._check_at = now + self.options.validity_interval
+            self._start_check()
+        return min(due, self._deadline, self._check_at)
+
+    def _give_up(self) -> None:
+        """The client does not read: what waits in `send` is cancelled."""
+        log.warning(
+            "%s: the client did not read for %s s (request %s)",
+            self.context.operation,
+            self._send_timeout,
+            self.context.request_id,
+        )
+        self._gave_up = True
+        self._leave()
+        self._task.cancel()
+
+    def _start_check(self) -> None:
+        if self._check is None or self._check.done():
+            self._check = asyncio.get_running_loop().create_task(self._check_validity(), context=Context())
+
+    async def _check_validity(self) -> None:
+        try:
+            valid = self._still_valid is None or await self._still_valid()
+        except Exception as error:
+            # A store that is away for a moment must not end every stream: the next visit asks again.
+            log.warning("%s: the caller could not be checked: %s", self.context.operation, error)
+        else:
+            if not valid:
+                self.interrupt(Unauthenticated())
+
+    def _log(self, error: BaseException) -> None:
+        log.error("%s failed in request %s", self.context.operation, self.context.request_id, exc_info=error)
