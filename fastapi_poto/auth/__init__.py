@@ -8,7 +8,8 @@ from .routes import auth_router
 from .secrets import Secrets
 from .service import AuthService, build_auth
 from .settings import AuthSettings
-from .users import Account, MemoryUsers, StoreUsers, User, UsernameTaken, UserProvider
+from .store_users import StoreUsers
+from .users import Account, MemoryUsers, User, UsernameTaken, UserProvider
 
 __all__ = [
     "Account",

@@ -13,6 +13,8 @@ from .refresh import SignIns
 from .tokens import MAX_LENGTH, Claims, Tokens
 from .users import User, UserProvider
 
+_WORTH_KEEPING = 1_024
+
 logger = logging.getLogger("fastapi_poto.auth")
 
 
@@ -96,22 +98,15 @@ class Authenticator:
         return await self._check(self._known.get(key) or self._verify(token), key, by_cookie)
 
     async def stands(self, identity: Identity | None) -> bool:
-        """Whether credentials that were good still are, and belong to a user with at least the same roles."""
-        if identity is None:
-            return True
-        claims = identity.claims
-        if claims.expires_at <= self._clock() or not await self._sign_in_stands(claims):
-            return False
-        user = await self._user(claims.user_id)
-        return user is not None and identity.user.roles <= user.roles
+        """Whether the sign-in behind a call has not ended, and its user has at least the roles of then.
 
-    async def sign_in_stands(self, identity: Identity | None) -> bool:
-        """Like `stands`, for a stream that may outlive its token: its expiry does not end it."""
+        For what goes on after the door: a stream, or a call that writes. It may outlive its token.
+        """
         if identity is None:
             return True
         if not await self._sign_in_stands(identity.claims):
             return False
-        user = await self._user(identity.claims.user_id)
+        user = await self.user(identity.claims.user_id)
         return user is not None and identity.user.roles <= user.roles
 
     def refuse(self) -> Unauthenticated:
@@ -125,7 +120,7 @@ class Authenticator:
     async def _check(self, known: Identity | Claims, key: bytes, by_cookie: bool = False) -> Identity:
         claims = known if isinstance(known, Claims) else known.claims
         if claims.expires_at > self._clock() and await self._sign_in_stands(claims):
-            user = await self._user(claims.user_id)
+            user = await self.user(claims.user_id)
             if user is not None:
                 if isinstance(known, Identity) and (known.user is user or known.user == user):
                     return known
@@ -136,15 +131,14 @@ class Authenticator:
     async def _sign_in_stands(self, claims: Claims) -> bool:
         return await self._sign_ins.stands(claims.user_id, claims.family, claims.ver)
 
-    async def _user(self, user_id: str) -> User | None:
+    async def user(self, user_id: str) -> User | None:
+        """The user as of now."""
         try:
             return await self._users.get(user_id)
         except PotoError:
             raise
         except Exception as error:
-            # An application's own provider: whatever fails there, nobody gets in.
-            logger.exception("The user provider failed")
-            raise Unavailable from error
+            raise provider_failed() from error
 
     def _verify(self, token: bytes) -> Claims:
         try:
@@ -153,6 +147,9 @@ class Authenticator:
             raise self.refuse_bad() from None
 
     def _remember(self, key: bytes, identity: Identity) -> Identity:
+        # Another spelling of the header, with more spaces, say, is as good; but only ours is worth the memory.
+        if len(key) > len(b"Bearer ") + _WORTH_KEEPING:
+            return identity
         known = self._known
         if key not in known and len(known) >= self._remembered:
             now = self._clock()
@@ -164,6 +161,12 @@ class Authenticator:
                     del known[old]
         known[key] = identity
         return identity
+
+
+def provider_failed() -> Unavailable:
+    """What a call is told when an application's own users cannot be asked, whatever the reason: nobody gets in."""
+    logger.exception("The user provider failed")  # noqa: LOG004 - called where it was caught
+    return Unavailable()
 
 
 def bearer(header: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
@@ -47,6 +48,7 @@ class Passwords:
         self._at_once = at_once or cores()
         self._capacity = self._at_once + waiting
         self._busy = 0
+        self._lock = Lock()  # a place is taken on the event loop and given back by a thread
         self._threads: ThreadPoolExecutor | None = None
         self._dummy: str | None = None
 
@@ -92,23 +94,20 @@ class Passwords:
         return known
 
     async def _run(self, work: Callable[[], T]) -> T:
-        # Counted on the event loop alone, released when the thread is done with it and not when its caller gives up.
-        if self._busy >= self._capacity:
-            raise Unavailable("Too many sign-ins at once", retry_after=1)
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="poto-password")
-        loop = asyncio.get_running_loop()
-        self._busy += 1
-        try:
+        with self._lock:
+            if self._busy >= self._capacity:
+                raise Unavailable("Too many sign-ins at once", retry_after=1)
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="poto-password")
             job = self._threads.submit(work)
-        except BaseException:
-            self._busy -= 1
-            raise
-        job.add_done_callback(lambda _: self._release())
-        return await asyncio.wrap_future(job, loop=loop)
+            self._busy += 1
+        # When the thread is done with it: a caller who has gone still keeps a core busy.
+        job.add_done_callback(self._release)
+        return await asyncio.wrap_future(job)
 
-    def _release(self) -> None:
-        self._busy -= 1
+    def _release(self, _: object) -> None:
+        with self._lock:
+            self._busy -= 1
 
 
 def random_password() -> str:

@@ -19,6 +19,7 @@ from ..errors import Unauthenticated
 from ..sessions.store import SessionStore
 from .secrets import Secrets
 from .settings import AuthSettings
+from .users import storable
 
 _ATTEMPTS = 10
 _SHAPE = re.compile(r"poto-rt\.([A-Za-z0-9_-]{1,1400})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})")
@@ -235,4 +236,6 @@ def _read(token: Any) -> tuple[str, str, str]:
         user_id = base64.urlsafe_b64decode(shape[1] + "=" * (-len(shape[1]) % 4)).decode()
     except ValueError:
         raise Unauthenticated from None
+    if not storable(user_id):
+        raise Unauthenticated
     return user_id, shape[2], shape[3]

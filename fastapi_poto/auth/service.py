@@ -3,39 +3,40 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import Conflict, NotFound, Unauthenticated
+from ..errors import Conflict, NotFound, PotoError, TooManyRequests, Unauthenticated, Unavailable
 from ..sessions.memory import MemoryStore
 from ..sessions.store import SessionStore
 from .addresses import client_address
-from .authenticator import Authenticator, Identity
+from .authenticator import Authenticator, Identity, provider_failed
 from .cookies import CookieTransport
 from .events import Audit, AuditEvent
 from .passwords import MAX_BYTES, MIN_BYTES, Passwords, hash_random, random_password, verify_random
 from .refresh import RefreshReused, SignIn, SignIns
 from .secrets import Secrets
-from .settings import DAY, AuthSettings
+from .settings import AuthSettings
+from .store_users import StoreUsers
 from .throttle import Throttle, account_key
 from .tokens import Tokens
 from .users import (
     VISITOR_PREFIX,
     Account,
     MemoryUsers,
-    StoreUsers,
     User,
     UsernameTaken,
     UserProvider,
     name_key,
     new_user_id,
     new_visitor_id,
+    storable,
 )
+from .visitors import Visitors
 
 logger = logging.getLogger("fastapi_poto.auth")
-
-_PURGE_DAYS = 120
 
 
 class SessionEnder(Protocol):
@@ -87,6 +88,7 @@ class AuthService:
         self.sessions: SessionEnder | None = None
         self.ensure_open: Callable[[], Awaitable[None]] | None = None
         self.cookies = CookieTransport(settings.allowed_origins) if settings.cookies else None
+        self.visitors = Visitors(store, idle=settings.visitor_idle, clock=clock)
         self.throttle = Throttle(store, settings, clock=clock)
         self.tokens = Tokens(secrets, issuer=settings.issuer, audience=settings.audience, clock=clock)
         self.sign_ins = SignIns(store, secrets, settings, clock=clock)
@@ -109,15 +111,12 @@ class AuthService:
 
     async def visitor(self, address: str) -> Pair:
         """A new visitor. Raises `TooManyRequests` past the limit for one address."""
-        try:
+        with self._throttling(address, "visitor"):
             await self.throttle.visitor(address)
-        except Exception:
-            self.audit("throttled", address=address, what="visitor")
-            raise
         password = random_password()
         user = User(new_visitor_id(), visitor=True)
         await self.users.add(Account(user, hash_random(password)))
-        await self._note_visitor(user.id)
+        await self.visitors.note(user.id)
         sign_in = await self.sign_ins.begin(user.id, ver=0)
         self.audit("visitor_created", user_id=user.id, family=sign_in.family, address=address)
         return self._pair(user, sign_in, password=password)
@@ -128,13 +127,9 @@ class AuthService:
         Raises `Unauthenticated`, the same for every reason, `TooManyRequests`, or `Unavailable` when too many
         passwords are being checked.
         """
-        try:
+        with self._throttling(address, "login", username):
             attempt = await self.throttle.begin(username, address)
-        except Exception:
-            self.audit("throttled", address=address, account=account_key(username), what="login")
-            raise
-        account = await self.users.find(username)
-        ver = await self.sign_ins.version(account.user.id) if account is not None else 0
+        account = await self._find(username)
         password_hash = account.password_hash if account is not None else None
         if username.startswith(VISITOR_PREFIX):
             good = verify_random(password_hash, password) and password_hash is not None
@@ -144,15 +139,22 @@ class AuthService:
             reason = "unknown" if account is None else "disabled" if good else "password"
             fields = {"address": address, "account": attempt.account, "reason": reason}
             self.audit("sign_in_refused", user_id=account.user.id if account else None, **fields)
-            await self.throttle.failed(attempt)
+            with self._throttling(address, "login", username):
+                await self.throttle.failed(attempt)
             raise self.authenticator.refuse()
-        await self.throttle.succeeded(attempt)
+        with self._throttling(address, "login", username):
+            await self.throttle.succeeded(attempt)
+        # The count of ends is read before the account is read again: if the password is changed after that look,
+        # the change ends this sign-in; if before, the look sees it.
         user = account.user
-        if password_hash is not None and user.name is not None and self.passwords.needs_rehash(password_hash):
-            fresh = await self.passwords.hash(password)
-            await self.users.set_credentials(user.id, user.name, fresh, old_hash=password_hash)
+        ver = await self.sign_ins.version(user.id)
+        now = await self._find(username)
+        if now is None or now.disabled or now.user.id != user.id or now.password_hash != password_hash:
+            raise self.authenticator.refuse()
+        user = now.user
+        await self._rehash(user, password, password_hash)
         if user.visitor:
-            await self._note_visitor(user.id)
+            await self.visitors.note(user.id)
         sign_in = await self.sign_ins.begin(user.id, ver=ver)
         await self._rotate_session(user.id)
         self.audit("signed_in", user_id=user.id, family=sign_in.family, address=address)
@@ -162,7 +164,7 @@ class AuthService:
         """A new pair; the old refresh token is spent."""
         try:
             user_id = self.sign_ins.owner(refresh_token)
-            user = await self.users.get(user_id)
+            user = await self.authenticator.user(user_id)
             if user is None:
                 raise Unauthenticated
             sign_in = await self.sign_ins.rotate(refresh_token)
@@ -172,7 +174,7 @@ class AuthService:
         except Unauthenticated:
             raise self.authenticator.refuse_bad() from None
         if user.visitor:
-            await self._note_visitor(user.id)
+            await self.visitors.note(user.id)
         self.audit("refreshed", user_id=user.id, family=sign_in.family, address=address)
         return self._pair(user, sign_in)
 
@@ -182,16 +184,16 @@ class AuthService:
         Raises `UsernameTaken`, or `Conflict` for somebody who has a name.
         """
         visitor = identity.user
-        account = await self.users.find(visitor.id) if visitor.visitor else None
+        account = await self._find(visitor.id) if visitor.visitor else None
         if account is None:
             raise Conflict("Only a visitor can be given a name")
-        if await self.users.find(username) is not None:
+        if await self._find(username) is not None:
             raise UsernameTaken
         password_hash = await self.passwords.hash(password)
         if not await self.users.set_credentials(visitor.id, username, password_hash, old_hash=account.password_hash):
             raise Conflict("Only a visitor can be given a name")
         ver = await self.sign_ins.end_all(visitor.id)
-        user = await self.users.get(visitor.id)
+        user = await self.authenticator.user(visitor.id)
         if user is None:
             raise self.authenticator.refuse_bad()
         sign_in = await self.sign_ins.begin(user.id, ver=ver)
@@ -226,11 +228,14 @@ class AuthService:
         self.audit("user_created", user_id=user.id)
         return user
 
-    async def change_password(self, user_id: str, new: str, *, current: str | None = None) -> None:
+    async def change_password(
+        self, user_id: str, new: str, *, current: str | None = None, address: str = "unknown"
+    ) -> None:
         """Set a named user's password and log them out everywhere.
 
-        With `current`, it must be the present one (else `Unauthenticated`); without, an administrator
-        does it. Raises `NotFound` for a user without a name, `ValueError` for a password that will not do.
+        With `current`, it must be the present one (else `Unauthenticated`), and guessing it is throttled
+        like signing in; without, an administrator does it. Raises `NotFound` for a user without a name,
+        `ValueError` for a password that will not do.
         """
         problem = password_problem(new)
         if problem is not None:
@@ -239,9 +244,14 @@ class AuthService:
         account = await self.users.find(user.name) if user is not None and user.name is not None else None
         if user is None or user.name is None or account is None:
             raise NotFound("No such user")
-        if current is not None and not await self.passwords.verify(account.password_hash, current):
-            self.audit("sign_in_refused", user_id=user_id, reason="password")
-            raise self.authenticator.refuse()
+        if current is not None:
+            with self._throttling(address, "change_password", user.name):
+                attempt = await self.throttle.begin(user.name, address)
+                if not await self.passwords.verify(account.password_hash, current):
+                    self.audit("sign_in_refused", user_id=user_id, address=address, reason="password")
+                    await self.throttle.failed(attempt)
+                    raise self.authenticator.refuse()
+                await self.throttle.succeeded(attempt)
         password_hash = await self.passwords.hash(new)
         if not await self.users.set_credentials(user_id, user.name, password_hash, old_hash=account.password_hash):
             raise Conflict("The password was changed meanwhile")
@@ -256,46 +266,46 @@ class AuthService:
         self.audit("user_removed", user_id=user_id)
 
     async def purge(self) -> None:
-        """Remove what has been idle for too long, batch by batch."""
+        """Remove the visitors who were away for too long, with their sessions, batch by batch."""
         removed = 1
         while removed:
-            removed = await self.purge_visitors()
+            removed = await self.visitors.purge(self.remove_visitor)
             await asyncio.sleep(0)
 
-    async def purge_visitors(self, *, limit: int = 500) -> int:
-        """Remove up to `limit` visitors who were away for `visitor_idle`, with their sessions; their number."""
-        removed = 0
-        last = int((self.clock() - self.settings.visitor_idle) // DAY) - 1
-        for day in range(last, last - _PURGE_DAYS, -1):
-            seen = await self.store.read(f"visitors:{day}")
-            for user_id in seen or ():
-                if removed >= limit:
-                    return removed
-                noted = await self.store.read(f"visitor:{user_id}", ("day",))
-                if noted is None or _day(noted) <= day:
-                    # Under a visitor's id only a visitor is found: who has a name by now is left alone.
-                    if await self.users.find(user_id) is not None:
-                        await self.remove_user(user_id)
-                        removed += 1
-                    await self.store.delete(f"visitor:{user_id}")
-                await self.store.write(f"visitors:{day}", {user_id: None})
-            if seen is not None:
-                await self.store.delete(f"visitors:{day}")
-        return removed
+    async def remove_visitor(self, user_id: str) -> None:
+        """Forget a visitor. Whoever has a name by now is left alone: under a visitor's id only a visitor is found."""
+        if await self._find(user_id) is not None:
+            await self.remove_user(user_id)
 
     def close(self) -> None:
         """Let the hashing threads end."""
         self.passwords.close()
 
-    async def _note_visitor(self, user_id: str) -> None:
-        """A visitor is here today: `visitors:<day>` has a field for each, `visitor:<id>` their last day."""
-        day = int(self.clock() // DAY)
-        record = f"visitor:{user_id}"
-        noted = await self.store.read(record, ("day",))
-        if noted is None or _day(noted) < day:
-            life = self.settings.visitor_idle + (_PURGE_DAYS + 2) * DAY
-            await self.store.write(f"visitors:{day}", {user_id: b""}, create=True, expires_in=life)
-            await self.store.write(record, {"day": b"%d" % day}, create=True, expires_in=life)
+    async def _find(self, username: str) -> Account | None:
+        if not storable(username):
+            return None
+        try:
+            return await self.users.find(username)
+        except PotoError:
+            raise
+        except Exception as error:
+            raise provider_failed() from error
+
+    async def _rehash(self, user: User, password: str, password_hash: str | None) -> None:
+        """Bring the hash up to today's parameters; if there is no room for it now, at another sign-in."""
+        if password_hash is not None and user.name is not None and self.passwords.needs_rehash(password_hash):
+            with suppress(Unavailable):
+                fresh = await self.passwords.hash(password)
+                await self.users.set_credentials(user.id, user.name, fresh, old_hash=password_hash)
+
+    @contextmanager
+    def _throttling(self, address: str, what: str, username: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except TooManyRequests:
+            account = account_key(username) if username is not None else None
+            self.audit("throttled", address=address, account=account, what=what)
+            raise
 
     def _pair(self, user: User, sign_in: SignIn, password: str | None = None) -> Pair:
         left = sign_in.ends_at - self.clock()
@@ -342,10 +352,12 @@ def build_auth(
 def name_problem(username: str) -> str | None:
     """What is wrong with a name that somebody wants to have."""
     key = name_key(username)
-    if not 1 <= len(username) <= 128 or not key:
+    if not 1 <= len(username) <= 128:
         return "A name has 1 to 128 characters"
-    if username != username.strip() or not username.isprintable() or not key.isprintable() or key != key.strip():
-        return "A name has no control characters and no spaces around it"
+    if not storable(username):
+        return "A name has no control characters, and at most 512 bytes"
+    if username != username.strip() or key != key.strip():
+        return "A name has no spaces around it"
     if key.startswith(VISITOR_PREFIX):
         return f"A name does not begin with {VISITOR_PREFIX}"
     return None
@@ -362,8 +374,3 @@ def password_problem(password: str, *, new: bool = True) -> str | None:
     if new and size < MIN_BYTES:
         return f"A password has at least {MIN_BYTES} bytes"
     return None
-
-
-def _day(noted: dict[str, bytes]) -> int:
-    day = noted.get("day", b"0")
-    return int(day) if day.isdigit() else 0

@@ -1,18 +1,16 @@
 """Who may sign in: the `User` that code sees, and the protocol by which an application brings its own."""
 
-import json
 import secrets
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from ..errors import Conflict, NotFound
-from ..sessions.store import SessionStore
 
 VISITOR_PREFIX = "visitor_"
-_REMEMBERED = 10_000
+MAX_NAME_BYTES = 512
 
 
 class UsernameTaken(Conflict):
@@ -84,6 +82,11 @@ def new_user_id() -> str:
 def name_key(username: str) -> str:
     """What must differ between two names: neither letter case nor Unicode's spellings of one letter do."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+
+
+def storable(name: str) -> bool:
+    """Whether a name that was sent can be part of a record's name: databases refuse NUL, surrogates and long keys."""
+    return name.isprintable() and 0 < len(name_key(name).encode()) <= MAX_NAME_BYTES
 
 
 class MemoryUsers:
@@ -159,135 +162,3 @@ class MemoryUsers:
     def _claim(self, username: str, user_id: str) -> None:
         if self._ids.setdefault(name_key(username), user_id) != user_id:
             raise UsernameTaken
-
-
-class StoreUsers:
-    """Users in a `SessionStore`, shared by all processes on it.
-
-    `user:<id>` has the fields `login` (JSON: name, hash, visitor), `roles` (JSON list) and `disabled`;
-    `name:<name>` has `id`. A record of a user is written before its name is claimed and removed before the
-    name is freed, so a claim whose user does not exist is a left-over and may be taken over.
-    """
-
-    def __init__(self, store: SessionStore) -> None:
-        self._store = store
-        # What the bytes of a record mean, so that the same bytes are parsed once. The bytes are read every time.
-        self._parsed: dict[str, tuple[dict[str, bytes], Account]] = {}
-
-    async def get(self, user_id: str) -> User | None:
-        account = await self._read(user_id)
-        return None if account is None or account.disabled else account.user
-
-    async def find(self, username: str) -> Account | None:
-        if username.startswith(VISITOR_PREFIX):
-            account = await self._read(username)
-            return account if account is not None and account.user.visitor else None
-        key = name_key(username)
-        claim = await self._store.read(f"name:{key}", ("id",))
-        if not claim or "id" not in claim:
-            return None
-        account = await self._read(claim["id"].decode(errors="replace"))
-        named = account is not None and account.user.name is not None and name_key(account.user.name) == key
-        return account if named else None
-
-    async def add(self, account: Account) -> None:
-        user = account.user
-        fields: dict[str, bytes | None] = {"login": _login(user.name, account.password_hash, user.visitor)}
-        if user.roles:
-            fields["roles"] = json.dumps(sorted(user.roles)).encode()
-        if account.disabled:
-            fields["disabled"] = b"1"
-        await self._store.write(f"user:{user.id}", fields, create=True)
-        if user.name is not None and not await self._claim(user.name, user.id):
-            await self._store.delete(f"user:{user.id}")
-            raise UsernameTaken
-
-    async def set_credentials(self, user_id: str, username: str, password_hash: str, *, old_hash: str | None) -> bool:
-        fields = await self._store.read(f"user:{user_id}", ("login",))
-        account = _parse(user_id, fields) if fields else None
-        if fields is None or account is None or account.password_hash != old_hash:
-            return False
-        before = account.user.name
-        same = before is not None and name_key(before) == name_key(username)
-        if not same and not await self._claim(username, user_id):
-            raise UsernameTaken
-        new = _login(username, password_hash, False)
-        if await self._store.swap(f"user:{user_id}", "login", fields["login"], new) is not True:
-            if not same:
-                await self._free(username, user_id)
-            return False
-        if before is not None and not same:
-            await self._free(before, user_id)
-        return True
-
-    async def remove(self, user_id: str) -> None:
-        account = await self._read(user_id)
-        await self._store.delete(f"user:{user_id}")
-        self._parsed.pop(user_id, None)
-        if account is not None and account.user.name is not None:
-            await self._free(account.user.name, user_id)
-
-    async def set_roles(self, user_id: str, roles: Iterable[str]) -> None:
-        """Raises `NotFound` if there is no such user."""
-        await self._set(user_id, "roles", json.dumps(sorted(roles)).encode())
-
-    async def set_disabled(self, user_id: str, disabled: bool = True) -> None:
-        """Raises `NotFound` if there is no such user."""
-        await self._set(user_id, "disabled", b"1" if disabled else None)
-
-    async def _set(self, user_id: str, field: str, value: bytes | None) -> None:
-        if not await self._store.write(f"user:{user_id}", {field: value}):
-            raise NotFound("No such user")
-
-    async def _read(self, user_id: str) -> Account | None:
-        fields = await self._store.read(f"user:{user_id}", ("login", "roles", "disabled"))
-        if fields is None:
-            return None
-        known = self._parsed.get(user_id)
-        if known is not None and known[0] == fields:
-            return known[1]
-        account = _parse(user_id, fields)
-        if account is not None:
-            if len(self._parsed) >= _REMEMBERED:
-                self._parsed.pop(next(iter(self._parsed)), None)
-            self._parsed[user_id] = (fields, account)
-        return account
-
-    async def _claim(self, username: str, user_id: str) -> bool:
-        record, new = f"name:{name_key(username)}", user_id.encode()
-        if await self._store.swap(record, "id", None, new, create=True):
-            return True
-        claim = await self._store.read(record, ("id",))
-        holder = claim.get("id") if claim else None
-        if holder is None:
-            return False
-        if holder == new:
-            return True
-        if await self._store.read(f"user:{holder.decode(errors='replace')}", ("login",)) is not None:
-            return False
-        return await self._store.swap(record, "id", holder, new) is True
-
-    async def _free(self, username: str, user_id: str) -> None:
-        # Emptied by compare-and-set first: another's claim on the name must not be deleted with ours.
-        record = f"name:{name_key(username)}"
-        await self._store.swap(record, "id", user_id.encode(), None)
-
-
-def _login(name: str | None, password_hash: str | None, visitor: bool) -> bytes:
-    login: dict[str, Any] = {"hash": password_hash}
-    if name is not None:
-        login["name"] = name
-    if visitor:
-        login["visitor"] = True
-    return json.dumps(login, separators=(",", ":")).encode()
-
-
-def _parse(user_id: str, fields: dict[str, bytes]) -> Account | None:
-    """The account that a record's fields spell; None for bytes that spell none: nobody signs in by them."""
-    try:
-        login = json.loads(fields["login"])
-        roles = json.loads(fields.get("roles", b"[]"))
-        user = User(user_id, frozenset(map(str, roles)), bool(login.get("visitor")), login.get("name"))
-        return Account(user, login["hash"], "disabled" in fields)
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return None
