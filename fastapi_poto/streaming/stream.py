@@ -57,6 +57,7 @@ class Stream:
         self._check: asyncio.Task[None] | None = None
         self._interruption: PotoError | None = None
         self._gone = False
+        self._is_over = False
         self._gave_up = False
         self._first_over = options.first_item_timeout <= 0
         self._started = False
@@ -77,14 +78,14 @@ class Stream:
     # Serving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        self._time = loop.time
         if scope.get("method") == "HEAD":
             await self._start(scope, send)
             await send({"type": "http.response.body", "body": b""})
             return
-        loop = asyncio.get_running_loop()
         hub = hub_of(loop)
         task = self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._time = loop.time
         self.context.leave_watch()
         self._pump.start()
         # In an empty context: where the server reads on in the caller's context, the next request would inherit it.
@@ -100,6 +101,7 @@ class Stream:
             self._leave()
         finally:
             hub.discard(self)
+            self._is_over = True
             watcher.cancel()
             if self._check is not None:
                 self._check.cancel()
@@ -109,20 +111,16 @@ class Stream:
 
     async def _serve(self, scope: Scope, send: Send) -> None:
         pump = self._pump
-        while not (pump.chunks or pump.ended or self._gone or self._first_over or self._interruption):
-            await pump.wait()
-        if not pump.chunks and not self._gone and (early := self._error()) is not None:
+        while not (pump.chunks or pump.ended or self._first_over or self._interruption):
+            await self._wait()
+        if not pump.chunks and (early := self._error()) is not None:
             raise early
-        if self._gone:
-            return
         await self._start(scope, send)
         head = self.head()
         data = b""
         if not pump.chunks and not pump.ended:
             self._ping_due = True
         while True:
-            if self._gone:
-                return
             if pump.chunks:
                 data = pump.take()
                 if pump.ended and not self._interruption:
@@ -133,7 +131,7 @@ class Stream:
             elif self._ping_due:
                 data = self.keep_alive
             else:
-                await pump.wait()
+                await self._wait()
                 continue
             self._ping_due = False
             if head:
@@ -144,6 +142,15 @@ class Stream:
         if error is not None and not is_told(error):
             self._log(error)
         await self._send(send, {"type": "http.response.body", "body": head + data + self.tail(error)})
+
+    async def _wait(self) -> None:
+        self._check_client()
+        await self._pump.wait()
+        self._check_client()
+
+    def _check_client(self) -> None:
+        if self._gone:
+            raise _ClientGone
 
     def _error(self) -> BaseException | None:
         """Why the stream ends, if not well."""
@@ -158,6 +165,7 @@ class Stream:
         await self._send(send, {"type": "http.response.start", "status": self.status_code, "headers": headers})
 
     async def _send(self, send: Send, message: Message) -> None:
+        self._check_client()
         self._sending_since = self._sent_at = self._time()
         try:
             await send(message)
@@ -180,14 +188,19 @@ class Stream:
                 self.options.cleanup_timeout,
                 self.context.request_id,
             )
+        if self._gone and pump.error is not None and not is_told(pump.error):
+            self._log(pump.error)
         pump.error = self._interruption = None  # their tracebacks would keep the caller alive
 
     # Ends that others bring about
 
     async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._leave()
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            if not self._is_over:
+                self._leave()
 
     def _leave(self) -> None:
         """The client has gone."""
