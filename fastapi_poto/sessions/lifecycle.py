@@ -11,6 +11,7 @@ Clients never see it, nor can they name one.
 """
 
 import logging
+import re
 import secrets
 import time
 from asyncio import Lock, get_running_loop
@@ -99,12 +100,13 @@ class Sessions:
         """Give the user's session, if there is one, another id; its values and its age stay."""
         for _ in range(_ATTEMPTS):
             current = await self._owner(user_id)
-            if current is None or current.startswith(b"!"):
+            ids = _ids(current)
+            if current is None or not ids:
                 return
-            if b">" in current:
+            if len(ids) == 2:
                 await self._finish_move(user_id, current)
                 continue
-            moving = current + b">" + _new_id(_began_at(current.decode())).encode()
+            moving = f"{ids[0]}>{_new_id(_began_at(ids[0]))}".encode()
             if await self._set_owner(user_id, current, moving):
                 await self._finish_move(user_id, moving)
                 self.forget(user_id)
@@ -119,9 +121,8 @@ class Sessions:
             ended = b"!" + secrets.token_hex(8).encode()
             if not await self._set_owner(user_id, current, ended, expires_in=_ENDED_FOR):
                 continue
-            if current is not None and not current.startswith(b"!"):
-                for session_id in current.decode().split(">"):
-                    await self.store.delete(f"session:{session_id}")
+            for session_id in _ids(current):  # of a move: the old one first, or it could still move
+                await self.store.delete(f"session:{session_id}")
             return
         raise SessionConflict
 
@@ -145,12 +146,15 @@ class Sessions:
                 return known.id
         return await self._look_up(user_id, await self._owner(user_id))
 
-    async def obtain(self, user_id: str, allowed: Callable[[], Awaitable[bool]]) -> str:
-        """The id of the user's session, which is made if need be. Raises `SessionEnded` if not `allowed`."""
+    async def obtain(self, user_id: str, allowed: Callable[[bool], Awaitable[bool]]) -> str:
+        """The id of the user's session, which is made if need be.
+
+        Raises `SessionEnded` if not `allowed`, which is told whether a sign-out ended the last one.
+        """
         for _ in range(_ATTEMPTS):
             # In this order: who ends the sign-in and then the session in between makes the swap below fail.
             current = await self._owner(user_id)
-            if not await allowed():
+            if not await allowed(current is not None and current.startswith(b"!")):
                 raise SessionEnded
             found = await self._look_up(user_id, current)
             if found is not None:
@@ -188,20 +192,21 @@ class Sessions:
         return bool(swapped)
 
     async def _finish_move(self, user_id: str, moving: bytes) -> None:
-        old, _, new = moving.decode().partition(">")
+        old, new = _ids(moving)
         await self.store.rename(f"session:{old}", f"session:{new}")
         await self._set_owner(user_id, moving, new.encode())
 
     async def _look_up(self, user_id: str, current: bytes | None) -> str | None:
         """The live session that the owner's record names; its last use is written if that was long ago."""
         for _ in range(_ATTEMPTS):
-            while current is not None and b">" in current:
+            while current is not None and len(_ids(current)) == 2:
                 await self._finish_move(user_id, current)
                 current = await self._owner(user_id)
-            if current is None or current.startswith(b"!"):
+            ids = _ids(current)
+            if not ids:
                 self.forget(user_id)
                 return None
-            session_id = current.decode()
+            session_id = ids[0]
             if await self._alive(session_id):
                 self._remember(user_id, session_id, self._clock())
                 return session_id
@@ -234,6 +239,16 @@ class Sessions:
         while len(self._known) >= _REMEMBERED:
             self._known.pop(next(iter(self._known), ""), None)
         self._known[user_id] = _Known(session_id, _began_at(session_id) + self._absolute, now)
+
+
+_ID = r"[A-Za-z0-9_-]{1,64}\.[0-9]{1,12}"
+_PLACE = re.compile(f"({_ID})(?:>({_ID}))?".encode())
+
+
+def _ids(owner: bytes | None) -> list[str]:
+    """The session that an owner's record names, or the two of a move; none if it was ended, or is unreadable."""
+    found = _PLACE.fullmatch(owner) if owner is not None else None
+    return [] if found is None else [one.decode() for one in found.groups() if one is not None]
 
 
 def _new_id(began_at: int) -> str:
@@ -338,11 +353,11 @@ class UserBacking:
         self._sessions.forget(self._user_id)
         return await self._sessions.obtain(self._user_id, self._allowed)
 
-    async def _allowed(self) -> bool:
+    async def _allowed(self, ended: bool) -> bool:
         if self._trusted:
             return True
         if self._sessions.still_valid is None:
-            return not self._had_one
+            return not (ended and self._had_one)
         return await self._sessions.still_valid(self._identity)
 
     def _too_many_keys(self) -> TooLarge:

@@ -1,0 +1,106 @@
+"""Classes that tests keep in sessions: at the top of a module, where a reader finds them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from ipaddress import IPv4Address
+from typing import Annotated, Generic, NamedTuple, TypeVar
+
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretStr, field_validator
+
+T = TypeVar("T")
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = 2
+
+
+class Size(IntEnum):
+    SMALL = 1
+
+
+class Kind(StrEnum):
+    BOOK = "book"
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Line(BaseModel):
+    sku: str
+    quantity: int = 1
+
+
+class Gift(Line):
+    message: str = ""
+
+
+class Order(BaseModel):
+    lines: list[Line] = []
+    total: Decimal = Decimal(0)
+    at: datetime | None = None
+    colour: Colour = Colour.RED
+    marks: frozenset[int] = frozenset()
+
+
+class Aliased(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+    inner: int = Field(alias="outer")
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+class Link(BaseModel):
+    url: AnyUrl
+    address: IPv4Address
+
+
+class Password(BaseModel):
+    value: SecretStr
+
+
+class Remembering(BaseModel):
+    name: str
+    _seen: int = PrivateAttr(default=0)
+
+
+@dataclass(frozen=True)
+class Place:
+    name: str
+    at: datetime
+
+
+class Cart(BaseModel):
+    """A session's shape."""
+
+    lines: list[Line] = []
+    count: int = 0
+    stock: int = 10
+    discount: Annotated[Decimal, Field(ge=0, le=1)] = Decimal(0)
+    note: str | None = None
+
+    @field_validator("note")
+    @classmethod
+    def strip_note(cls, value: str | None) -> str | None:
+        return value.strip() if value else value
+
+
+class CartOfTomorrow(BaseModel):
+    """The same session after a deployment that changed its shape."""
+
+    lines: int = 7
+    count: int = 0
+
+
+class NeedsMore(BaseModel):
+    sku: str
