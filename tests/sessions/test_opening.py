@@ -1,0 +1,174 @@
+"""One URL says where everything is kept; a wrong one says what to write instead."""
+
+import builtins
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from fastapi_poto.errors import ConfigurationError, Unavailable
+from fastapi_poto.sessions import MemoryStore, open_store
+from fastapi_poto.sessions.redis import RedisStore
+from fastapi_poto.sessions.sql import SqlStore
+from tests.servers import PostgresServer, RedisServer, free_port
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("memory://", MemoryStore),
+        ("sqlite:///some.db", SqlStore),
+        ("sqlite:////tmp/some.db?synchronous=full&busy_timeout=2", SqlStore),
+        ("postgresql://user:pass@host/db?pool_size=3", SqlStore),
+        ("postgres://host/db", SqlStore),
+        ("redis://localhost:6379/0", RedisStore),
+        ("rediss://localhost:6379/0", RedisStore),
+        ("redis+unix:///run/redis.sock", RedisStore),
+        ("unix:///run/redis.sock", RedisStore),
+    ],
+)
+def test_urls(url: str, kind: type) -> None:
+    """Each form makes its store, and connects to nothing yet."""
+    assert isinstance(open_store(url), kind)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("poto.db", "sqlite:///file.db"),
+        ("mysql://host/db", "postgresql://"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "memory://"),
+        ("sqlite://file.db", "three slashes"),
+        ("sqlite:///a.db?synchronous=maybe", "full, normal"),
+        ("sqlite:///a.db?busy_timeout=long", "long"),
+        ("postgresql://host/db?pool_size=many", "many"),
+        ("redis://host:port/0", "Redis URL"),
+    ],
+)
+def test_urls_that_name_no_store(url: str, cure: str) -> None:
+    """The error at start-up says what to write."""
+    with pytest.raises(ConfigurationError, match=cure):
+        open_store(url)
+
+
+def test_errors_do_not_show_passwords() -> None:
+    """A URL's password stays out of the error's text."""
+    for url in ("postgresql://u:hunter2@h/db?pool_size=x", "redis://u:hunter2@host:port/0", "mysql://u:hunter2@h/d"):
+        with pytest.raises(ConfigurationError) as raised:
+            open_store(url)
+        assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("url", "package"), [("postgresql://h/d", "asyncpg"), ("redis://h/0", "redis")])
+def test_a_missing_driver(monkeypatch: pytest.MonkeyPatch, url: str, package: str) -> None:
+    """It is named, with the command that installs it; the other stores do not need it."""
+    import sys
+
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("postgres", "redis"):
+        monkeypatch.delitem(sys.modules, f"fastapi_poto.sessions.{name}", raising=False)
+    real = builtins.__import__
+
+    def refuse(
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        if name.split(".")[0] == package and level == 0:
+            raise ImportError(f"No module named {package!r}")
+        return real(name, globals, locals, fromlist or (), level)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ConfigurationError, match=r'pip install "fastapi-poto\['):
+        open_store(url)
+    open_store("memory://")
+    open_store("sqlite:///some.db")
+
+
+async def test_redis_by_its_socket(redis_server: RedisServer) -> None:
+    """A unix socket reaches the same records."""
+    by_socket, by_port = open_store(redis_server.unix_url), open_store(redis_server.url)
+    await by_socket.write("test:socket", {"a": b"1"}, create=True)
+    assert await by_port.read("test:socket") == {"a": b"1"}
+    await by_socket.close()
+    await by_port.close()
+
+
+async def test_postgres_by_its_socket(postgres_server: PostgresServer) -> None:
+    """libpq's own way to name a socket works."""
+    folder = quote(str(postgres_server.folder), safe="")
+    store = open_store(f"postgresql://postgres@/postgres?host={folder}&port={postgres_server.port}")
+    await store.write("test:socket", {"a": b"1"}, create=True)
+    await store.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+async def test_nobody_listens(scheme: str) -> None:
+    """Opening a store that is down is Unavailable, at once."""
+    store = open_store(f"{scheme}://127.0.0.1:{free_port()}/0")
+    for operation in (store.open(), store.ping(), store.read("test:x")):
+        with pytest.raises(Unavailable):
+            await operation
+    await store.close()
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """An SQLite file that cannot be made is Unavailable, not an error of the driver's."""
+    store = open_store(f"sqlite:///{tmp_path}/no/such/folder/poto.db")
+    with pytest.raises(Unavailable):
+        await store.open()
+    (tmp_path / "no/such/folder").mkdir(parents=True)
+    await store.open()
+    await store.close()
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    """A foreign file is not overwritten."""
+    path = tmp_path / "poto.db"
+    path.write_bytes(b"something else entirely\n" * 100)
+    store = open_store(f"sqlite:///{path}")
+    with pytest.raises(Unavailable):
+        await store.read("test:x")
+    await store.close()
+    assert path.read_bytes().startswith(b"something else")
+
+
+async def test_tables_of_another_release(tmp_path: Path) -> None:
+    """Tables of a foreign version are left alone, and the error says what to do."""
+    path = tmp_path / "poto.db"
+    store = open_store(f"sqlite:///{path}")
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE poto_schema SET version = 99")
+    connection.close()
+    with pytest.raises(ConfigurationError, match="version 99"):
+        await store.open()
+    await store.close()
+
+
+async def test_tables_made_at_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """Any number of processes may start on an empty database together."""
+    import asyncio
+
+    admin = open_store(postgres_server.url)
+    await admin.open()
+    await admin._db.execute("DROP TABLE IF EXISTS poto_fields, poto_records, poto_schema", ())  # type: ignore[attr-defined]
+    await admin.close()
+    for url in (postgres_server.url, f"sqlite:///{tmp_path}/poto.db"):
+        stores = [open_store(url) for _ in range(6)]
+        await asyncio.gather(*(store.open() for store in stores))
+        await asyncio.gather(*(store.add("test:n", "n", 1, create=True) for store in stores))
+        assert await stores[0].read("test:n") == {"n": b"6"}
+        for store in stores:
+            await store.close()
