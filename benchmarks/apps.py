@@ -56,9 +56,7 @@ def fastapi_by_hand(count: int) -> tuple[Any, str, str, bytes]:
         add(number)
     app = FastAPI()
     app.include_router(router)
-    token = jwt.encode(
-        {"sub": "ada", "exp": datetime.now(UTC) + timedelta(hours=1)}, SECRET, algorithm="HS256"
-    )
+    token = jwt.encode({"sub": "ada", "exp": datetime.now(UTC) + timedelta(hours=1)}, SECRET, algorithm="HS256")
     return app, f"/Shop/order_{count - 1}", token, BODY
 
 

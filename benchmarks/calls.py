@@ -50,7 +50,9 @@ def in_process() -> None:
         return statistics.median(a / b for a, b in zip(samples[one], samples[other], strict=True))
 
     print(f"  FastAPI / poto, 1 method      {ratio('FastAPI by hand, 1 route', 'poto, 1 method'):6.1f}  (at least 5)")
-    print(f"  FastAPI / poto, 200 methods   {ratio('FastAPI by hand, 200 routes', 'poto, 200 methods'):6.1f}  (at least 20)")
+    print(
+        f"  FastAPI / poto, 200 methods   {ratio('FastAPI by hand, 200 routes', 'poto, 200 methods'):6.1f}  (at least 20)"
+    )
     print(f"  poto 1,000 / 1 method         {ratio('poto, 1,000 methods', 'poto, 1 method'):6.2f}  (at most 1.2)")
     print(f"  poto / mount                  {ratio('poto, 1 method', 'mount (floor)'):6.2f}  (at most 2)")
     print(f"  Litestar / poto, 1 method     {ratio('Litestar, 1 route', 'poto, 1 method'):6.1f}")
@@ -117,9 +119,7 @@ def through_uvicorn(seconds: int = 4, rounds: int = 3) -> None:
     for (name, count), rates in results.items():
         print(f"  {name:10} {count:4} methods {statistics.median(rates):8.0f} requests/s")
     for count, wanted in ((1, "(at least 2.5)"), (200, "")):
-        ratio = statistics.median(
-            a / b for a, b in zip(results["poto", count], results["fastapi", count], strict=True)
-        )
+        ratio = statistics.median(a / b for a, b in zip(results["poto", count], results["fastapi", count], strict=True))
         print(f"  poto / FastAPI, {count} methods    {ratio:5.1f}  {wanted}")
 
 

@@ -65,7 +65,6 @@ def stream_options(spec: MethodSpec, settings: Settings) -> StreamOptions | None
 
 
 def _items_of(spec: MethodSpec) -> Callable[..., Any]:
-    assert spec.encoder is not None
     return partial(EventStream, encode=spec.encoder.encode)
 
 
@@ -77,7 +76,7 @@ def _respond_unary(spec: MethodSpec) -> Respond:
     """Answers of methods that return one value."""
     empty, raw = spec.kind == "empty", spec.kind == "bytes"
     content_type = (b"content-type", spec.media_type.encode("ascii")) if spec.media_type else _OCTETS
-    encode = spec.encoder is not None
+    encode = spec.kind == "unary"
 
     async def respond(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
@@ -101,7 +100,6 @@ def _respond_unary(spec: MethodSpec) -> Respond:
 
 def encode_result(spec: MethodSpec, result: Any) -> bytes:
     """A result's JSON. Raises `ResponseValidationError` if the method did not keep its annotation."""
-    assert spec.encoder is not None
     try:
         return spec.encoder.encode(result)
     except ValidationError as error:

@@ -30,7 +30,6 @@ class Binder:
 
     def body(self, body: bytes) -> Values:
         """Bind a JSON object; no body at all is an empty one. Raises `RequestValidationError`."""
-        assert self._decoder is not None
         try:
             values = self._decoder.validate_json(body or b"{}")
         except ValidationError as error:
@@ -39,7 +38,6 @@ class Binder:
 
     def query(self, query: bytes) -> Values:
         """Bind a query string. Of a parameter that takes one value, the last counts."""
-        assert self._decoder is not None
         sent: dict[str, Any] = {}
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
             if name in self._repeated:

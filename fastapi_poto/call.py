@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anyio import to_thread
 from starlette._exception_handler import wrap_app_handling_exceptions
@@ -40,7 +40,7 @@ class Call:
         self._given_to_constructor = _given(spec.constructor)
         self._max_body = poto.settings.max_body_size
         self._options = stream_options(spec, poto.settings)
-        self.respond = responder(spec, self._options, poto.authenticator.sign_in_stands)
+        self.respond = responder(spec, self._options, poto.authenticator.stands)
 
     # The direct door: nothing of FastAPI's solver is needed.
 
@@ -206,8 +206,7 @@ async def _within(context: CallContext, work: Awaitable[Any]) -> Any:
 
 async def _until_gone(context: CallContext, method: Callable[..., Any], values: Values, *, in_thread: bool) -> Any:
     """Run a method and cancel it when its caller goes away."""
-    task = asyncio.current_task()
-    assert task is not None
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
     context.watch(on_gone=task.cancel)
     try:
         if in_thread:

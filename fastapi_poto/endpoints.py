@@ -1,7 +1,7 @@
 """The two functions that stand for a method in FastAPI: one that documents it, one that is called."""
 
+import inspect
 from collections.abc import Awaitable, Callable
-from inspect import Parameter as P
 from inspect import Signature
 from typing import Annotated, Any
 
@@ -34,9 +34,9 @@ def documenting_endpoint(spec: MethodSpec, security: list[Any]) -> Endpoint:
     elif spec.body_type is not None:
         required = any(parameter.required for parameter in wire)
         body = spec.body_type if required else spec.body_type | None
-        parameters.append(_keyword("poto_body", Annotated[body, Body()], P.empty if required else None))
+        parameters.append(_keyword("poto_body", Annotated[body, Body()], Signature.empty if required else None))
     parameters += [
-        _keyword(f"poto_init_{one.name}", one.annotation, P.empty)
+        _keyword(f"poto_init_{one.name}", one.annotation, Signature.empty)
         for one in spec.constructor
         if one.source is Source.SOLVER
     ]
@@ -125,7 +125,7 @@ def _constructor_arguments(spec: MethodSpec) -> Endpoint:
     return arguments
 
 
-def _dressed(endpoint: Endpoint, spec: MethodSpec, parameters: list[P]) -> Endpoint:
+def _dressed(endpoint: Endpoint, spec: MethodSpec, parameters: list[inspect.Parameter]) -> Endpoint:
     # What logging, tracing and profiling show of an endpoint is the method.
     endpoint.__name__ = spec.name
     endpoint.__qualname__ = spec.where
@@ -136,17 +136,17 @@ def _dressed(endpoint: Endpoint, spec: MethodSpec, parameters: list[P]) -> Endpo
     return endpoint
 
 
-def _keyword(name: str, annotation: Any, default: Any) -> P:
-    return P(name, P.KEYWORD_ONLY, annotation=annotation, default=default)
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 
 
-def _solved(parameter: Parameter) -> P:
-    return _keyword(parameter.name, parameter.annotation, P.empty if parameter.required else parameter.default)
+def _solved(parameter: Parameter) -> inspect.Parameter:
+    return _keyword(parameter.name, parameter.annotation, Signature.empty if parameter.required else parameter.default)
 
 
 def _default(parameter: Parameter) -> Any:
     if parameter.required:
-        return P.empty
+        return Signature.empty
     return parameter.default if parameter.default_factory is None else parameter.default_factory()
 
 
@@ -154,9 +154,9 @@ def _is_json_field(parameter: Parameter) -> bool:
     return not is_upload(parameter.annotation) and not is_value(parameter.annotation)
 
 
-def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False) -> P:
+def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False) -> inspect.Parameter:
     """A plain parameter of a multipart method: a form field; what is no single value, as JSON in one."""
-    default = P.empty if parameter.required else (absent if absent is not None else _default(parameter))
+    default = Signature.empty if parameter.required else (absent if absent is not None else _default(parameter))
     if is_upload(parameter.annotation):
         return _keyword(parameter.name, parameter.annotation, default)
     return _keyword(parameter.name, Annotated[str if as_text else parameter.annotation, Form()], default)

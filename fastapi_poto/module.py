@@ -81,7 +81,7 @@ def public(target: F) -> F:
 
 def roles(*names: str) -> Callable[[F], F]:
     """Let in only callers who have at least one of these roles."""
-    if not names or not all(isinstance(name, str) and name for name in names):
+    if not names or not all(name and type(name) is str for name in names):
         raise TypeError('@roles takes the names of one or more roles: @roles("admin")')
     return lambda target: _record(target, roles=frozenset(names), public=False)
 

@@ -96,7 +96,7 @@ class PotoRoute(APIRoute):
         return door
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in self.methods:
+        if scope["method"] != self.poto_spec.verb:
             await super().handle(scope, receive, send)  # 405
         else:
             await self.door(_fastapi.context_in(scope, self))(scope, receive, send)
@@ -222,7 +222,7 @@ def check_operation_ids(routes: list[BaseRoute]) -> None:
     seen: dict[str, Any] = {}
     paths: dict[tuple[str, str], Any] = {}
     for context in iter_route_contexts(routes):
-        original = context.original_route
+        original: Any = context.original_route
         poto = getattr(original, "poto", None)
         if poto is None or not context.include_in_schema:
             continue

@@ -55,6 +55,7 @@ class Poto:
         )
         self.sessions = self._make_sessions(sessions)
         self.auth.sessions = self.sessions
+        self.auth.ensure_open = self.open
         self.is_open = False
         self._users_of_lifespan = 0
         self._opening: asyncio.Lock | None = None
@@ -89,6 +90,8 @@ class Poto:
 
     async def open(self) -> None:
         """Connect the stores. Routers do it when the application starts, or else at the first call."""
+        if self.is_open:
+            return
         if self._opening is None:
             self._opening = asyncio.Lock()
         async with self._opening:
@@ -104,6 +107,7 @@ class Poto:
             self._purging = None
         if self.is_open:
             self.is_open = False
+            self.auth.close()
             for store in self.stores:
                 await store.close()
         self._opening = None
@@ -125,7 +129,9 @@ class Poto:
     async def purge(self) -> None:
         """Remove what has expired, batch by batch."""
         for store in self.stores:
-            while await store.purge() > 0:
+            removed = 1
+            while removed:
+                removed = await store.purge()
                 await asyncio.sleep(0)
         await self.auth.purge()
 

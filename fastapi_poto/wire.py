@@ -73,6 +73,10 @@ class WireType(Generic[T]):
         return self.to_json(self.validate(value), by_alias=True)
 
 
+ANYTHING = WireType[Any](Any)
+"""The codec where there is nothing to check."""
+
+
 def wire_errors(error: ValidationError, source: str) -> list[dict[str, Any]]:
     """Pydantic's errors as FastAPI lists them, with their place in `source` (`body`, `query`).
 

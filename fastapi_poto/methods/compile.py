@@ -10,7 +10,7 @@ from fastapi import params
 
 from ..errors import ConfigurationError, PotoError
 from ..module import PotoModule, RpcOptions, options_of
-from ..wire import WireType
+from ..wire import ANYTHING, WireType
 from .hints import resolve_hints
 from .parameters import check_query, is_upload, read_parameters, typed_dict
 from .results import read_result
@@ -22,14 +22,7 @@ _RESERVED = frozenset(name for name in dir(PotoModule) if not name.startswith("_
 
 def compile_module(cls: type[PotoModule]) -> tuple[MethodSpec, ...]:
     """The exposed methods of a module, in order of definition, bases first."""
-    if not isinstance(cls, type) or not issubclass(cls, PotoModule) or cls is PotoModule:
-        shown = getattr(cls, "__qualname__", None) or repr(cls)
-        raise ConfigurationError(
-            f"{shown} is not a module class. Give poto_router() the class itself: class {shown}(PotoModule): ..."
-            if isinstance(cls, type)
-            else f"{shown} is not a module class but {_article(type(cls).__name__)}. "
-            "Give poto_router() classes that derive from PotoModule, not instances or functions."
-        )
+    _check_class(cls)
     constructor = _read_constructor(cls)
     specs = tuple(_compile(cls, name, owner, constructor) for name, owner in _exposed(cls))
     if not specs:
@@ -37,6 +30,17 @@ def compile_module(cls: type[PotoModule]) -> tuple[MethodSpec, ...]:
             f"{cls.__qualname__} has no method to call. Public methods have no leading underscore."
         )
     return specs
+
+
+def _check_class(cls: object) -> None:
+    if not isinstance(cls, type):
+        raise ConfigurationError(
+            f"{cls!r} is not a module class but {_article(type(cls).__name__)}. "
+            "Give poto_router() classes that derive from PotoModule, not instances or functions."
+        )
+    if not issubclass(cls, PotoModule) or cls is PotoModule:
+        shown = cls.__qualname__
+        raise ConfigurationError(f"{shown} is not a module class. Derive it: class {shown}(PotoModule): ...")
 
 
 def _article(name: str) -> str:
@@ -153,7 +157,8 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     in_query = verb in ("GET", "DELETE")
     if form and in_query:
         raise ConfigurationError(f"{where}: {verb} has no body, so it cannot take forms or uploads. Use POST.")
-    body_type = query_type = decoder = None
+    body_type = query_type = None
+    decoder = encoder = ANYTHING
     if in_query:
         check_query(wire, where, verb)
         query_type = typed_dict(f"{_camel(operation_id)}Query", wire, cls.__module__, closed=False)
@@ -162,7 +167,8 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     try:
         if body_type or query_type:
             decoder = WireType[dict[str, Any]](body_type or query_type)
-        encoder = WireType[Any](result) if kind in ("unary", "stream") else None
+        if kind in ("unary", "stream"):
+            encoder = WireType[Any](result)
     except TypeError as error:
         raise ConfigurationError(
             f"{where}: a parameter or the result has a type that cannot go over the wire: {error}. "

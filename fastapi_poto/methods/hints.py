@@ -59,8 +59,8 @@ def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: s
         raise ConfigurationError(f"{where}: an annotation cannot be evaluated: {error}") from error
     variables = _of(type_variables(cls), owner)
     resolved = {}
-    for name, hint in hints.items():
-        resolved[name] = hint = substitute(hint, variables)
+    for name, written in hints.items():
+        resolved[name] = hint = substitute(written, variables)
         left = [hint] if isinstance(hint, TypeVar) else getattr(hint, "__parameters__", ())
         if left and not isinstance(hint, type):
             raise ConfigurationError(

@@ -8,7 +8,7 @@ from dataclasses import is_dataclass
 from typing import Annotated, Any, NotRequired, Union, get_args, get_origin
 
 from fastapi import BackgroundTasks, Response, UploadFile, params
-from fastapi.dependencies.utils import field_annotation_is_scalar, field_annotation_is_scalar_sequence
+from fastapi._compat import field_annotation_is_scalar, field_annotation_is_scalar_sequence
 from fastapi.security import SecurityScopes
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -26,7 +26,7 @@ _SOLVED = (params.Depends, params.Param, params.Form, params.File)  # Param: Pat
 def read_parameters(
     function: Callable[..., Any], hints: dict[str, Any], where: str, *, path: str = "", constructor: bool = False
 ) -> tuple[Parameter, ...]:
-    """The parameters of a method without `self`. Raises `ConfigurationError` for what cannot be called over the wire."""
+    """The parameters of a method without `self`. Raises `ConfigurationError` for what has no place on the wire."""
     found = []
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
         name = parameter.name
@@ -146,8 +146,9 @@ def typed_dict(name: str, parameters: Iterable[Parameter], where: str, *, closed
     }
     if not fields:
         return None
-    made: Any = TypedDict(name, fields)  # type: ignore[operator]
-    made.__module__ = where
+    make: Any = TypedDict  # a checker wants a literal class
+    made: Any = make(name, fields)
+    made.__module__ = where  # the name under which a clash of two components is told apart
     made.__pydantic_config__ = {"extra": "forbid" if closed else "ignore"}
     return made
 

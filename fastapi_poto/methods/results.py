@@ -55,4 +55,4 @@ def _of_event(member: Any) -> Any:
 
 
 def _union(types: tuple[Any, ...]) -> Any:
-    return Any if Any in types else Union[types]
+    return Any if Any in types else Union[types]  # noqa: UP007 - of a tuple

@@ -88,8 +88,10 @@ class MethodSpec:
     tags: tuple[str, ...] | None
     deprecated: bool | None
     openapi_extra: Mapping[str, Any] | None
-    decoder: WireType[dict[str, Any]] | None = field(repr=False)
-    encoder: WireType[Any] | None = field(repr=False)
+    decoder: WireType[dict[str, Any]] = field(repr=False)
+    """Of the body or the query."""
+    encoder: WireType[Any] = field(repr=False)
+    """Of the result or of a stream's items, where they are JSON."""
 
     @property
     def where(self) -> str:
