@@ -34,7 +34,7 @@ class Call:
         self.poto = poto
         self.operation = spec.where
         self._authenticate = poto.authenticator.authenticate
-        self._session_of = poto.sessions.handle
+        self._sessions = poto.sessions
         self.binder = Binder(spec)
         self._given = _given(spec.parameters)
         self._given_to_constructor = _given(spec.constructor)
@@ -70,7 +70,7 @@ class Call:
 
     def open(self, scope: Scope, receive: Receive) -> CallContext:
         """Make the call's context the current one, whoever calls."""
-        context = CallContext(self.operation, scope, receive, self._session_of)
+        context = CallContext(self.operation, scope, receive, self._sessions)
         enter(context)
         return context
 

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import from_thread
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
     from .auth.users import User
-    from .sessions.session import Session
+    from .sessions import Session, SessionStats
 
 _current: ContextVar["CallContext | None"] = ContextVar("fastapi_poto.call", default=None)
 
@@ -29,6 +29,22 @@ def current_context() -> "CallContext":
     if context is None:
         raise NoContextError("No call is in progress here: current_context() works in code that a call runs.")
     return context
+
+
+class SessionKeeper(Protocol):
+    """Where the sessions of all users are kept (see sessions)."""
+
+    def handle(self, context: "CallContext") -> "Session[Any]":
+        """The session of the call's user. Does no I/O."""
+
+    async def rotate(self, user_id: str) -> None:
+        """Give the user's session another id; its values stay."""
+
+    async def end(self, user_id: str) -> None:
+        """Remove the user's session."""
+
+    async def stats(self) -> "SessionStats":
+        """How many sessions are alive."""
 
 
 def enter(context: "CallContext | None") -> None:
@@ -49,7 +65,6 @@ class CallContext:
         "_receive",
         "_request_id",
         "_session",
-        "_session_factory",
         "_watcher",
         "cancelled",
         "deadline",
@@ -57,6 +72,7 @@ class CallContext:
         "operation",
         "response_headers",
         "scope",
+        "sessions",
         "user",
     )
 
@@ -65,7 +81,7 @@ class CallContext:
         operation: str,
         scope: "Scope",
         receive: "Receive | None" = None,
-        session_factory: "Callable[[CallContext], Session] | None" = None,
+        sessions: "SessionKeeper | None" = None,
     ) -> None:
         self.operation = operation
         """`Module.method` of the class that is mounted."""
@@ -76,13 +92,14 @@ class CallContext:
         """The credentials behind `user` (see auth); None without credentials."""
         self.deadline: float | None = None
         """`time.monotonic()` at which the caller stops waiting, if it said so."""
+        self.sessions = sessions
+        """Where sessions are kept."""
         self.response_headers: list[tuple[bytes, bytes]] = []
         """Headers that go out with this call's answer, whatever it is."""
         self.cancelled = False
         """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
         self._receive = receive
         self._session: Session | None = None
-        self._session_factory = session_factory
         self._request_id: str | None = None
         self._gone: asyncio.Event | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -92,9 +109,9 @@ class CallContext:
         """What this user keeps between calls. Raises `Unauthenticated` for a caller without credentials."""
         session = self._session
         if session is None:
-            if self.user is None or self._session_factory is None:
+            if self.user is None or self.sessions is None:
                 raise Unauthenticated("A session needs a signed-in caller")
-            session = self._session = self._session_factory(self)
+            session = self._session = self.sessions.handle(self)
         return session
 
     @property

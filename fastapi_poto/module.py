@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from .context import CallContext, current_context
-from .errors import PotoError
+from .errors import Forbidden, PotoError
 
 if TYPE_CHECKING:
     from .auth.users import User
-    from .sessions.session import Session
+    from .sessions import Session, SessionStats
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -120,6 +120,13 @@ class PotoModule:
     async def set_session_value(self, key: str, value: Any) -> None:
         """Set one value of the caller's session."""
         await self.context.session.set(key, value)
+
+    async def get_session_stats(self) -> "SessionStats":
+        """How many sessions are alive, for a caller with the role `admin`. Raises `Forbidden` for others."""
+        context = self.context
+        if context.user is None or context.sessions is None or "admin" not in context.user.roles:
+            raise Forbidden("Session statistics are for administrators")
+        return await context.sessions.stats()
 
     def is_request_cancelled(self) -> bool:
         """Whether the caller has gone. May be asked from a thread."""

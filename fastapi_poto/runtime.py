@@ -12,11 +12,12 @@ from typing import Any
 
 from . import openapi
 from .auth import AuthService, Secrets, UserProvider, auth_router, build_auth, security_schemes
+from .context import SessionKeeper
 from .errors import ConfigurationError
 from .methods import MethodSpec
 from .module import PotoModule
 from .routing import PotoRouter
-from .sessions import MemoryStore, Sessions, SessionStore, open_store
+from .sessions import CookieSessions, MemoryStore, Sessions, SessionStore, open_store
 from .settings import Settings, from_environment, with_options
 
 log = logging.getLogger("fastapi_poto")
@@ -30,7 +31,8 @@ class Poto:
     `secret` signs tokens: one, several (the current one first), or a mapping from key id to secret.
     Without one, a memory store gets one for the process and a warning; any other store refuses to start.
     `store` is a URL or a `SessionStore`, and says where users, sessions, refresh tokens, counters and
-    replay buffers live; `users` and `sessions` can be given on their own. `clock` gives seconds since
+    replay buffers live; `users` and `sessions` can be given on their own (`sessions="cookie://"` keeps
+    them encrypted in the browser). `clock` gives seconds since
     the epoch. Further options are the fields of `Settings` and `AuthSettings`.
     """
 
@@ -40,7 +42,7 @@ class Poto:
         *,
         store: str | SessionStore = "memory://",
         users: UserProvider | None = None,
-        sessions: str | SessionStore | None = None,
+        sessions: str | SessionStore | SessionKeeper | None = None,
         strict: bool = False,
         clock: Callable[[], float] = time.time,
         settings: Settings | None = None,
@@ -53,6 +55,7 @@ class Poto:
         self.auth: AuthService = build_auth(
             store=self.store, users=users, secrets=self.secrets, settings=self.settings.auth, clock=clock
         )
+        self.session_store = self.store
         self.sessions = self._make_sessions(sessions)
         self.auth.sessions = self.sessions
         self.auth.ensure_open = self.open
@@ -69,22 +72,26 @@ class Poto:
     def authenticator(self) -> Any:
         return self.auth.authenticator
 
-    def _make_sessions(self, given: str | SessionStore | None) -> Sessions:
+    def _make_sessions(self, given: str | SessionStore | SessionKeeper | None) -> SessionKeeper:
         settings = self.settings
-        self._session_store = open_store(given) if isinstance(given, str) else given or self.store
-        return Sessions(
-            self._session_store,
-            clock=self.clock,
-            idle=settings.session_idle,
-            absolute=settings.session_absolute,
-            value_bytes=settings.session_value_bytes,
-            max_keys=settings.session_keys,
-            still_valid=self.auth.authenticator.stands,
-        )
+        lives: Any = {
+            "clock": self.clock,
+            "idle": settings.session_idle,
+            "absolute": settings.session_absolute,
+            "max_keys": settings.session_keys,
+            "still_valid": self.auth.authenticator.stands,
+        }
+        if given in ("cookie", "cookie://"):
+            return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives)
+        if given is not None and not isinstance(given, str | SessionStore):
+            return given
+        self.session_store = open_store(given) if isinstance(given, str) else given or self.store
+        return Sessions(self.session_store, value_bytes=settings.session_value_bytes, **lives)
 
     @property
     def stores(self) -> list[SessionStore]:
-        return [self.store] if self._session_store is self.store else [self.store, self._session_store]
+        """All that is opened and closed with this runtime."""
+        return [self.store] if self.session_store is self.store else [self.store, self.session_store]
 
     # Opening and closing
 

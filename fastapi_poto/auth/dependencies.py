@@ -66,7 +66,7 @@ async def _caller(
     poto = poto_of(connection.app)
     if not getattr(poto, "is_open", True):
         await poto.open()
-    context = CallContext(f"{scope.get('method', 'WS')} {scope['path']}", scope, None, poto.sessions.handle)
+    context = CallContext(f"{scope.get('method', 'WS')} {scope['path']}", scope, None, poto.sessions)
     identity = await poto.authenticator.authenticate(scope)
     if identity is None:
         raise poto.authenticator.refuse()

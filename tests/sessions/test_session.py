@@ -443,7 +443,7 @@ async def test_untouched_is_free(user_id: str) -> None:
     """A call that does not use its session does no I/O for it."""
     store = Counting()
     sessions = Sessions(store)
-    context = CallContext("Test.test", {"type": "http", "headers": []}, None, sessions.handle)
+    context = CallContext("Test.test", {"type": "http", "headers": []}, None, sessions)
     context.user = call_of(user_id).user
     assert context.opened_session is None
     session = context.session
