@@ -1,0 +1,158 @@
+"""What users of the package see, as type checkers understand it. Never run: mypy and pyright read it.
+
+A `type: ignore` marks what must be refused; it is an error itself where nothing is refused.
+"""
+
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportUnnecessaryIsInstance=false
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, assert_type
+
+from fastapi import Depends, FastAPI, UploadFile
+from pydantic import BaseModel
+
+from fastapi_poto import (
+    AuthSettings,
+    CallContext,
+    CurrentSession,
+    CurrentUser,
+    Event,
+    Poto,
+    PotoError,
+    PotoModule,
+    PotoRouter,
+    Session,
+    SessionStore,
+    Settings,
+    User,
+    UserProvider,
+    current_context,
+    poto_router,
+    public,
+    roles,
+    rpc,
+)
+
+
+class Line(BaseModel):
+    sku: str
+    quantity: int = 1
+
+
+class Cart(BaseModel):
+    lines: list[Line] = []
+    visits: int = 0
+
+
+class SoldOutData(BaseModel):
+    sku: str
+
+
+class SoldOut(PotoError):
+    """It is gone."""
+
+    code = "sold_out"
+    status = 409
+    data: SoldOutData
+
+
+class Database: ...
+
+
+def get_database() -> Database:
+    return Database()
+
+
+class Shop(PotoModule):
+    """Decorated methods keep their signatures."""
+
+    def __init__(self, database: Annotated[Database, Depends(get_database)]) -> None:
+        self.database = database
+
+    @public
+    def get_status(self) -> str:
+        assert_type(self.get_current_user(), User | None)
+        return "open"
+
+    @rpc(method="PUT", errors=[SoldOut], summary="Add")
+    async def add(self, line: Line, note: str | None = None) -> int:
+        assert_type(self.user, User)
+        assert_type(self.user.id, str)
+        assert_type(self.user.roles, frozenset[str])
+        assert_type(self.user.visitor, bool)
+        assert_type(self.context, CallContext)
+        assert_type(current_context().user, User | None)
+        assert_type(self.is_request_cancelled(), bool)
+        await self.set_session_value("a", 1)
+        assert_type(await self.get_session_value("a"), Any)
+        if line.quantity > 3:
+            raise SoldOut("nothing left", data=SoldOutData(sku=line.sku))
+        assert_type(await self.session.increment("lines"), int)
+        assert_type(await self.session.all(), dict[str, Any])
+        return await self.session.increment("lines", by=2)
+
+    async def visit(self, cart: Session[Cart]) -> int:
+        assert_type(await cart.load(), Cart)
+        return (await cart.load()).visits
+
+    @roles("admin", "clerk")
+    async def watch(self, limit: int) -> AsyncIterator[Line]:
+        for _ in range(limit):
+            yield Line(sku="a")
+
+    async def progress(self) -> AsyncIterator[Event[Line]]:
+        yield Event(data=Line(sku="a"), event="progress", id="7")
+
+    def export(self) -> Iterator[bytes]:
+        yield b""
+
+    async def upload(self, file: UploadFile) -> str | None:
+        return file.filename
+
+
+@roles("admin")
+class Admin(PotoModule):
+    async def get_worth(self) -> float:
+        return 0.0
+
+
+async def calls(shop: Shop) -> None:
+    assert_type(shop.get_status(), str)
+    assert_type(await shop.add(Line(sku="a"), note="n"), int)
+    await shop.add("a")  # type: ignore[arg-type]
+    await shop.add(Line(sku="a"), nope=1)  # type: ignore[call-arg]
+    assert_type(shop.watch(3), AsyncIterator[Line])
+    async for line in shop.watch(3):
+        assert_type(line, Line)
+    async for event in shop.progress():
+        assert_type(event.data, Line)
+        assert_type(event.id, str | None)
+    assert_type(await Admin().get_worth(), float)
+    assert_type(SoldOut(data=SoldOutData(sku="a")).data, SoldOutData)
+
+
+app = FastAPI()
+assert_type(poto_router(Shop, Admin), PotoRouter)
+app.include_router(poto_router(Shop, Admin, prefix="/v1", tags=["shop"]), prefix="/api")
+poto = Poto("x" * 32, store="sqlite:///file.db", visitors_per_hour=0, strict=True)
+Poto(["x" * 32, "y" * 32], settings=Settings(auth=AuthSettings(access_ttl=60)))
+Poto({"2026": "x" * 32}, store="redis://localhost")
+poto_router(Shop, poto=poto, auth=False)
+assert_type(poto.users, UserProvider)
+assert_type(poto.settings, Settings)
+assert_type(poto.store, SessionStore)
+
+
+@app.get("/plain")
+async def plain(user: CurrentUser, session: CurrentSession) -> str:
+    assert_type(user, User)
+    assert_type(await session.increment("n"), int)
+    return user.id
+
+
+poto_router(Database)  # type: ignore[arg-type]
+poto_router(Shop(Database()))  # type: ignore[arg-type]
+Poto(1)  # type: ignore[arg-type]
+roles(1)  # type: ignore[arg-type]
+rpc(errors=[ValueError])  # type: ignore[list-item]
+rpc("PUT")  # type: ignore[call-arg]
