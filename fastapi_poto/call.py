@@ -16,7 +16,7 @@ from .answers import responder, stream_options
 from .auth.challenge import insufficient
 from .binding import GIVERS, Binder, Giver, Values, check_content_type, read_body
 from .context import CallContext, enter
-from .errors import Forbidden
+from .errors import DeadlineExceeded, Forbidden
 from .methods import MethodSpec, Parameter
 from .streaming import parse_deadline, resume
 
@@ -196,11 +196,13 @@ def with_headers(context: CallContext, send: Send) -> Send:
 
 
 async def _within(context: CallContext, work: Awaitable[Any]) -> Any:
+    limit = asyncio.timeout(context.remaining)
     try:
-        async with asyncio.timeout(context.remaining):
+        async with limit:
             return await work
     except TimeoutError:
-        context.check_deadline()
+        if limit.expired():
+            raise DeadlineExceeded from None
         raise
 
 

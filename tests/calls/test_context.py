@@ -1,0 +1,210 @@
+"""The call's context: right wherever the call's code runs, and nobody else's."""
+
+import asyncio
+import gc
+import json
+import socket
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+from anyio import from_thread, to_thread
+from fastapi import Depends, FastAPI
+
+from fastapi_poto import NoContextError, Poto, PotoModule, current_context, poto_router, public
+from tests.live import serve_in_thread
+
+from .conftest import SECRET, Serve, nothing
+
+pytestmark = pytest.mark.anyio
+
+contexts: list[weakref.ref[Any]] = []
+
+
+def deep() -> str | None:
+    user = current_context().user
+    return None if user is None else user.id
+
+
+class Who(PotoModule):
+    async def everywhere(self) -> list[str | None]:
+        """The user as seen by the method, deep code, a task, a thread and a task group."""
+
+        async def in_task() -> str | None:
+            await asyncio.sleep(0)
+            return deep()
+
+        async with asyncio.TaskGroup() as group:
+            grouped = group.create_task(in_task())
+        contexts.append(weakref.ref(self.context))
+        return [
+            self.user.id,
+            deep(),
+            await asyncio.create_task(in_task()),
+            await to_thread.run_sync(deep),
+            await asyncio.to_thread(deep),
+            grouped.result(),
+        ]
+
+    def sync(self) -> list[str | None]:
+        """In a worker thread, which may come back to the loop."""
+        from_thread.run(self.set_session_value, "key", "value")
+        return [self.user.id, deep(), threading.current_thread().name[:6]]
+
+    async def items(self, count: int) -> AsyncIterator[str | None]:
+        for _ in range(count):
+            await asyncio.sleep(0)
+            yield deep()
+
+    def sync_items(self, count: int) -> Iterator[str | None]:
+        for _ in range(count):
+            yield deep()
+
+    @public
+    async def peek(self, text: str = "") -> str | None:
+        """Who calls; None for a caller without credentials."""
+        await asyncio.sleep(0)
+        user = self.get_current_user()
+        assert (None if user is None else user.id) == deep()
+        return deep()
+
+    async def values(self) -> Any:
+        await self.set_session_value("a", {"b": [1, 2]})
+        return [await self.get_session_value("a"), await self.get_session_value("none", 3), self.context.operation]
+
+    @public
+    async def anonymous_session(self) -> int:
+        return await self.session.get("x", 1)
+
+
+async def test_right_everywhere(serve: Serve) -> None:
+    """Tasks, task groups and threads that the call started see its user; a sync method runs in a thread."""
+    client = await serve(Who).signed_in()
+    me = (await client.get("/auth/me")).json()["user_id"]
+    assert (await client.post("/Who/everywhere")).json() == [me] * 6
+    assert (await client.post("/Who/sync")).json() == [me, me, "AnyIO "]
+
+
+async def test_session_values_and_the_operations_name(serve: Serve) -> None:
+    """The Poto names read and write the session; the context knows Class.method."""
+    client = await serve(Who).signed_in()
+    assert (await client.post("/Who/values")).json() == [{"b": [1, 2]}, 3, "Who.values"]
+
+
+async def test_a_session_needs_a_caller(serve: Serve) -> None:
+    """Touching the session without credentials is 401, in a public method too."""
+    assert (await serve(Who).client.post("/Who/anonymous_session")).status_code == 401
+
+
+async def test_gone_after_the_call(serve: Serve) -> None:
+    """Outside a call there is no context, and a finished call's is not kept alive."""
+    contexts.clear()
+    client = await serve(Who).signed_in()
+    await client.post("/Who/everywhere")
+    with pytest.raises(NoContextError):
+        current_context()
+    await client.post("/Who/peek")
+    gc.collect()
+    assert [context() for context in contexts] == [None]
+
+
+@pytest.fixture(scope="module", params=["direct", "fastapi"])
+def live(request: pytest.FixtureRequest) -> Iterator[tuple[str, FastAPI]]:
+    app = FastAPI()
+    dependencies = [Depends(nothing)] if request.param == "fastapi" else []
+    app.include_router(poto_router(Who, poto=Poto(SECRET), dependencies=dependencies))
+    with serve_in_thread(app, loop="asyncio", http="h11") as server:
+        yield server.url, app
+
+
+@pytest.fixture(
+    scope="module", params=[("asyncio", "h11"), ("asyncio", "httptools"), ("uvloop", "httptools")], ids="-".join
+)
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    app = FastAPI()
+    app.include_router(poto_router(Who, poto=Poto(SECRET)))
+    with serve_in_thread(app, loop=request.param[0], http=request.param[1]) as server:
+        yield server.url
+
+
+class Wire:
+    """One kept-alive connection, written and read by hand."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=20)
+        self.file = self.socket.makefile("rb")
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+    def write(self, *requests: tuple[str | None, bytes]) -> None:
+        """Calls of `peek`, all in one write: a token or None, and the body."""
+        self.socket.sendall(
+            b"".join(
+                b"POST /Who/peek HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                + (f"Authorization: Bearer {token}\r\n".encode() if token else b"")
+                + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+                for token, body in requests
+            )
+        )
+
+    def read(self) -> Any:
+        status = self.file.readline()
+        length = 0
+        while (line := self.file.readline()) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        assert b" 200 " in status, status
+        return json.loads(self.file.read(length))
+
+
+def visitor(url: str) -> tuple[str, str]:
+    answer = httpx.post(f"{url}/auth/visitor").json()
+    return answer["access_token"], answer["user_id"]
+
+
+def test_a_large_body_leaves_nothing_on_its_connection(url: str) -> None:
+    """After 100 KB from one user, an anonymous call on the same socket is anonymous (python/cpython#140947)."""
+    token, me = visitor(url)
+    large, small = json.dumps({"text": "x" * 100_000}).encode(), b"{}"
+    with closing(Wire(url)) as wire:
+        for _ in range(50):
+            wire.write((token, large))
+            assert wire.read() == me
+            wire.write((None, small))
+            assert wire.read() is None
+
+
+def test_pipelined_calls_of_two_users(url: str) -> None:
+    """Calls that arrive in one packet are each their own caller's (encode/uvicorn#3158)."""
+    (one, one_id), (two, two_id) = visitor(url), visitor(url)
+    with closing(Wire(url)) as wire:
+        for _ in range(30):
+            wire.write((one, b"{}"), (None, b"{}"), (two, b"{}"), (None, b"{}"), (one, b"{}"))
+            assert [wire.read() for _ in range(5)] == [one_id, None, two_id, None, one_id]
+
+
+async def test_generators_of_many_callers(live: tuple[str, FastAPI]) -> None:
+    """Each item of each stream is its caller's, in async and in threaded generators, through both doors."""
+    url, _ = live
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+
+        async def caller() -> None:
+            tokens = (await client.post("/auth/visitor")).json()
+            headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+            for path in ("/Who/items", "/Who/sync_items"):
+                answer = await client.post(path, json={"count": 5}, headers=headers)
+                items = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data")]
+                assert items == [f'"{tokens["user_id"]}"'] * 5
+                assert (await client.post("/Who/peek", json={})).json() is None
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(caller())

@@ -1,0 +1,161 @@
+"""Callers who leave, and callers who wait only so long."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+
+from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
+from tests.live import serve_in_thread
+
+from .conftest import SECRET, nothing
+from .test_context import Wire
+
+pytestmark = pytest.mark.anyio
+
+
+class Log:
+    """What happened on the server, for the test to wait for."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.changed = threading.Condition()
+
+    def add(self, entry: str) -> None:
+        with self.changed:
+            self.seen.append(entry)
+            self.changed.notify_all()
+
+    def wait(self, entry: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: entry in self.seen, timeout=10), self.seen
+
+
+log = Log()
+
+
+def resource() -> Iterator[str]:
+    try:
+        yield "resource"
+    finally:
+        log.add("torn down")
+
+
+@public
+class Leaving(PotoModule):
+    async def poll(self, name: str) -> None:
+        log.add(f"{name} started")
+        while not self.is_request_cancelled():
+            await asyncio.sleep(0.005)
+        log.add(f"{name} gone")
+
+    def poll_in_thread(self, name: str) -> None:
+        log.add(f"{name} started")
+        while not self.is_request_cancelled():
+            time.sleep(0.005)
+        log.add(f"{name} gone")
+
+    async def wait(self, name: str) -> None:
+        log.add(f"{name} started")
+        await self.context.wait_cancelled()
+        log.add(f"{name} gone")
+
+    @rpc(cancel_on_disconnect=True)
+    async def cancelled(self, name: str) -> None:
+        log.add(f"{name} started")
+        try:
+            await asyncio.sleep(30)
+        finally:
+            log.add(f"{name} gone")
+
+    @rpc(cancel_on_disconnect=True)
+    async def patient(self) -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    async def slow(self, resource: Annotated[str, Depends(resource)]) -> None:
+        await asyncio.sleep(30)
+
+    async def slow_direct(self) -> float | None:
+        remaining = self.context.remaining
+        await asyncio.sleep(30)
+        return remaining
+
+    async def left(self) -> float | None:
+        return self.context.remaining
+
+    async def own_timeout(self) -> None:
+        raise TimeoutError("the method's own")
+
+
+@pytest.fixture(scope="module", params=["direct", "fastapi"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    app = FastAPI()
+    dependencies = [Depends(nothing)] if request.param == "fastapi" else []
+    app.include_router(poto_router(Leaving, poto=Poto(SECRET), dependencies=dependencies))
+    with serve_in_thread(app, log_level="critical") as server:
+        yield server.url
+
+
+@pytest.mark.parametrize("method", ["poll", "poll_in_thread", "wait", "cancelled"])
+def test_a_method_notices_that_its_caller_left(url: str, method: str) -> None:
+    """By asking, in a thread too, by waiting for it, or by being cancelled if it chose that."""
+    name = f"{url} {method}"
+    body = b'{"name": "%b"}' % name.encode()
+    with closing(Wire(url)) as wire:
+        wire.socket.sendall(
+            b"POST /Leaving/%b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (method.encode(), len(body), body)
+        )
+        log.wait(f"{name} started")
+    log.wait(f"{name} gone")
+
+
+async def test_who_stays_gets_the_answer(url: str) -> None:
+    """A method that would be cancelled answers a caller who stays."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        assert (await client.post("/Leaving/patient")).json() == "done"
+
+
+async def test_a_deadline(url: str) -> None:
+    """A call past its caller's deadline is 504 with a code, and is cancelled; dependencies are torn down."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        for path in ("/Leaving/slow", "/Leaving/slow_direct"):
+            answer = await client.post(path, headers={"Poto-Timeout-Ms": "50"})
+            assert (answer.status_code, answer.json()["detail"]["code"]) == (504, "deadline_exceeded")
+    log.wait("torn down")
+
+
+async def test_what_remains(url: str) -> None:
+    """The method sees the seconds that its caller still waits; None if it did not say."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        assert (await client.post("/Leaving/left")).json() is None
+        remaining = (await client.post("/Leaving/left", headers={"Poto-Timeout-Ms": "5000"})).json()
+        assert 0 < remaining <= 5
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "1.5", "", "99999999999"])
+async def test_a_bad_deadline(url: str, value: str) -> None:
+    """A header that is no number of milliseconds is the caller's mistake: 400."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        answer: Any = await client.post("/Leaving/left", headers={"Poto-Timeout-Ms": value})
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (400, "bad_request")
+
+
+async def test_a_passed_deadline(url: str) -> None:
+    """A deadline of now is passed before the method runs."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        assert (await client.post("/Leaving/left", headers={"Poto-Timeout-Ms": "0"})).status_code == 504
+
+
+async def test_the_methods_own_timeout_is_no_deadline(url: str) -> None:
+    """A TimeoutError that the method raises is its own failure."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post("/Leaving/own_timeout", headers={"Poto-Timeout-Ms": "5000"})
+        assert answer.status_code == 500
