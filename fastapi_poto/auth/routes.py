@@ -94,12 +94,15 @@ def auth_router(poto: Any) -> APIRouter:
         name: str, verb: str = "POST", errors: tuple[type[PotoError], ...] = (), guarded: bool = False, **arguments: Any
     ) -> Callable[[Callable[..., Any]], None]:
         def add(endpoint: Callable[..., Any]) -> None:
+            summary, _, description = (endpoint.__doc__ or "").partition("\n")
             router.add_api_route(
                 f"/{name}",
                 endpoint,
                 methods=[verb],
                 operation_id=f"Auth_{name}",
                 name=f"Auth.{name}",
+                summary=summary,
+                description=description.strip(),
                 dependencies=[Depends(bearer_scheme), Depends(password_scheme)] if guarded else None,
                 max_body_size=auth.settings.max_body_size,
                 **arguments,

@@ -1,0 +1,85 @@
+"""What happened at the door is told, with fields, and without secrets."""
+
+import logging
+
+import pytest
+
+from fastapi_poto.auth.events import Audit, AuditEvent
+from fastapi_poto.errors import PotoError
+from tests.auth.house import House, make_house, scope
+
+pytestmark = pytest.mark.anyio
+
+
+async def walk(house: House) -> list[str]:
+    """Everything that tells something; the secrets that were used on the way."""
+    auth = house.auth
+    visitor = await auth.visitor("192.0.2.1")
+    secrets = [visitor.access_token, visitor.refresh_token, visitor.password or ""]
+    identity = await auth.authenticator.authenticate(scope(visitor.access_token))
+    assert identity is not None
+    named = await auth.upgrade(identity, "ann", "correct horse")
+    refreshed = await auth.refresh(named.refresh_token, "192.0.2.1")
+    house.clock.forward(60)
+    for _ in range(7):
+        with pytest.raises(PotoError):
+            await auth.login("ann", "wrong horse", "192.0.2.1")
+    with pytest.raises(PotoError):
+        await auth.login("my secret typed in the wrong field", "x", "192.0.2.1")
+    with pytest.raises(PotoError):
+        await auth.refresh(named.refresh_token, "192.0.2.1")
+    house.clock.forward(60)
+    pair = await auth.login("ann", "correct horse", "192.0.2.1")
+    identity = await auth.authenticator.authenticate(scope(pair.access_token))
+    assert identity is not None
+    await auth.logout(identity)
+    await auth.change_password(pair.user.id, "battery staple")
+    await auth.remove_user(pair.user.id)
+    for one in (named, refreshed, pair):
+        secrets += [one.access_token, one.refresh_token]
+    return [*secrets, "correct horse", "wrong horse", "battery staple", "typed in the wrong field"]
+
+
+async def test_every_event_is_told_once_with_its_fields(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """The log record's attributes are the event's fields; the hook sees the same."""
+    with caplog.at_level(logging.INFO, "fastapi_poto.audit"):
+        await walk(house)
+    assert house.event_names() == [
+        "visitor_created", "upgraded", "refreshed", *["sign_in_refused"] * 5, "throttled", "throttled",
+        "sign_in_refused", "refresh_reused", "signed_in", "signed_out", "signed_out_everywhere", "password_changed",
+        "user_removed",
+    ]  # fmt: skip
+    records = [record for record in caplog.records if record.name == "fastapi_poto.audit"]
+    assert [record.__dict__["event"] for record in records] == house.event_names()
+    refused = next(record for record in records if record.__dict__["event"] == "sign_in_refused")
+    assert refused.levelno == logging.WARNING
+    assert refused.__dict__["reason"] == "password"
+    assert refused.__dict__["address"] == "192.0.2.1"
+    assert refused.__dict__["user_id"] == house.events[0].fields["user_id"]
+
+
+async def test_no_secret_is_told(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    """No token, no password and no name that was typed stands in any record or event."""
+    with caplog.at_level(logging.DEBUG):
+        secrets = await walk(house)
+    told = caplog.text + repr([record.__dict__ for record in caplog.records]) + repr(house.events)
+    assert not [secret for secret in secrets if secret in told]
+
+
+async def test_a_hook_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Signing in goes on; the failure is in the log."""
+
+    def hook(event: AuditEvent) -> None:
+        raise RuntimeError("the hook is broken")
+
+    house = make_house()
+    house.auth.audit.hook = hook
+    assert await house.auth.visitor("a")
+    assert "the hook is broken" in caplog.text
+
+
+def test_fields_without_a_value_are_left_out() -> None:
+    """None is not told."""
+    seen: list[AuditEvent] = []
+    Audit(seen.append)("signed_in", user_id="u", family=None)
+    assert seen == [AuditEvent("signed_in", {"user_id": "u"})]

@@ -1,0 +1,180 @@
+"""Families of refresh tokens: rotated, repeated within the grace, dead as a whole when one is used again."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastapi_poto.auth.secrets import Secrets
+from fastapi_poto.auth.settings import DAY
+from fastapi_poto.errors import Unauthenticated
+from tests.auth.house import SECRET, House, make_house, scope
+
+pytestmark = pytest.mark.anyio
+
+
+async def dead(house: House, *tokens: str) -> bool:
+    """Whether no one of these refresh tokens is good."""
+    for token in tokens:
+        try:
+            await house.auth.refresh(token, "a")
+        except Unauthenticated:
+            continue
+        return False
+    return True
+
+
+async def test_two_tabs_both_succeed(house: House) -> None:
+    """Threat 11: the second of two refreshes within 10 s gets the same successor, and both access tokens are good."""
+    pair = await house.auth.visitor("a")
+    one = await house.auth.refresh(pair.refresh_token, "a")
+    house.clock.forward(9.9)
+    two = await house.auth.refresh(pair.refresh_token, "a")
+    assert one.refresh_token == two.refresh_token != pair.refresh_token
+    for tab in (one, two):
+        assert await house.auth.authenticator.authenticate(scope(tab.access_token)) is not None
+    await house.auth.refresh(two.refresh_token, "a")
+    assert "refresh_reused" not in house.event_names()
+
+
+async def test_many_tabs_at_once_all_succeed(house: House) -> None:
+    """However many ask together, one rotates and all get what it made."""
+    pair = await house.auth.visitor("a")
+    answers = await asyncio.gather(*(house.auth.refresh(pair.refresh_token, "a") for _ in range(20)))
+    assert len({answer.refresh_token for answer in answers}) == 1
+
+
+async def test_reuse_after_the_grace_kills_the_family_and_is_told_once(house: House) -> None:
+    """Threat 11: thief and owner both lose the sign-in; one event, however often it is tried again."""
+    pair = await house.auth.visitor("a")
+    one = await house.auth.refresh(pair.refresh_token, "a")
+    house.clock.forward(10)
+    for _ in range(3):
+        assert await dead(house, pair.refresh_token)
+    assert await dead(house, one.refresh_token)
+    with pytest.raises(Unauthenticated):
+        await house.auth.authenticator.authenticate(scope(one.access_token))
+    assert house.event_names().count("refresh_reused") == 1
+
+
+async def test_an_older_token_is_reuse_even_within_the_grace(house: House) -> None:
+    """The grace is for the last spent token alone."""
+    first = await house.auth.visitor("a")
+    second = await house.auth.refresh(first.refresh_token, "a")
+    third = await house.auth.refresh(second.refresh_token, "a")
+    assert await dead(house, first.refresh_token, third.refresh_token)
+
+
+async def test_other_sign_ins_outlive_a_dead_family(house: House) -> None:
+    """One stolen token costs one sign-in."""
+    visitor = await house.auth.visitor("a")
+    other = await house.auth.login(visitor.user.id, visitor.password or "", "a")
+    await house.auth.refresh(visitor.refresh_token, "a")
+    house.clock.forward(11)
+    assert await dead(house, visitor.refresh_token)
+    await house.auth.refresh(other.refresh_token, "a")
+
+
+async def test_idle_and_absolute_ends(house: House) -> None:
+    """Threat 31: 7 days without use, or 30 days with it, and the token is dead; the access token never outlives it."""
+    idle = await house.auth.visitor("a")
+    kept = await house.auth.visitor("a")
+    house.clock.forward(7 * DAY - 1)
+    kept = await house.auth.refresh(kept.refresh_token, "a")
+    house.clock.forward(1)
+    assert await dead(house, idle.refresh_token)
+    for _ in range(3):
+        house.clock.forward(6.5 * DAY)
+        kept = await house.auth.refresh(kept.refresh_token, "a")
+    house.clock.forward(3.5 * DAY - 60)
+    kept = await house.auth.refresh(kept.refresh_token, "a")
+    assert kept.expires_in <= 60
+    house.clock.forward(61)
+    assert await dead(house, kept.refresh_token)
+
+
+async def test_a_refresh_token_outlives_a_rotated_secret(house: House) -> None:
+    """Threat 30: refresh tokens do not depend on which secret is current, nor does the grace."""
+    pair = await house.auth.visitor("a")
+    one = await house.auth.refresh(pair.refresh_token, "a")
+    later = make_house({"new": SECRET[::-1], Secrets(SECRET).current_id: SECRET}, store=house.store)
+    later.clock.now = house.clock.now + 5
+    assert (await later.auth.refresh(pair.refresh_token, "a")).refresh_token == one.refresh_token
+    await later.auth.refresh(one.refresh_token, "a")
+    later.auth.close()
+
+
+async def test_disabled_users_cannot_refresh(house: House) -> None:
+    """Threat 9: no new tokens for who is disabled; when enabled again, the sign-in is still there."""
+    pair = await house.auth.visitor("a")
+    await house.auth.users.set_disabled(pair.user.id)  # type: ignore[attr-defined]
+    assert await dead(house, pair.refresh_token)
+    await house.auth.users.set_disabled(pair.user.id, False)  # type: ignore[attr-defined]
+    await house.auth.refresh(pair.refresh_token, "a")
+
+
+async def test_the_store_holds_no_refresh_token(house: House) -> None:
+    """What leaks from the store signs nobody in: neither token nor successor can be read or computed from it."""
+    pair = await house.auth.visitor("a")
+    one = await house.auth.refresh(pair.refresh_token, "a")
+    for name in await house.store.scan(""):
+        kept = b"".join((await house.store.read(name) or {}).values()).decode()
+        for token in (pair, one):
+            assert token.refresh_token.rpartition(".")[2] not in kept
+            assert token.access_token.rpartition(".")[2] not in kept
+        assert (pair.password or "") not in kept
+
+
+async def test_the_oldest_sign_in_makes_room() -> None:
+    """A user's sign-ins are bounded: the one that was used longest ago ends."""
+    house = make_house(sign_ins_per_user=3)
+    visitor = await house.auth.visitor("a")
+    pairs = []
+    for _ in range(3):
+        house.clock.forward(1)
+        pairs.append(await house.auth.login(visitor.user.id, visitor.password or "", "a"))
+    assert await house.auth.sign_ins.count(visitor.user.id) == 3
+    with pytest.raises(Unauthenticated):
+        await house.auth.authenticator.authenticate(scope(visitor.access_token))
+    assert await house.auth.authenticator.authenticate(scope(pairs[0].access_token)) is not None
+    house.auth.close()
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "poto-rt...", "poto-rt.dQ.AAAAAAAAAAAAAAAAAAAAAA." + "A" * 43, "\0", "poto-rt.AA.x.y", "é" * 50,
+     "poto-rt.AAAA.AAAAAAAAAAAAAAAAAAAAAA." + "A" * 43, "poto-rt._w.AAAAAAAAAAAAAAAAAAAAAA." + "A" * 43],
+)  # fmt: skip
+async def test_what_is_no_refresh_token(house: House, token: str) -> None:
+    """Junk, NUL bytes and ids of nobody are one refusal."""
+    assert await dead(house, token)
+
+
+async def test_an_access_token_does_not_refresh_and_back(house: House) -> None:
+    """Threat 4: each token is good for its own purpose only."""
+    pair = await house.auth.visitor("a")
+    assert await dead(house, pair.access_token)
+    with pytest.raises(Unauthenticated):
+        await house.auth.authenticator.authenticate(scope(pair.refresh_token))
+
+
+async def test_a_family_of_junk_is_over(house: House) -> None:
+    """Threat 28: bytes in the store that do not parse end the sign-in, and nothing fails."""
+    pair = await house.auth.visitor("a")
+    record = f"auth:{pair.user.id}"
+    (field,) = [name for name in await house.store.read(record) or {} if name.startswith("f:")]
+    for junk in (b"", b"[]", b"{}", b"[1,2,3,4,5,6,7]", b"\xff", b'["x",1,1,1,1,1]'):
+        await house.store.write(record, {field: junk, "ver": junk})
+        assert await dead(house, pair.refresh_token)
+        with pytest.raises(Unauthenticated):
+            await house.auth.authenticator.authenticate(scope(pair.access_token))
+    assert (await house.auth.login(pair.user.id, pair.password or "", "a")).user == pair.user
+
+
+@given(st.text())
+def test_any_text_is_no_refresh_token(token: str) -> None:
+    """No text makes anything but a refusal."""
+    house = make_house()
+    with pytest.raises(Unauthenticated):
+        house.auth.sign_ins.owner(token)

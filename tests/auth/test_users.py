@@ -1,0 +1,202 @@
+"""One contract for every provider of users: those in memory, and those in a store, on each kind of store."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from fastapi_poto.auth import Account, MemoryUsers, StoreUsers, User, UsernameTaken, UserProvider
+from fastapi_poto.auth.users import new_user_id, new_visitor_id
+from fastapi_poto.errors import NotFound
+from fastapi_poto.sessions import open_store
+from fastapi_poto.sessions.memory import MemoryStore
+from tests.servers import PostgresServer, RedisServer
+
+pytestmark = pytest.mark.anyio
+
+Provider = MemoryUsers | StoreUsers
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with RedisServer(tmp_path_factory.mktemp("redis"), durable=False) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["memory", "store", "sqlite", "postgres", "redis"])
+async def users(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Provider]:
+    kind = request.param
+    if kind == "memory":
+        yield MemoryUsers()
+        return
+    store = MemoryStore()
+    if kind != "store":
+        store = open_store(
+            f"sqlite:///{tmp_path}/users.db" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
+        )
+        await store.open()
+    yield StoreUsers(store)
+    await store.close()
+
+
+def named(name: str, *roles: str) -> Account:
+    return Account(User(new_user_id(), frozenset(roles), name=name), f"hash of {name}")
+
+
+def unique(name: str) -> str:
+    """Redis and PostgreSQL keep what earlier tests left."""
+    return name + new_user_id()[5:]
+
+
+async def test_it_is_a_provider(users: Provider) -> None:
+    """The protocol holds."""
+    assert isinstance(users, UserProvider)
+
+
+async def test_an_account_comes_back_as_it_was(users: Provider) -> None:
+    """By id for a call, by name for a sign-in; letter case and Unicode's spellings are one name."""
+    name = unique("Ünï Çode ﬁ")
+    account = named(name, "admin", "täster")
+    await users.add(account)
+    assert await users.get(account.user.id) == account.user
+    assert await users.find(name) == account
+    assert await users.find(name.upper()) == account
+    assert await users.find(name.replace("ﬁ", "fi")) == account
+    assert await users.get("user_nobody") is None
+    assert await users.find("nobody" + name) is None
+
+
+async def test_a_visitor_signs_in_under_its_id(users: Provider) -> None:
+    """A visitor has no name; a named user is not found by its id."""
+    visitor = Account(User(new_visitor_id(), visitor=True), "sha256$x")
+    ann = named(unique("ann"))
+    await users.add(visitor)
+    await users.add(ann)
+    assert await users.find(visitor.user.id) == visitor
+    assert await users.get(visitor.user.id) == visitor.user
+    assert await users.find(ann.user.id) is None
+
+
+async def test_of_many_who_want_a_name_at_once_one_gets_it(users: Provider) -> None:
+    """A name is claimed atomically, and who is refused leaves nothing behind."""
+    name = unique("ann")
+    wanting = [named(name if n % 2 else name.upper()) for n in range(10)]
+    results = await asyncio.gather(*(users.add(account) for account in wanting), return_exceptions=True)
+    assert [type(result) for result in results].count(UsernameTaken) == 9
+    found = await users.find(name)
+    assert found in wanting
+    for account, result in zip(wanting, results, strict=True):
+        assert (await users.get(account.user.id) is None) is isinstance(result, UsernameTaken)
+
+
+async def test_of_many_visitors_who_want_a_name_at_once_one_gets_it(users: Provider) -> None:
+    """The same for upgrades; the others stay visitors and can take another name."""
+    name = unique("ann")
+    visitors = [Account(User(new_visitor_id(), visitor=True), "sha256$x") for _ in range(6)]
+    for visitor in visitors:
+        await users.add(visitor)
+    wishes = (users.set_credentials(one.user.id, name, "argon", old_hash="sha256$x") for one in visitors)
+    results = await asyncio.gather(*wishes, return_exceptions=True)
+    assert [result for result in results if not isinstance(result, UsernameTaken)] == [True]
+    found = await users.find(name)
+    assert found is not None
+    assert found.user == User(found.user.id, name=name)
+    for visitor in visitors:
+        if visitor.user.id == found.user.id:
+            assert await users.find(visitor.user.id) is None
+        else:
+            assert await users.get(visitor.user.id) == visitor.user
+            assert await users.set_credentials(visitor.user.id, unique("else"), "argon", old_hash="sha256$x")
+
+
+async def test_credentials_are_compared_and_set(users: Provider) -> None:
+    """Who was overtaken changes nothing: neither hash nor name, and claims no name."""
+    old, new = unique("ann"), unique("beth")
+    ann = named(old)
+    await users.add(ann)
+    assert not await users.set_credentials(ann.user.id, new, "x", old_hash="another hash")
+    assert await users.find(old) == ann
+    assert await users.find(new) is None
+    await users.add(named(new))
+    with pytest.raises(UsernameTaken):
+        await users.set_credentials(ann.user.id, new, "x", old_hash=ann.password_hash)
+    assert await users.find(old) == ann
+    assert not await users.set_credentials("user_nobody", unique("zoe"), "x", old_hash=None)
+    changes = (users.set_credentials(ann.user.id, old, f"hash {n}", old_hash=ann.password_hash) for n in range(5))
+    assert (await asyncio.gather(*changes)).count(True) == 1
+
+
+async def test_a_changed_name_is_free_again(users: Provider) -> None:
+    """After a change of name the old one belongs to nobody."""
+    old, new = unique("ann"), unique("beth")
+    ann = named(old, "admin")
+    await users.add(ann)
+    assert await users.set_credentials(ann.user.id, new, "other", old_hash=ann.password_hash)
+    assert await users.find(old) is None
+    found = await users.find(new)
+    assert found == Account(User(ann.user.id, frozenset({"admin"}), name=new), "other")
+    await users.add(named(old))
+
+
+async def test_a_removed_user_is_gone_and_the_name_free(users: Provider) -> None:
+    """Removing is at once, and may be repeated."""
+    name = unique("ann")
+    ann = named(name)
+    await users.add(ann)
+    await users.remove(ann.user.id)
+    await users.remove(ann.user.id)
+    assert await users.get(ann.user.id) is None
+    assert await users.find(name) is None
+    with pytest.raises(NotFound):
+        await users.set_roles(ann.user.id, ["admin"])
+    other = named(name)
+    await users.add(other)
+    assert await users.find(name) == other
+
+
+async def test_disabled_users_are_found_but_not_got(users: Provider) -> None:
+    """Signing in can tell a disabled account, a call cannot be made with it; and back again."""
+    name = unique("ann")
+    ann = named(name)
+    await users.add(ann)
+    await users.set_disabled(ann.user.id)
+    assert await users.get(ann.user.id) is None
+    found = await users.find(name)
+    assert found is not None
+    assert found.disabled
+    await users.set_roles(ann.user.id, ["admin"])
+    await users.set_disabled(ann.user.id, False)
+    assert await users.get(ann.user.id) == User(ann.user.id, frozenset({"admin"}), name=name)
+
+
+async def test_bytes_that_spell_no_account_sign_nobody_in() -> None:
+    """Threat 28: what does not parse is no user."""
+    store = MemoryStore()
+    users = StoreUsers(store)
+    for junk in (b"", b"{", b"[]", b"null", b"5", b"\xff", b'{"hash":1', b"\x80\x04]", b'{"name": "x"}'):
+        await store.write("user:u1", {"login": junk}, create=True)
+        assert await users.get("u1") is None
+    await store.write("user:u1", {"login": b'{"hash":"x"}', "roles": b"{{"}, create=True)
+    assert await users.get("u1") is None
+    await store.write("name:ann", {"id": b"\xff\xfe"}, create=True)
+    assert await users.find("ann") is None
+
+
+async def test_another_process_is_seen_at_once() -> None:
+    """What one provider parsed before does not hide what another changed."""
+    store = MemoryStore()
+    here, there = StoreUsers(store), StoreUsers(store)
+    ann = named("ann", "admin")
+    await here.add(ann)
+    assert await here.get(ann.user.id) == ann.user
+    await there.set_roles(ann.user.id, ["reader"])
+    assert await here.get(ann.user.id) == User(ann.user.id, frozenset({"reader"}), name="ann")
+    await there.remove(ann.user.id)
+    assert await here.get(ann.user.id) is None

@@ -1,0 +1,53 @@
+"""Visitors come easily and are forgotten when they stay away."""
+
+import pytest
+
+from fastapi_poto.auth.settings import DAY
+from fastapi_poto.errors import Unauthenticated
+from tests.auth.house import House, make_house, scope
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_idle_visitors_are_purged_with_their_sessions(house: House) -> None:
+    """Threat 24: after 30 days without a sign-in or a refresh; who came back in between stays, who has a name too."""
+    idle = await house.auth.visitor("a")
+    active = await house.auth.visitor("a")
+    named = await house.auth.visitor("a")
+    identity = await house.auth.authenticator.authenticate(scope(named.access_token))
+    assert identity is not None
+    await house.auth.upgrade(identity, "ann", "correct horse")
+    for _ in range(6):
+        house.clock.forward(5 * DAY)
+        active = await house.auth.refresh(active.refresh_token, "a") if _ < 5 else active
+        await house.auth.purge()
+    house.clock.forward(2 * DAY)
+    await house.auth.purge()
+    assert await house.auth.users.get(idle.user.id) is None
+    assert await house.auth.users.get(active.user.id) is not None
+    assert (await house.auth.login("ann", "correct horse", "a")).user.id == named.user.id
+    assert house.sessions.ended == [idle.user.id]
+    with pytest.raises(Unauthenticated):
+        await house.auth.login(idle.user.id, idle.password or "", "a")
+    assert not [name for name in await house.store.scan("") if idle.user.id in name]
+
+
+async def test_purging_goes_in_batches() -> None:
+    """Threat 31: many at once are removed a batch at a time, and all of them in the end."""
+    house = make_house(visitors_per_hour=0)
+    for _ in range(25):
+        await house.auth.visitor("a")
+    house.clock.forward(32 * DAY)
+    assert await house.auth.visitors.purge(house.auth.remove_visitor, limit=10) == 10
+    assert len(await house.store.scan("user:")) == 15
+    await house.auth.purge()
+    assert await house.store.scan("user:") == []
+    assert await house.store.scan("visitor") == []
+
+
+async def test_before_their_time_nobody_is_purged(house: House) -> None:
+    """29 days are not 30."""
+    pair = await house.auth.visitor("a")
+    house.clock.forward(29 * DAY)
+    await house.auth.purge()
+    assert (await house.auth.login(pair.user.id, pair.password or "", "a")).user == pair.user
