@@ -117,16 +117,17 @@ class PostgresDriver:
         except asyncpg.DataError as error:
             sound = True
             raise ValueError("the field does not hold an integer of 64 bits") from error
-        except asyncpg.InterfaceError as error:
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise Unavailable("The session store cannot be reached") from error
         except Exception:
             sound = True
             raise
         finally:
             if connection is not None:
-                if not sound:
-                    connection.terminate()  # at once: a polite cancel waits for a server that may be gone
-                with suppress(*_UNREACHABLE, asyncpg.InterfaceError):
+                # Of a connection that was lost the pool knows already, and says so.
+                with suppress(*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                    if not sound:
+                        connection.terminate()  # at once: a polite cancel waits for a server that may be gone
                     await pool.release(connection)
 
     async def _pool(self) -> Any:

@@ -97,7 +97,7 @@ class SqliteDriver:
             self._write_ahead(connection)
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             connection.execute("PRAGMA foreign_keys = on")
-            check_version(_transact(connection, schema("INTEGER PRIMARY KEY", "BLOB", "")))
+            check_version(_version(connection))
         except BaseException:
             connection.close()
             raise
@@ -166,6 +166,15 @@ def _transact(connection: sqlite3.Connection, flow: Flow[T]) -> T:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The version of the tables, which are created if they are not there; without a lock if they are."""
+    try:
+        rows = connection.execute("SELECT version FROM poto_schema").fetchall()
+    except sqlite3.OperationalError:
+        rows = []
+    return int(rows[0][0]) if rows else _transact(connection, schema("INTEGER PRIMARY KEY", "BLOB", ""))
 
 
 @lru_cache(maxsize=512)

@@ -45,12 +45,6 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url_of(request.param, request, tmp_path)
 
 
-@pytest.fixture(params=SHARED_STORES)
-def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A store that several processes can share."""
-    return url_of(request.param, request, tmp_path)
-
-
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[SessionStore]:
     opened = open_store(store_url)

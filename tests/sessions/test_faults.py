@@ -1,0 +1,187 @@
+"""Stores that stop, die and hang under load: callers are told within a second, and nothing acknowledged is lost.
+
+Eight callers write without pause through two processes, each its own key with growing numbers, and note what was
+acknowledged. The store goes away and comes back; the processes are never restarted.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.live import LiveProcess, serve_many, start
+from tests.servers import PostgresServer, RedisServer, Server
+
+pytestmark = pytest.mark.anyio
+
+CALLERS = 8
+WITHIN_SECONDS = 1.0
+
+
+@dataclass
+class Writer:
+    """One caller's numbers. `longest` is the longest wait for any answer, in seconds."""
+
+    key: str
+    tried: int = 0
+    acknowledged: int = 0
+    longest: float = 0.0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+class Load:
+    """Writers at work, until they are told to stop."""
+
+    def __init__(self, servers: Sequence[LiveProcess], token: str, client: httpx.AsyncClient) -> None:
+        self.servers = servers
+        self.client = client
+        self.headers = {"Authorization": f"Bearer {token}"}
+        self.writers = [Writer(f"k{number}") for number in range(CALLERS)]
+        self.stopping = False
+
+    async def write(self, number: int) -> None:
+        writer = self.writers[number]
+        url = self.servers[number % len(self.servers)].url
+        while not self.stopping:
+            writer.tried += 1
+            body = {"key": writer.key, "value": writer.tried}
+            began = time.monotonic()
+            answer = await self.client.post(f"{url}/Box/put", json=body, headers=self.headers)
+            writer.longest = max(writer.longest, time.monotonic() - began)
+            if answer.status_code == 204:
+                writer.acknowledged = writer.tried
+            elif answer.status_code == 503 and answer.headers.get("retry-after", "").isdigit():
+                writer.refused += 1
+                await asyncio.sleep(0.02)
+            else:
+                writer.wrong.append(f"{answer.status_code} {answer.text}")
+
+    async def until(self, condition: Callable[[Writer], bool]) -> None:
+        """Return when it holds for every writer."""
+        while not all(map(condition, self.writers)):
+            assert not self.wrong, self.wrong
+            await asyncio.sleep(0.005)
+
+    async def goes_on(self) -> None:
+        """Return when every writer has been acknowledged twice more."""
+        seen = {writer.key: writer.tried for writer in self.writers}
+        await self.until(lambda writer: writer.acknowledged > seen[writer.key] + 2)
+
+    async def is_refused(self) -> None:
+        """Return when every writer has been refused once more."""
+        seen = {writer.key: writer.refused for writer in self.writers}
+        await self.until(lambda writer: writer.refused > seen[writer.key])
+
+    @property
+    def wrong(self) -> list[str]:
+        return [text for writer in self.writers for text in writer.wrong]
+
+    async def check(self, servers: Sequence[LiveProcess]) -> None:
+        """What was acknowledged is there; what was tried since may be."""
+        for server in servers:
+            answer = await self.client.get(f"{server.url}/Box/things", headers=self.headers)
+            found = answer.json()
+            for writer in self.writers:
+                assert writer.acknowledged <= found[writer.key] <= writer.tried
+
+
+@asynccontextmanager
+async def load_on(servers: Sequence[LiveProcess]) -> AsyncIterator[Load]:
+    async with httpx.AsyncClient(timeout=30) as client:
+        token = (await client.post(f"{servers[0].url}/auth/visitor")).json()["access_token"]
+        load = Load(servers, token, client)
+        tasks = [asyncio.create_task(load.write(number)) for number in range(CALLERS)]
+        try:
+            await load.goes_on()
+            yield load
+        finally:
+            load.stopping = True
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [result for result in results if result is not None] == []
+        assert not load.wrong, load.wrong[:3]
+        await load.check(servers)
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def store_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server of this test's own, to be mistreated."""
+    made = RedisServer(tmp_path / "store") if request.param == "redis" else PostgresServer(tmp_path / "store")
+    with made as server:
+        yield server
+
+
+async def test_stopped_killed_and_paused(store_server: RedisServer | PostgresServer, tmp_path: Path) -> None:
+    """Stopped, killed with -9, paused: 503 with Retry-After within a second, and service again without a restart."""
+    environment = {"POTO_STORE": store_server.url}
+    with serve_many("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as servers:
+        async with load_on(servers) as load:
+            for go_away, come_back in (
+                (store_server.pause, store_server.resume),
+                (store_server.kill, store_server.start),
+                (store_server.stop, store_server.start),
+                (store_server.pause, store_server.resume),
+            ):
+                await asyncio.to_thread(go_away)
+                await load.is_refused()
+                await load.is_refused()
+                await asyncio.to_thread(come_back)
+                await load.goes_on()
+        longest = max(writer.longest for writer in load.writers)
+        assert longest < WITHIN_SECONDS, f"a caller waited {longest:.2f} s"
+
+
+async def test_a_writer_of_sqlite_is_killed(tmp_path: Path) -> None:
+    """kill -9 in the middle of load: the file opens and is whole, what was acknowledged is there."""
+    path = tmp_path / "poto.db"
+    environment = {"POTO_STORE": f"sqlite:///{path}"}
+    with serve_many("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as servers:
+        async with httpx.AsyncClient(timeout=30) as client:
+            token = (await client.post(f"{servers[0].url}/auth/visitor")).json()["access_token"]
+            load = Load(servers, token, client)
+            tasks = [asyncio.create_task(load.write(number)) for number in range(CALLERS)]
+            await load.goes_on()
+            await load.goes_on()
+            servers[0].kill()
+            results = await asyncio.wait_for(asyncio.gather(*tasks[0::2], return_exceptions=True), 10)
+            assert all(isinstance(result, httpx.TransportError) for result in results)
+            before = [writer.acknowledged for writer in load.writers[1::2]]
+            while any(writer.acknowledged <= seen + 2 for writer, seen in zip(load.writers[1::2], before, strict=True)):
+                await asyncio.sleep(0.005)
+            load.stopping = True
+            await asyncio.gather(*tasks[1::2])
+            await load.check([servers[1]])
+            revived = start("tests.sessions.app:app", directory=tmp_path, env=environment)
+            try:
+                await load.check([revived])
+            finally:
+                revived.stop()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
+
+
+async def test_a_lock_that_nobody_lets_go(tmp_path: Path) -> None:
+    """A foreign program that holds SQLite's write lock: readers go on, writers get Unavailable after `busy_timeout`."""
+    from fastapi_poto.errors import Unavailable
+    from fastapi_poto.sessions import open_store
+
+    path = tmp_path / "poto.db"
+    store = open_store(f"sqlite:///{path}?busy_timeout=0.1")
+    await store.write("test:a", {"a": b"1"}, create=True)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable):
+        await store.write("test:a", {"a": b"2"})
+    assert await store.read("test:a") == {"a": b"1"}
+    other.execute("ROLLBACK")
+    assert await store.write("test:a", {"a": b"2"})
+    other.close()
+    await store.close()
