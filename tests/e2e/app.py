@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -227,4 +228,6 @@ class Files(PotoModule):
 def make_app() -> FastAPI:
     app = FastAPI()
     app.include_router(poto_router(Who, Keep, Verbs, Llm, Files, Types, Kept))
+    if os.environ.get("E2E_DOOR") == "fastapi":  # an override of anything sends every call through FastAPI's solver
+        app.dependency_overrides[make_app] = make_app
     return app

@@ -1,6 +1,8 @@
-"""One server a test process, and users who call it."""
+"""Servers that a test process keeps, and users who call them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import httpx
@@ -13,19 +15,39 @@ APP = "tests.e2e.app:make_app"
 # These suites make more visitors an hour than one address is allowed.
 MANY_VISITORS = {"POTO_VISITORS_PER_HOUR": "0"}
 
+ServerOf = Callable[[str, str], LiveProcess]
+
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[LiveProcess]:
-    with serve(APP, factory=True, env=MANY_VISITORS, loop="uvloop", http="httptools") as live:
-        yield live
+def server_of() -> Iterator[ServerOf]:
+    """Gives the server with a pair of uvicorn's parts and a door: started when first asked for, then kept."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(parts: str, door: str) -> LiveProcess:
+            loop, http = parts.split("-")
+            env = {**MANY_VISITORS, "E2E_DOOR": door}
+            return stack.enter_context(serve(APP, factory=True, env=env, loop=loop, http=http))
+
+        yield start
 
 
-@pytest.fixture(scope="session", params=["uvloop-httptools", "asyncio-h11"])
-def either_server(request: pytest.FixtureRequest) -> Iterator[LiveProcess]:
+@pytest.fixture(params=["direct", "fastapi"])
+def door(request: pytest.FixtureRequest) -> str:
+    """The way into a call: our router's own look-up, or FastAPI's solver."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def server(server_of: ServerOf, door: str) -> LiveProcess:
+    return server_of("uvloop-httptools", door)
+
+
+@pytest.fixture(params=["uvloop-httptools", "asyncio-h11"])
+def either_server(request: pytest.FixtureRequest, server_of: ServerOf, door: str) -> LiveProcess:
     """Both of uvicorn's pairs: contextvars leak on each in a way of its own."""
-    loop, http = request.param.split("-")
-    with serve(APP, factory=True, env=MANY_VISITORS, loop=loop, http=http) as live:
-        yield live
+    return server_of(request.param, door)
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ async def test_twenty_answers_at_once(new_visitor: NewVisitor) -> None:
 
     async def read(visitor: Caller, stop_after: int | None) -> str:
         text = ""
-        async with aclosing(visitor.stream("/Llm/answer", prompt=visitor.id, tokens=30, pause=0.002)) as items:
+        tokens = 30 if stop_after is None else 100_000  # more than are made before the server sees the reader leave
+        async with aclosing(visitor.stream("/Llm/answer", prompt=visitor.id, tokens=tokens, pause=0.002)) as items:
             async for item in items:
                 text += item.get("text", "")
                 if text.count(" ") == stop_after:
