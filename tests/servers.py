@@ -12,7 +12,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -179,18 +181,17 @@ class PostgresServer(Server):
         super().__init__(folder, port)
         self.durable = durable
         self.connections = connections
-        self.data = folder / "data"
+        # Not below pytest's folder: that one is closed to the user postgres again at the start of every other run.
+        self.home = Path(tempfile.mkdtemp(prefix="postgres-"))
+        weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
+        self.data = self.home / "data"
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._user = "postgres" if os.geteuid() == 0 else None
-        if not self.data.exists():
-            self._make_data()
+        self._make_data()
 
     def _make_data(self) -> None:
         if self._user is not None:
-            shutil.chown(self.folder, self._user, self._user)
-            for parent in self.folder.parents:  # pytest's folders are closed to others
-                with suppress(OSError):
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            shutil.chown(self.home, self._user, self._user)
         with (self.folder / "initdb.log").open("wb") as output:
             process = self._launch(
                 [
@@ -217,7 +218,7 @@ class PostgresServer(Server):
             stdout=output,
             stderr=output,
             start_new_session=True,
-            cwd=self.folder,
+            cwd=self.home,
             user=self._user,
             group=self._user,
             extra_groups=groups,
@@ -227,7 +228,7 @@ class PostgresServer(Server):
         return [
             find_program("postgres"),
             *("-D", str(self.data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"),
-            *("-c", f"unix_socket_directories={self.folder}", "-c", f"max_connections={self.connections}"),
+            *("-c", f"unix_socket_directories={self.home}", "-c", f"max_connections={self.connections}"),
             *("-c", "shared_buffers=32MB", "-c", f"fsync={'on' if self.durable else 'off'}"),
         ]
 
