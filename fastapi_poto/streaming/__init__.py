@@ -5,6 +5,17 @@ from .deadline import parse_deadline
 from .event_stream import EventStream
 from .frames import Event
 from .options import StreamOptions
+from .replay import PastReplay, Replays, StreamLost
 from .resume import resume
 
-__all__ = ["ByteStream", "Event", "EventStream", "StreamOptions", "parse_deadline", "resume"]
+__all__ = [
+    "ByteStream",
+    "Event",
+    "EventStream",
+    "PastReplay",
+    "Replays",
+    "StreamLost",
+    "StreamOptions",
+    "parse_deadline",
+    "resume",
+]

@@ -1,7 +1,7 @@
 """A generator's bytes, chunk by chunk, with nothing added."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.responses import StreamingResponse
@@ -9,6 +9,9 @@ from starlette.responses import StreamingResponse
 from ..context import CallContext
 from .options import StreamOptions
 from .stream import Stream
+
+_BUFFERS: Final = 4
+"""Bytes come in chunks as large as the buffer of a stream of items: there is room for a few."""
 
 
 class ByteStream(Stream, StreamingResponse):
@@ -30,7 +33,10 @@ class ByteStream(Stream, StreamingResponse):
         still_valid: Callable[[], Awaitable[bool]] | None = None,
         status_code: int = 200,
     ) -> None:
-        Stream.__init__(self, items, context=context, frame=_chunk, options=options, still_valid=still_valid)
+        limit = _BUFFERS * options.buffer_bytes
+        Stream.__init__(
+            self, items, context=context, frame=_chunk, options=options, still_valid=still_valid, limit=limit
+        )
         self.body_iterator = items
         self.status_code = status_code
         self.background = None

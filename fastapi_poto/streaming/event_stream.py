@@ -1,12 +1,13 @@
 """A generator's items as server-sent events, or as lines of JSON."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from sse_starlette import EventSourceResponse
 
 from ..context import CallContext
 from ..errors import ShuttingDown
+from .channel import Channel
 from .frames import PING, close_frame, error_body, error_frame, event_frame, line_frame, retry_field
 from .options import StreamOptions
 from .stream import Stream
@@ -15,6 +16,8 @@ EVENT_STREAM: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
 
 _COMMON: Final = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+_EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
+_LINES: Final = (b"content-type", NDJSON.encode("ascii"))
 _CLOSE: Final = close_frame()
 _LAST_CLOSE: Final = close_frame(is_last=True)
 
@@ -43,15 +46,19 @@ class EventStream(Stream, EventSourceResponse):
         status_code: int = 200,
     ) -> None:
         self.ndjson = options.ndjson or _wants_ndjson(context)
-        frame = line_frame(encode) if self.ndjson else event_frame(encode)
-        Stream.__init__(self, items, context=context, frame=frame, options=options, still_valid=still_valid)
-        self.body_iterator = items
+        self.resumable = options.replays is not None and not self.ndjson
+        self._channel: Channel | None = None
         self.status_code = status_code
         self.background = None
+        self.body_iterator = items
+        frame = line_frame(encode) if self.ndjson else event_frame(encode)
+        if options.replays is not None and self.resumable:
+            self._channel = Channel(items, replays=options.replays, context=context, encode=encode)
+            items, frame = self._channel.read(0), bytes
         self.media_type = NDJSON if self.ndjson else EVENT_STREAM
         self.keep_alive = b"" if self.ndjson else PING  # type: ignore[misc]
-        content_type = (b"content-type", NDJSON.encode() if self.ndjson else b"text/event-stream; charset=utf-8")
-        self.raw_headers = [content_type, *_COMMON]
+        self.raw_headers = [_LINES if self.ndjson else _EVENTS, *_COMMON]
+        Stream.__init__(self, items, context=context, frame=frame, options=options, still_valid=still_valid)
 
     def head(self) -> bytes:
         retry = self.options.retry_ms
@@ -60,11 +67,47 @@ class EventStream(Stream, EventSourceResponse):
     def tail(self, error: BaseException | None) -> bytes:
         if self.ndjson:
             return b"" if error is None else error_body(error) + b"\n"
-        reconnects = self.context.scope.get("method") == "GET"
+        reconnects = self.resumable or self.context.scope.get("method") == "GET"
         if error is None:
             return _LAST_CLOSE if reconnects else _CLOSE
         # Another server may go on where this one stops.
         return error_frame(error, is_last=reconnects and not isinstance(error, ShuttingDown))
+
+    # A resumable stream's generator outlives its connection. What the request brought with it (dependencies, the
+    # context) is kept until the generator has been closed: the request's task waits for it.
+
+    def tell_gone(self) -> None:
+        if self._channel is None:
+            super().tell_gone()
+
+    async def _close(self) -> None:
+        interruption = self._interruption
+        await super()._close()
+        if self._channel is not None:
+            if interruption is not None:
+                self._channel.stop(interruption)
+            await self._channel.finished()
+
+
+class ResumedStream(EventStream):
+    """The rest of a stream: `items` are frames that have been made before."""
+
+    def __init__(
+        self,
+        items: AsyncIterator[bytes],
+        *,
+        context: CallContext,
+        options: StreamOptions,
+        still_valid: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self.ndjson, self.resumable, self._channel = False, True, None
+        self.status_code = 200
+        self.background = None
+        self.body_iterator = items
+        self.media_type = EVENT_STREAM
+        self.keep_alive = PING  # type: ignore[misc]
+        self.raw_headers = [_EVENTS, *_COMMON]
+        Stream.__init__(self, items, context=context, frame=bytes, options=options, still_valid=still_valid)
 
 
 def _wants_ndjson(context: CallContext) -> bool:

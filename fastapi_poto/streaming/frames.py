@@ -24,7 +24,7 @@ PING: Final = b": ping\n"
 
 _BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
-_INTERNAL_ERROR: Final = {"code": "internal_error", "message": "Internal Server Error"}
+INTERNAL_ERROR: Final = {"code": "internal_error", "message": "Internal Server Error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,16 @@ def is_told(error: BaseException) -> bool:
     return isinstance(error, HTTPException | RequestValidationError)
 
 
+def status_of(error: BaseException) -> int:
+    """The status that the response would have had."""
+    if isinstance(error, HTTPException):
+        return error.status_code
+    return 422 if isinstance(error, RequestValidationError) else 500
+
+
 def error_body(error: BaseException) -> bytes:
     """The JSON that the response would have had, had the error come before it began."""
-    detail: Any = _INTERNAL_ERROR
+    detail: Any = INTERNAL_ERROR
     if isinstance(error, HTTPException):
         detail = error.detail
     elif isinstance(error, RequestValidationError):

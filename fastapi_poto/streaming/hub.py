@@ -5,6 +5,7 @@ import heapq
 import signal
 from collections.abc import Iterator
 from contextvars import Context
+from time import monotonic
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -20,7 +21,7 @@ class Timed(Protocol):
     """What the timer wakes."""
 
     def on_time(self, now: float) -> float:
-        """Do what is due, and give the loop time of the next visit."""
+        """Do what is due, and give the time (`time.monotonic()`) of the next visit."""
 
     def on_shutdown(self) -> None:
         """The server stops."""
@@ -57,7 +58,7 @@ class Hub:
         return len(self._visits)
 
     def add(self, target: Timed, when: float) -> None:
-        """Visit `target` at loop time `when`, and from then on when it says."""
+        """Visit `target` at `when` (`time.monotonic()`), and from then on when it says."""
         if not self._has_looked:
             self._find_server()
         visit = self._visits[target] = _Visit(when, target)
@@ -87,11 +88,12 @@ class Hub:
         if not self._heap or loop is None:
             return
         # No later than the next look at the server.
-        when = min(self._heap[0].when, loop.time() + SHUTDOWN_POLL)
+        now = monotonic()
+        when = min(self._heap[0].when, now + SHUTDOWN_POLL)
         if self._timer is None or when < self._timer_at - 0.001:
             self._disarm()
             self._timer_at = when
-            self._timer = loop.call_at(when, self._tick, context=self._context)
+            self._timer = loop.call_later(max(0.0, when - now), self._tick, context=self._context)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -100,13 +102,10 @@ class Hub:
 
     def _tick(self) -> None:
         self._timer = None
-        loop = self._loop()
-        if loop is None:
-            return
         if self.is_shutting_down:
             for target in list(self._visits):
                 target.on_shutdown()
-        now = loop.time()
+        now = monotonic()
         heap = self._heap
         while heap and heap[0].when <= now:
             visit = heap[0]

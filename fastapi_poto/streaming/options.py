@@ -1,6 +1,10 @@
 """What can be set for a stream."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .replay import Replays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,3 +27,5 @@ class StreamOptions:
     """Lines of JSON even if the client did not ask for `application/x-ndjson`."""
     validity_interval: float = 15.0
     """How often it is asked whether the caller's credentials still stand."""
+    replays: "Replays | None" = None
+    """Where a resumable method keeps its items; None: it is not resumable."""

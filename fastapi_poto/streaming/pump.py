@@ -20,6 +20,11 @@ log = logging.getLogger("fastapi_poto")
 
 FAIR_SLICE: Final = 0.002
 """Seconds for which a generator that never awaits may hold the event loop."""
+LARGE: Final = 16384
+"""Bytes from which a frame is not copied to be sent together with others."""
+GATHER: Final = 0.001
+"""Items that follow a write within so many seconds wait a turn of the loop for the next ones, while those come."""
+_GATHER_TURNS: Final = 8
 
 
 class Pump:
@@ -91,16 +96,38 @@ class Pump:
         if reader is not None and not reader.done():
             reader.set_result(None)
 
+    async def gather(self) -> None:
+        """Let the generator go on for as long as every turn of the loop brings more: fewer writes cost less."""
+        chunks, began = self.chunks, monotonic()
+        for _ in range(_GATHER_TURNS):
+            count = len(chunks)
+            await asyncio.sleep(0)
+            if len(chunks) == count or self._room is not None or self.ended or monotonic() - began > GATHER:
+                return
+
     def take(self) -> bytes:
-        """All frames that are ready, as one chunk; there has to be one."""
+        """What is ready, as one chunk; there has to be something. Large frames come one by one: copies cost more."""
         chunks = self.chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        self.size = 0
+        if len(chunks) == 1 or len(chunks[0]) > LARGE:
+            data = chunks.pop(0)
+        else:
+            data = b"".join(chunks)
+            chunks.clear()
+        self._taken(len(data))
+        return data
+
+    def _taken(self, size: int) -> None:
+        self.size -= size
         room = self._room
         if room is not None and not room.done():
             room.set_result(None)
-        return data
+
+    def take_frames(self) -> list[bytes]:
+        """What is ready, frame by frame."""
+        frames = self.chunks.copy()
+        self.chunks.clear()
+        self._taken(sum(map(len, frames)))
+        return frames
 
     # The generator's side
 
@@ -263,3 +290,9 @@ class ThreadPump(Pump):
                 close()
             except Exception:
                 log.exception("A stream's generator failed while it was closed")
+
+
+def pump_of(items: Any, frame: Callable[[Any], bytes], *, limit: int, context: Context) -> Pump:
+    """The pump that fits: a generator's, or a sync generator's."""
+    kind = Pump if hasattr(items, "__anext__") or hasattr(items, "__aiter__") else ThreadPump
+    return kind(items, frame, limit=limit, context=context)

@@ -17,7 +17,7 @@ from ..errors import DeadlineExceeded, PotoError, ShuttingDown, Unauthenticated
 from .frames import is_told
 from .hub import hub_of
 from .options import StreamOptions
-from .pump import Pump, ThreadPump
+from .pump import GATHER, pump_of
 
 log = logging.getLogger("fastapi_poto")
 
@@ -48,11 +48,11 @@ class Stream:
         frame: Callable[[Any], bytes],
         options: StreamOptions,
         still_valid: Callable[[], Awaitable[bool]] | None = None,
+        limit: int | None = None,
     ) -> None:
         self.context = context
         self.options = options
-        kind = Pump if hasattr(items, "__anext__") or hasattr(items, "__aiter__") else ThreadPump
-        self._pump = kind(items, frame, limit=options.buffer_bytes, context=copy_context())
+        self._pump = pump_of(items, frame, limit=limit or options.buffer_bytes, context=copy_context())
         self._still_valid = still_valid
         self._check: asyncio.Task[None] | None = None
         self._interruption: PotoError | None = None
@@ -79,7 +79,6 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        self._time = loop.time
         if scope.get("method") == "HEAD":
             await self._start(scope, send)
             await send({"type": "http.response.body", "body": b""})
@@ -122,8 +121,10 @@ class Stream:
             self._ping_due = True
         while True:
             if pump.chunks:
+                if monotonic() - self._sent_at < GATHER and len(pump.chunks) == 1 and not pump.ended:
+                    await pump.gather()
                 data = pump.take()
-                if pump.ended and not self._interruption:
+                if not pump.chunks and pump.ended and not self._interruption:
                     break
             elif pump.ended or self._interruption:
                 data = b""
@@ -166,7 +167,7 @@ class Stream:
 
     async def _send(self, send: Send, message: Message) -> None:
         self._check_client()
-        self._sending_since = self._sent_at = self._time()
+        self._sending_since = self._sent_at = monotonic()
         try:
             await send(message)
         except OSError as error:  # how ASGI 2.4 says it
@@ -205,10 +206,14 @@ class Stream:
     def _leave(self) -> None:
         """The client has gone."""
         self._gone = True
-        self.context.mark_cancelled()
+        self.tell_gone()
         if not self._pump.ended:
             self._pump.stop()
         self._pump.wake()
+
+    def tell_gone(self) -> None:
+        """Let the generator's code know."""
+        self.context.mark_cancelled()
 
     def interrupt(self, error: PotoError) -> None:
         """Close the generator, and end with this error."""
@@ -224,10 +229,10 @@ class Stream:
     # Visits of the timer
 
     def _begin_time(self) -> float:
-        now = self._sent_at = self._time()
+        now = self._sent_at = monotonic()
         options, deadline = self.options, self.context.deadline
         self._first_until = now + options.first_item_timeout
-        self._deadline = inf if deadline is None else now + deadline - monotonic()
+        self._deadline = inf if deadline is None else deadline
         self._check_at = inf if self._still_valid is None else now + options.validity_interval
         return min(self._first_until if not self._first_over else now + self._pause(), self._deadline, self._check_at)
 
