@@ -1,0 +1,18 @@
+"""`python -m benchmarks [calls] [streams] [sessions] [auth]`: all of them, or those that are named."""
+
+import importlib
+import sys
+
+ALL = ("calls", "streams", "sessions", "auth")
+
+
+def main(names: list[str]) -> None:
+    for name in names or ALL:
+        if name not in ALL:
+            raise SystemExit(f"There is no benchmark {name!r}; there are {', '.join(ALL)}.")
+        print(f"\n=== {name}", flush=True)
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
