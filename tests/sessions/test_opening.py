@@ -106,7 +106,7 @@ async def test_redis_by_its_socket(redis_server: RedisServer) -> None:
 
 async def test_postgres_by_its_socket(postgres_server: PostgresServer) -> None:
     """libpq's own way to name a socket works."""
-    folder = quote(str(postgres_server.folder), safe="")
+    folder = quote(str(postgres_server.home), safe="")
     store = open_store(f"postgresql://postgres@/postgres?host={folder}&port={postgres_server.port}")
     await store.write("test:socket", {"a": b"1"}, create=True)
     await store.close()
