@@ -10,8 +10,9 @@ from starlette.types import Receive, Scope, Send
 
 from .context import CallContext
 from .methods import MethodSpec
+from .sessions.store import SessionStore
 from .settings import Settings
-from .streaming import ByteStream, EventStream, StreamOptions
+from .streaming import ByteStream, EventStream, Replays, StreamOptions
 from .wire import wire_errors
 
 _JSON = (b"content-type", b"application/json")
@@ -43,14 +44,19 @@ def responder(spec: MethodSpec, options: StreamOptions | None, stands: Stands) -
     async def respond(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
     ) -> None:
-        still_valid = None if context.identity is None else partial(stands, context.identity)
+        still_valid = validity(context, stands)
         stream = make(result, context=context, options=options, still_valid=still_valid, status_code=status or 200)
         await stream(scope, receive, send)
 
     return respond
 
 
-def stream_options(spec: MethodSpec, settings: Settings) -> StreamOptions | None:
+def validity(context: CallContext, stands: Stands) -> Callable[[], Awaitable[bool]] | None:
+    """What an open stream asks from time to time: whether its caller's credentials still stand."""
+    return None if context.identity is None else partial(stands, context.identity)
+
+
+def stream_options(spec: MethodSpec, settings: Settings, store: SessionStore) -> StreamOptions | None:
     """How a method's streams behave; None for a method that does not stream."""
     if not spec.is_stream:
         return None
@@ -61,6 +67,7 @@ def stream_options(spec: MethodSpec, settings: Settings) -> StreamOptions | None
         cleanup_timeout=settings.cleanup_timeout,
         buffer_bytes=settings.stream_buffer,
         retry_ms=None if settings.retry is None else round(settings.retry * 1000),
+        replays=Replays(store, cleanup_timeout=settings.cleanup_timeout) if spec.resumable else None,
     )
 
 

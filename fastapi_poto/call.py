@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .answers import responder, stream_options
+from .answers import responder, stream_options, validity
 from .auth.challenge import insufficient
 from .binding import GIVERS, Binder, Giver, Values, check_content_type, read_body
 from .context import CallContext, enter
@@ -39,7 +39,7 @@ class Call:
         self._given = _given(spec.parameters)
         self._given_to_constructor = _given(spec.constructor)
         self._max_body = poto.settings.max_body_size
-        self._options = stream_options(spec, poto.settings)
+        self._options = stream_options(spec, poto.settings, poto.store)
         self.respond = responder(spec, self._options, poto.authenticator.stands)
 
     # The direct door: nothing of FastAPI's solver is needed.
@@ -58,9 +58,7 @@ class Call:
                 values = {}
             result = await self.run(context, values, {})
             if isinstance(result, Response):
-                result.raw_headers.extend(context.response_headers)
-                scope["poto.started"] = True
-                await result(scope, receive, send)
+                await result(scope, receive, with_headers(context, send))
             else:
                 await self.respond(result, context, scope, receive, send)
         except Exception as error:
@@ -120,7 +118,8 @@ class Call:
         """Make the instance and call the method; what it returns, not yet encoded. Of a stream: its iterator."""
         spec = self.spec
         if self._options is not None:
-            resumed = await resume(context, self._options)
+            still_valid = validity(context, self.poto.authenticator.stands)
+            resumed = await resume(context, self._options, still_valid=still_valid)
             if resumed is not None:
                 return resumed
         for name, give, parameter in self._given:
