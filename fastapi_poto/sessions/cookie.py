@@ -62,7 +62,7 @@ class CookieSessions:
     - Two requests at once each answer with a whole session, and the browser keeps the last: `increment` and
       `update` raise `SessionUnsupported`, and concurrent writes to different keys can lose one.
     - 4,096 bytes in all, attributes included: a write past it raises `TooLarge` and changes nothing.
-    - Nothing can be written once the answer has begun, so not from inside a stream: `SessionUnsupported`.
+    - Nothing can be written from inside a stream, nor once the answer has begun: `SessionUnsupported`.
     - The session is the browser's, not the user's: another device has another one.
 
     `end` (at sign-out) makes every cookie of the user so far worthless, by a mark in `store` that lives as long as
@@ -251,11 +251,13 @@ class _CookieBacking:
         return fields
 
     def _started(self) -> bool:
-        return bool(self._context.scope.get("poto.started"))
+        # A stream's headers go out while its generator runs: whether a write came before them would be a race.
+        scope = self._context.scope
+        return "poto.stream" in scope or bool(scope.get("poto.started"))
 
     def _check_not_started(self) -> None:
         if self._started():
-            raise SessionUnsupported("A cookie session cannot be written once the answer has begun")
+            raise SessionUnsupported("A cookie session cannot be written from a stream, nor once the answer has begun")
 
     def _send(self, fields: Mapping[str, bytes]) -> None:
         sessions = self._sessions

@@ -51,6 +51,7 @@ class Stream:
         limit: int | None = None,
     ) -> None:
         self.context = context
+        context.scope["poto.stream"] = True  # a cookie session cannot promise what is written from here on
         self.options = options
         self._pump = pump_of(items, frame, limit=limit or options.buffer_bytes, context=copy_context())
         self._still_valid = still_valid
