@@ -21,8 +21,8 @@ $(VENV)/.stamp: pyproject.toml scripts/make-venv
 	@scripts/make-venv "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-servers:  ## the real servers that the tests start: Redis, PostgreSQL (Debian packages)
-	@scripts/install-servers redis-server postgresql
+servers:  ## what the tests start: Redis, PostgreSQL, and curl (Debian packages)
+	@scripts/install-servers redis-server postgresql curl
 
 test: setup servers  ## all tests but the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
@@ -43,7 +43,7 @@ bench: setup  ## ratios against named opponents
 	@scripts/install-servers wrk
 	$(BIN)/python -m benchmarks $(ARGS)
 
-docs: setup  ## run every code block of README.md and docs/
+docs: setup servers  ## run every code block of README.md and docs/
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
 conformance: setup servers  ## client generators, a real browser, nginx
