@@ -1,0 +1,24 @@
+"""The Python client: the same module classes, called over the wire. Needs `pip install fastapi-poto[client]`."""
+
+from ..errors import ConfigurationError
+
+try:
+    import httpx as _  # noqa: F401
+except ImportError as error:
+    raise ConfigurationError('The client needs httpx. Run: pip install "fastapi-poto[client]"') from error
+
+from .client import PotoClient
+from .errors import InvalidArguments, StreamCut, UnexpectedAnswer
+from .proxy import remote
+from .streams import events
+from .tokens import Tokens
+
+__all__ = [
+    "InvalidArguments",
+    "PotoClient",
+    "StreamCut",
+    "Tokens",
+    "UnexpectedAnswer",
+    "events",
+    "remote",
+]

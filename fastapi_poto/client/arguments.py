@@ -1,0 +1,168 @@
+"""From a method's arguments to a request: the server's binding the other way round."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, get_args
+from urllib.parse import quote
+
+from fastapi import params
+from starlette.datastructures import UploadFile
+
+from ..methods import MethodSpec, Parameter, Source, is_upload, is_value
+from ..wire import WireType
+
+Pairs = list[tuple[str, str | int | float | bool | None]]
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """One call as HTTP will have it. It may be sent more than once."""
+
+    method: str
+    path: str
+    query: Pairs = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    cookies: Pairs = field(default_factory=list)
+    content: bytes | None = None
+    form: dict[str, Any] = field(default_factory=dict)
+    files: list[tuple[str, Any]] = field(default_factory=list)
+
+
+class Arguments:
+    """How one method is called. What can be known before a call has been worked out here."""
+
+    def __init__(self, spec: MethodSpec) -> None:
+        self._spec = spec
+        self.signature = inspect.signature(spec.function)
+        self._places: dict[str, _Place] = {}
+        for parameter in spec.parameters:
+            place = _place(parameter, spec)
+            if place is not None:
+                self._places[parameter.name] = place
+        self._required = [
+            parameter.name for parameter in spec.parameters if parameter.required and parameter.name in self._places
+        ]
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outgoing:
+        """Raises `TypeError` as Python does, and for what the server fills itself.
+
+        Values are not checked: the server does that, by its version of the class.
+        """
+        spec = self._spec
+        try:
+            given = self.signature.bind_partial(None, *args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{spec.where}: {error}") from None
+        given = dict(list(given.items())[1:])
+        if missing := [name for name in self._required if name not in given]:
+            raise TypeError(f"{spec.where} misses {', '.join(map(repr, missing))}")
+        outgoing = Outgoing(spec.verb, spec.path)
+        wire: dict[str, Any] = {}
+        for name, value in given.items():
+            place = self._places.get(name)
+            if place is None:
+                raise TypeError(f"{spec.where}: {name!r} is filled by the server; leave it out")
+            place(outgoing, wire, value)
+        if spec.query_type is not None:
+            outgoing.query += self._query(wire)
+        elif spec.body_type is not None:
+            outgoing.content = self._json(wire)
+            outgoing.headers["Content-Type"] = "application/json"
+        return outgoing
+
+    def _json(self, wire: dict[str, Any]) -> bytes:
+        assert self._spec.decoder is not None  # noqa: S101 - there is one wherever there is a body or a query
+        return self._spec.decoder.to_json(wire, by_alias=True, warnings=False)
+
+    def _query(self, wire: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        for name, value in json.loads(self._json(wire)).items():
+            if value is None and not self._none_by_default(name):
+                raise ValueError(f"{self._spec.where}: a query cannot carry None, which is not {name!r}'s default")
+            yield from ((name, text) for text in _texts(value))
+
+    def _none_by_default(self, name: str) -> bool:
+        return any(one.name == name and not one.required and one.default is None for one in self._spec.parameters)
+
+
+_Place = Callable[[Outgoing, dict[str, Any], Any], None]
+
+
+def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
+    """Where a parameter's value goes; None if the server fills it."""
+    name = parameter.name
+    if is_upload(parameter.annotation):
+        return lambda outgoing, wire, value: outgoing.files.extend(_files(name, value))
+    marks = (*getattr(parameter.annotation, "__metadata__", ()), parameter.default)
+    mark = next((one for one in marks if isinstance(one, params.Param | params.Body)), None)
+    in_path = f"{{{name}" in spec.path
+    if parameter.source is Source.WIRE and not spec.form:
+
+        def to_wire(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
+            wire[name] = value
+
+        return to_wire
+    if parameter.source is not Source.WIRE and mark is None and not in_path:
+        return None
+    alias = getattr(mark, "alias", None) or name
+    annotation = _bare(parameter.annotation)
+    to_json = WireType[Any](annotation).to_json
+
+    def plain(value: Any) -> Any:
+        return json.loads(to_json(value, by_alias=True, warnings=False))
+
+    if isinstance(mark, params.File):
+        return lambda outgoing, wire, value: outgoing.files.extend(_files(alias, value))
+    if isinstance(mark, params.Header):
+        header = alias if alias != name or not mark.convert_underscores else name.replace("_", "-")
+        return lambda outgoing, wire, value: outgoing.headers.update((header, text) for text in _texts(plain(value)))
+    if isinstance(mark, params.Cookie):
+        return lambda outgoing, wire, value: outgoing.cookies.extend((alias, text) for text in _texts(plain(value)))
+    if isinstance(mark, params.Query):
+        return lambda outgoing, wire, value: outgoing.query.extend((alias, text) for text in _texts(plain(value)))
+    if isinstance(mark, params.Path) or in_path:
+
+        def to_path(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
+            (text,) = _texts(plain(value))
+            for hole, safe in ((f"{{{name}}}", ""), (f"{{{name}:path}}", "/")):
+                outgoing.path = outgoing.path.replace(hole, quote(text, safe=safe))
+
+        return to_path
+    as_texts = is_value(annotation) or isinstance(mark, params.Form)
+
+    def to_form(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
+        told = plain(value)
+        if isinstance(told, dict) and isinstance(mark, params.Form):  # a form's model: its members are the fields
+            outgoing.form.update({member: _texts(one) for member, one in told.items()})
+        elif told is not None:
+            outgoing.form[alias] = _texts(told) if as_texts else json.dumps(told)
+
+    return to_form
+
+
+def _bare(annotation: Any) -> Any:
+    """The type without FastAPI's marks, which are no constraints of a value that is sent."""
+    return get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+
+
+def _texts(value: Any) -> list[str]:
+    """A JSON value as the strings that a query, a header or a form has for it; none for None."""
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return [text for one in value for text in _texts(one)]
+    return [value if isinstance(value, str) else json.dumps(value)]
+
+
+def _files(name: str, value: Any) -> list[tuple[str, Any]]:
+    """One upload, several, or none: `UploadFile`, an open file, bytes, or httpx's own tuples."""
+    if value is None:
+        return []
+    if isinstance(value, list | tuple | set | frozenset):
+        is_httpx = isinstance(value, tuple) and bool(value) and isinstance(value[0], str)
+        if not is_httpx:
+            return [file for one in value for file in _files(name, one)]
+    if isinstance(value, UploadFile):
+        return [(name, (value.filename or name, value.file, value.content_type or "application/octet-stream"))]
+    return [(name, (name, bytes(value)) if isinstance(value, bytes | bytearray | memoryview) else value)]

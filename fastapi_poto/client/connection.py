@@ -1,0 +1,116 @@
+"""One client's way to its server: requests with credentials and deadlines, answers or errors."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from ..errors import DeadlineExceeded, PotoError
+from ..streaming.deadline import DEADLINE_HEADER
+from .arguments import Outgoing
+from .deadline import milliseconds_until
+from .errors import error_from_body
+from .tokens import Credentials, Tokens
+
+_DEADLINE = DEADLINE_HEADER.decode()
+
+
+class Connection:
+    """Raises `PotoError`s for what the server answers, and httpx's errors for what does not reach it."""
+
+    def __init__(self, http: httpx.AsyncClient, base_url: str, credentials: Credentials, *, buffers: bool) -> None:
+        self._http = http
+        self.base_url = base_url
+        self._credentials = credentials
+        self.buffers = buffers
+        """Whether it only hands out whole bodies, as a transport into an application in this process does."""
+
+    async def call(
+        self,
+        outgoing: Outgoing,
+        *,
+        deadline: float | None = None,
+        classes: Mapping[str, type[PotoError]] | None = None,
+        anonymous: bool = False,
+    ) -> httpx.Response:
+        """The whole answer to a call that went well."""
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                response = await self._answer(outgoing, deadline, anonymous=anonymous)
+                try:
+                    await response.aread()
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        if not response.is_success:
+            raise _error(response, classes)
+        return response
+
+    @asynccontextmanager
+    async def stream(
+        self, outgoing: Outgoing, *, deadline: float | None, classes: Mapping[str, type[PotoError]]
+    ) -> AsyncIterator[httpx.Response]:
+        """An answer that goes on, once its status is known to be good."""
+        # A middleware that compresses would hold items back until it has enough of them.
+        outgoing.headers["Accept-Encoding"] = "identity"
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                response = await self._answer(outgoing, deadline)
+                if not response.is_success:
+                    await response.aread()
+        except TimeoutError:
+            raise DeadlineExceeded from None
+        try:
+            if not response.is_success:
+                raise _error(response, classes)
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _answer(self, outgoing: Outgoing, deadline: float | None, *, anonymous: bool = False) -> httpx.Response:
+        """The head of the answer. If our token was refused, it was before the call began: once more with another."""
+        tokens = None if anonymous else await self._credentials.usable()
+        response = await self._send(outgoing, tokens, deadline)
+        if response.status_code != 401 or tokens is None or tokens.refresh_token is None:
+            return response
+        if 'error="invalid_token"' not in response.headers.get("www-authenticate", ""):
+            return response  # the method's own
+        try:
+            renewed = await self._credentials.renewed(tokens)
+        except PotoError:
+            return response
+        await response.aclose()
+        return await self._send(outgoing, renewed, deadline)
+
+    async def _send(self, outgoing: Outgoing, tokens: Tokens | None, deadline: float | None) -> httpx.Response:
+        headers = dict(outgoing.headers)
+        if tokens is not None:
+            headers.update(tokens.headers)
+        if deadline is not None:
+            headers[_DEADLINE] = str(milliseconds_until(deadline))
+        if outgoing.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in outgoing.cookies)
+        body: dict[str, Any] = {"content": outgoing.content}
+        if outgoing.form or outgoing.files:
+            body = {"data": outgoing.form, "files": outgoing.files or None}
+        request = self._http.build_request(
+            outgoing.method,
+            self.base_url + outgoing.path,
+            params=outgoing.query or None,
+            headers=headers,
+            **body,
+        )
+        # Credentials go where they were meant to go, and nowhere else.
+        return await self._http.send(request, stream=True, follow_redirects=False, auth=None)
+
+
+def _error(response: httpx.Response, classes: Mapping[str, type[PotoError]] | None) -> PotoError:
+    more = {} if classes is None else {"classes": classes}
+    error = error_from_body(response.content, status=response.status_code, headers=response.headers, **more)
+    if response.is_redirect:
+        error.add_note(f"It points to {response.headers.get('location')}; redirects are not followed with credentials.")
+    return error

@@ -1,0 +1,173 @@
+"""What a caller is raised: the server's own errors as their classes, and what only a caller can see.
+
+PotoError              what the server answered: the class by its code, else by its status
+└── InvalidArguments   422: FastAPI's list in `errors`
+StreamCut              a stream that ended without saying how
+UnexpectedAnswer       an answer that is not what the method's annotation says
+
+What never reached a server is httpx's own error (`httpx.ConnectError`, …).
+"""
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from functools import cache
+from http import HTTPStatus
+from time import time
+from typing import Any, get_type_hints
+
+from pydantic import ValidationError
+
+from .. import errors as framework
+from ..auth.users import UsernameTaken
+from ..errors import PotoError, RetryLater
+from ..wire import WireType
+
+
+class InvalidArguments(PotoError):
+    """The server did not accept the arguments."""
+
+    code = "invalid_arguments"
+    status = 422
+    errors: list[dict[str, Any]]
+    """As FastAPI lists them: `loc`, `msg`, `type`, `input`."""
+
+    def payload(self) -> Any:
+        # On its way out of another call it says the same again.
+        return self.errors
+
+    def __str__(self) -> str:
+        return "; ".join(f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg')}" for error in self.errors)
+
+
+class StreamCut(ConnectionError):
+    """The stream ended without `close` or `error`: there may have been more. `items` of it have been received."""
+
+    def __init__(self, operation: str, items: int, last_event_id: str | None, reason: str) -> None:
+        super().__init__(f"{operation} was cut off after {items} items: {reason}")
+        self.operation = operation
+        self.items = items
+        self.last_event_id = last_event_id
+
+
+class UnexpectedAnswer(Exception):
+    """The answer is not what the method's annotation says: another server, or another version of the class."""
+
+
+def error_classes(declared: Iterable[type[PotoError]] = ()) -> dict[str, type[PotoError]]:
+    """Classes by code: the framework's, and those that a method declares, which go before."""
+    members: list[Any] = list(vars(framework).values())
+    ours: list[type[PotoError]] = [one for one in members if isinstance(one, type) and issubclass(one, PotoError)]
+    ours += [UsernameTaken, *declared]
+    return {one.code: one for one in ours if one is not PotoError}
+
+
+_FRAMEWORK = error_classes()
+_BY_STATUS: dict[int, type[PotoError]] = {
+    one.status: one
+    for one in (
+        framework.BadRequest,
+        framework.Unauthenticated,
+        framework.Forbidden,
+        framework.NotFound,
+        framework.Conflict,
+        framework.TooLarge,
+        framework.TooManyRequests,
+        framework.Unavailable,
+        framework.DeadlineExceeded,
+    )
+}
+
+
+def error_from_body(
+    body: bytes,
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    classes: Mapping[str, type[PotoError]] = _FRAMEWORK,
+) -> PotoError:
+    """The error that a body tells of: of an answer with its status and headers, or of a frame of a stream.
+
+    An unknown code is a plain `PotoError` that has it; a plain HTTP error is the class of its status, if there is one.
+    """
+    headers = headers or {}
+    detail = _detail(body)
+    if isinstance(detail, list):
+        return _invalid(detail)
+    if isinstance(detail, dict) and isinstance(detail.get("code"), str):
+        code, message, data = detail["code"], detail.get("message"), detail.get("data")
+        found = classes.get(code, PotoError)
+    else:
+        found = _BY_STATUS.get(status or 500, PotoError)
+        code = found.code if found is not PotoError else f"http_{status or 500}"
+        message, data = (detail, None) if isinstance(detail, str) else (_phrase(status), detail)
+    known_status = status or (found.status if found is not PotoError else 500)
+    error = _made(found, message=str(message or _phrase(known_status)), data=data, status=known_status, code=code)
+    if isinstance(error, RetryLater):
+        error.retry_after = _retry_after(headers.get("retry-after"))
+        error.headers = {"Retry-After": str(error.retry_after)}
+    if request_id := headers.get("x-request-id"):
+        error.add_note(f"request {request_id}")
+    return error
+
+
+def _made(cls: type[PotoError], *, message: str, data: Any, status: int, code: str) -> PotoError:
+    # Not through the class's own constructor: an application's may take anything.
+    error = cls.__new__(cls)
+    own = {"status": status, "code": code}
+    vars(error).update({name: value for name, value in own.items() if getattr(cls, name) != value})
+    PotoError.__init__(error, message, data=_parsed(cls, data))
+    return error
+
+
+def _invalid(detail: list[Any]) -> InvalidArguments:
+    error = InvalidArguments.__new__(InvalidArguments)
+    error.errors = [one if isinstance(one, dict) else {"msg": str(one)} for one in detail]
+    PotoError.__init__(error)
+    return error
+
+
+def _detail(body: bytes) -> Any:
+    """What stands under `detail`; None for what no framework wrote, such as a proxy's page."""
+    with contextlib.suppress(ValueError, RecursionError):
+        answer = json.loads(body)
+        if isinstance(answer, dict):
+            return answer.get("detail")
+    return None
+
+
+def _parsed(cls: type[PotoError], data: Any) -> Any:
+    """The data as the class annotates it; as it came if it does not fit."""
+    wire_type = _data_type(cls)  # type: ignore[arg-type] # mypy: a class is not Hashable if its instances say so
+    if data is None or wire_type is None:
+        return data
+    try:
+        return wire_type.validate_json(json.dumps(data))
+    except ValidationError:
+        return data
+
+
+@cache
+def _data_type(cls: type[PotoError]) -> WireType[Any] | None:
+    try:
+        annotation = get_type_hints(cls, include_extras=True).get("data", Any)
+        return None if annotation is Any else WireType(annotation)
+    except (NameError, TypeError):  # names that only a type checker knows
+        return None
+
+
+def _retry_after(sent: str | None) -> int:
+    """Whole seconds, from either form of the header (RFC 9110, 10.2.3)."""
+    if sent is not None and sent.isascii() and sent.isdigit():
+        return int(sent)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0, round(parsedate_to_datetime(sent or "").timestamp() - time()))
+    return 1
+
+
+def _phrase(status: int | None) -> str:
+    try:
+        return HTTPStatus(status or 500).phrase
+    except ValueError:
+        return f"Status {status}"

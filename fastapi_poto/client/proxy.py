@@ -1,0 +1,155 @@
+"""A module class seen from the other side: its methods, as calls."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import wraps
+from typing import Any, TypeVar, overload
+
+import httpx
+from pydantic import ValidationError
+
+from ..errors import ConfigurationError
+from ..methods import MethodSpec, compile_module
+from ..module import PotoModule
+from .arguments import Arguments, Outgoing
+from .connection import Connection
+from .deadline import deadline_of_call
+from .errors import UnexpectedAnswer, error_classes, error_from_body
+from .streams import Chunks, Items, StreamPlan
+
+T = TypeVar("T")
+
+Remote = Callable[..., Any]
+
+
+class ModuleProxy:
+    """What `client.module(Shop)` is at run time; type checkers take it for a `Shop`."""
+
+    def __init__(self, cls: type[PotoModule], connection: Connection, options: "CallOptions") -> None:
+        self._poto_cls = cls
+        self._poto_connection = connection
+        for spec in compile_module(cls):
+            setattr(self, spec.name, RemoteMethod(spec, connection, options).as_function())
+
+    def __getattr__(self, name: str) -> Any:
+        callable_names = ", ".join(name for name in vars(self) if not name.startswith("_"))
+        raise AttributeError(
+            f"{self._poto_cls.__name__}.{name} is not called over the wire. There are: {callable_names}."
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self._poto_cls.__name__} at {self._poto_connection.base_url}>"
+
+
+class CallOptions:
+    """Times in seconds; None: no limit."""
+
+    def __init__(
+        self,
+        *,
+        timeout: float | None,
+        stream_timeout: float | None,
+        silence: float | None,
+        reconnects: int,
+        prefix: str,
+    ) -> None:
+        self.timeout = timeout
+        self.stream_timeout = stream_timeout
+        self.silence = silence
+        self.reconnects = reconnects
+        self.prefix = prefix
+
+
+class RemoteMethod:
+    """One method, called over the wire."""
+
+    def __init__(self, spec: MethodSpec, connection: Connection, options: CallOptions) -> None:
+        self._spec = spec
+        self._connection = connection
+        self._options = options
+        self._arguments = Arguments(spec)
+        self._classes = error_classes(spec.errors)
+
+    def as_function(self) -> Remote:
+        spec = self._spec
+        start = {"stream": self._items, "byte_stream": self._chunks}.get(spec.kind, self._call)
+
+        @wraps(spec.function)
+        def method(*args: Any, **kwargs: Any) -> Any:
+            outgoing = self._arguments.bind(args, kwargs)
+            outgoing.path = self._options.prefix + outgoing.path
+            return start(outgoing)
+
+        method.__signature__ = self._arguments.signature  # type: ignore[attr-defined]
+        return method
+
+    async def _call(self, outgoing: Outgoing) -> Any:
+        spec = self._spec
+        deadline = deadline_of_call(self._options.timeout)
+        response = await self._connection.call(outgoing, deadline=deadline, classes=self._classes)
+        match spec.kind:
+            case "empty":
+                return None
+            case "bytes":
+                return response.content
+            case "response":
+                return response
+        return self._decode(response.content)
+
+    def _items(self, outgoing: Outgoing) -> Items[Any]:
+        return Items(self._plan(outgoing, "text/event-stream"))
+
+    def _chunks(self, outgoing: Outgoing) -> Chunks:
+        return Chunks(self._plan(outgoing, self._spec.media_type or "*/*"))
+
+    def _plan(self, outgoing: Outgoing, media_type: str) -> StreamPlan:
+        spec, options = self._spec, self._options
+        if self._connection.buffers:
+            raise ConfigurationError(
+                f"{spec.where} streams, and a client of an application in this process only gets whole answers. "
+                "Serve it: with fastapi_poto.testing.serve(app) as live: ..."
+            )
+        deadline = deadline_of_call(options.stream_timeout)
+        outgoing.headers.setdefault("Accept", media_type)
+
+        def open_(last_id: str | None) -> AbstractAsyncContextManager[httpx.Response]:
+            if last_id is not None:
+                outgoing.headers["Last-Event-ID"] = last_id
+            return self._connection.stream(outgoing, deadline=deadline, classes=self._classes)
+
+        return StreamPlan(
+            operation=spec.where,
+            open=open_,
+            decode=self._decode,
+            error_of=lambda body: error_from_body(body, classes=self._classes),
+            deadline=deadline,
+            silence=options.silence if spec.kind == "stream" else None,
+            reconnects=options.reconnects if spec.resumable else 0,
+        )
+
+    def _decode(self, body: bytes) -> Any:
+        spec = self._spec
+        assert spec.encoder is not None  # noqa: S101 - kinds that have a value have its type
+        try:
+            return spec.encoder.validate_json(body)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise UnexpectedAnswer(
+                f"{spec.where} answered something else than its annotation says"
+                f"{f' in {place}' if place else ''}: {first['msg']}"
+            ) from error
+
+
+@overload
+def remote(value: Iterator[T]) -> AsyncIterator[T]: ...  # type: ignore[overload-overlap]
+@overload
+def remote(value: T) -> Awaitable[T]: ...
+def remote(value: Any) -> Any:
+    """Tell type checkers the truth about a plain method that was called through a client.
+
+    `def get_status(self) -> str` gives, from a client, something to await for a `str`:
+    `await remote(shop.get_status())`. A sync generator gives `async for item in remote(shop.count())`.
+    At run time it does nothing.
+    """
+    return value

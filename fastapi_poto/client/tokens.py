@@ -1,0 +1,116 @@
+"""What a client holds after signing in, and how it is renewed."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from ..errors import PotoError, Unauthenticated
+
+_MARGIN = 30.0
+"""Seconds before its expiry at which a token is renewed; a fifth of a short life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One sign-in. The tokens are kept out of `repr`; `expires_at` is that of the access token, by this clock."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    expires_at: float = math.inf
+    """Seconds since the epoch."""
+    user_id: str = ""
+    password: str | None = field(default=None, repr=False)
+    """A new visitor's, shown this once: `login(user_id, password)` works with it later."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """For any HTTP client."""
+        return {"Authorization": f"Bearer {self.access_token}"}
+
+    @classmethod
+    def from_answer(cls, answer: dict[str, Any]) -> "Tokens":
+        return cls(
+            access_token=answer["access_token"],
+            refresh_token=answer.get("refresh_token"),
+            expires_at=time.time() + answer["expires_in"],
+            user_id=answer["user_id"],
+            password=answer.get("password"),
+        )
+
+
+Refresh = Callable[[str], Awaitable[Tokens]]
+
+
+class Credentials:
+    """The present tokens. They are renewed shortly before they expire, and when the server refuses them."""
+
+    def __init__(self, refresh: Refresh, tokens: Tokens | None, on_change: Callable[[Tokens | None], object] | None):
+        self._refresh = refresh
+        self._on_change = on_change
+        self._set(tokens)
+        self._renewing: asyncio.Task[Tokens] | None = None
+
+    @property
+    def tokens(self) -> Tokens | None:
+        return self._tokens
+
+    def replace(self, tokens: Tokens | None) -> None:
+        if tokens != self._tokens:
+            self._set(tokens)
+            if self._on_change is not None:
+                self._on_change(tokens)
+
+    def _set(self, tokens: Tokens | None) -> None:
+        self._tokens = tokens
+        self._renew_at = math.inf
+        if tokens is not None and tokens.refresh_token is not None:
+            self._renew_at = tokens.expires_at - min(_MARGIN, max(0.0, tokens.expires_at - time.time()) / 5)
+
+    async def usable(self) -> Tokens | None:
+        """Tokens for a call that begins now.
+
+        Before they expire, a refresh that fails is no harm: there will be another one.
+        """
+        tokens = self._tokens
+        if tokens is None or time.time() < self._renew_at:
+            return tokens
+        try:
+            return await self.renewed(tokens)
+        except (PotoError, httpx.TransportError):
+            if time.time() >= tokens.expires_at:
+                raise
+            return tokens
+
+    async def renewed(self, refused: Tokens) -> Tokens:
+        """Other tokens than these: those that somebody else got meanwhile, or new ones.
+
+        However many calls ask, there is one refresh at a time; a caller who gives up does not end it for the others.
+        Raises `Unauthenticated` if there is nothing to renew them with, or no more.
+        """
+        if self._tokens is not None and self._tokens.access_token != refused.access_token:
+            return self._tokens
+        if refused.refresh_token is None:
+            raise Unauthenticated
+        if self._renewing is None:
+            # In an empty context: neither the deadline nor the user of who happens to be first is everybody's.
+            loop = asyncio.get_running_loop()
+            self._renewing = loop.create_task(self._renew(refused, refused.refresh_token), context=Context())
+            self._renewing.add_done_callback(self._done)
+        return await asyncio.shield(self._renewing)
+
+    async def _renew(self, old: Tokens, refresh_token: str) -> Tokens:
+        tokens = await self._refresh(refresh_token)
+        if self._tokens is old:  # nobody signed in or out meanwhile
+            self.replace(tokens)
+        return tokens
+
+    def _done(self, task: asyncio.Task[Tokens]) -> None:
+        self._renewing = None
+        if not task.cancelled():
+            task.exception()  # seen, even if everybody who asked has gone

@@ -1,0 +1,36 @@
+"""One live server for the client's tests, and clients of it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from fastapi import FastAPI
+
+from fastapi_poto.client import PotoClient
+from tests.live import LiveThread, serve_in_thread
+
+from .app import make_app
+
+
+@pytest.fixture(scope="session")
+def app() -> FastAPI:
+    return make_app()
+
+
+@pytest.fixture(scope="session")
+def live(app: FastAPI) -> Iterator[LiveThread]:
+    with serve_in_thread(app) as live:
+        yield live
+
+
+@pytest.fixture
+async def client(live: LiveThread) -> AsyncIterator[PotoClient]:
+    """A client that has not signed in."""
+    async with PotoClient(live.url + "/api") as client:
+        yield client
+
+
+@pytest.fixture
+async def visitor(client: PotoClient) -> PotoClient:
+    """The client, signed in as a visitor."""
+    await client.sign_in_visitor()
+    return client
