@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ..errors import Conflict, NotFound, PotoError, TooManyRequests, Unauthenticated, Unavailable
 from ..sessions.memory import MemoryStore
 from ..sessions.store import SessionStore
+from . import redaction
 from .addresses import client_address
 from .authenticator import Authenticator, Identity, provider_failed
 from .cookies import CookieTransport
@@ -336,6 +337,7 @@ def build_auth(
 
     Without `users`, they are kept where everything else is.
     """
+    redaction.install()
     if users is None:
         users = MemoryUsers() if isinstance(store, MemoryStore) else StoreUsers(store)
     return AuthService(

@@ -98,7 +98,9 @@ class Tokens:
             return None
         if not expires_at > now or issued_at > now or not_before > now or issued_at >= expires_at:
             return None
-        if type(subject) is not str or not 0 < len(subject) <= 256 or type(jti) is not str:
+        if type(subject) is not str or not 0 < len(subject) <= 256 or not subject.isprintable():
+            return None
+        if type(jti) is not str:
             return None
         parts = _JTI.fullmatch(jti)
         return None if parts is None else Claims(subject, jti, parts[1], ver, issued_at, expires_at)
