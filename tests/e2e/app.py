@@ -32,7 +32,8 @@ class Who(PotoModule):
     @public
     async def anybody(self, pause: float = 0) -> str | None:
         await asyncio.sleep(pause)
-        user = self.get_current_user()
+        user = current_context().user
+        assert user == self.get_current_user()
         return user.id if user else None
 
     async def everywhere(self) -> list[str]:
