@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi.exceptions import RequestValidationError
-from pydantic_core import ValidationError
+from pydantic_core import ValidationError, from_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
@@ -78,6 +78,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     if len(body) > limit:
         raise TooLarge(f"The body may have {limit} bytes at most")
     if body:
+        scope["poto.body"] = body  # an exception handler may want to read it again
         check_content_type(scope)
     return body
 
@@ -108,7 +109,7 @@ def check_content_type(scope: Scope) -> None:
 def _body_error(error: ValidationError, body: bytes) -> RequestValidationError:
     errors = wire_errors(error, "body")
     if errors[0]["type"] != "json_invalid":
-        return RequestValidationError(errors)
+        return RequestValidationError(errors, body=from_json(body or b"{}"))
     reason, position = str(errors[0]["ctx"]["error"]), 0
     try:
         json.loads(body)
@@ -125,7 +126,8 @@ def _body_error(error: ValidationError, body: bytes) -> RequestValidationError:
                 "input": {},
                 "ctx": {"error": reason},
             }
-        ]
+        ],
+        body=body.decode(errors="replace"),
     )
 
 

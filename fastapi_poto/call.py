@@ -162,8 +162,11 @@ class Call:
         async def again(scope: Scope, receive: Receive, send: Send) -> None:
             raise error
 
+        request = Request(scope, receive)
+        if "poto.body" in scope:
+            request._body = scope["poto.body"]
         try:
-            await wrap_app_handling_exceptions(again, Request(scope, receive))(scope, receive, send)
+            await wrap_app_handling_exceptions(again, request)(scope, receive, send)
         except Exception as unhandled:
             if unhandled is not error or _has_general_handler(scope):
                 raise
@@ -171,10 +174,16 @@ class Call:
             answer = JSONResponse(
                 {"detail": {"code": "internal_error", "message": "Internal Server Error"}},
                 status_code=500,
-                headers={"x-request-id": context.request_id},
+                # The server closes the connection on what is raised below: say so, or the next call on it is cut off.
+                headers={"x-request-id": context.request_id} | _closing(scope),
             )
             await answer(scope, receive, send)
             raise  # the server logs the traceback; the client has its answer
+
+
+def _closing(scope: Scope) -> dict[str, str]:
+    # HTTP/2 has no such header.
+    return {"connection": "close"} if scope.get("http_version", "1.1").startswith("1") else {}
 
 
 def _given(parameters: tuple[Parameter, ...]) -> list[tuple[str, Giver, Parameter]]:

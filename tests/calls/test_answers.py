@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -181,6 +182,26 @@ async def test_the_applications_handlers_see_errors(serve: Serve) -> None:
 
     app.middleware_stack = None
     assert (await client.post("/Answers/crash")).json() == {"mine": "RuntimeError"}
+
+
+async def test_a_handler_may_read_the_body(serve: Serve) -> None:
+    """A handler for validation errors finds the body, parsed in the error and raw in the request."""
+    app = FastAPI()
+
+    @app.exception_handler(RequestValidationError)
+    async def explain(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"parsed": error.body, "raw": (await request.body()).decode()}, 422)
+
+    @public
+    class Picky(PotoModule):
+        async def take(self, number: int) -> int:
+            return number
+
+    client = serve(Picky, app=app).client
+    answer = await client.post("/Picky/take", json={"number": "x"})
+    assert answer.json() == {"parsed": {"number": "x"}, "raw": '{"number":"x"}'}
+    answer = await client.post("/Picky/take", content=b"{oops", headers={"content-type": "application/json"})
+    assert answer.json() == {"parsed": "{oops", "raw": "{oops"}
 
 
 async def test_without_credentials(serve: Serve) -> None:
