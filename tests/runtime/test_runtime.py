@@ -1,0 +1,203 @@
+"""What routers share: settings, secrets, stores, and when they open and close."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.testclient import TestClient
+
+from fastapi_poto import ConfigurationError, Poto, PotoModule, Settings, poto_router, public
+from fastapi_poto.runtime import default_poto
+from fastapi_poto.sessions import MemoryStore
+from fastapi_poto.settings import from_environment
+
+SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+
+
+class Shop(PotoModule):
+    @public
+    async def get_status(self) -> str:
+        return "open"
+
+    async def count(self) -> int:
+        return await self.session.increment("n")
+
+
+class Watched(MemoryStore):
+    """A store that notes when it is opened and closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[str] = []
+
+    async def open(self) -> None:
+        self.log.append("open")
+        await super().open()
+
+    async def close(self) -> None:
+        self.log.append("close")
+        await super().close()
+
+
+def app_of(*routers: APIRouter) -> FastAPI:
+    app = FastAPI()
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+def count(client: TestClient) -> Any:
+    token = client.post("/auth/visitor").json()["access_token"]
+    return client.post("/Shop/count", headers={"Authorization": f"Bearer {token}"}).json()
+
+
+def test_ten_lines_need_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a secret one is made for the process, and one warning says so and how to cure it."""
+    with caplog.at_level(logging.WARNING, "fastapi_poto"), TestClient(app_of(poto_router(Shop, poto=Poto()))) as client:
+        assert count(client) == 1
+    warnings = [record for record in caplog.records if record.name == "fastapi_poto"]
+    assert len(warnings) == 1
+    assert "POTO_SECRET" in warnings[0].message
+
+
+def test_a_store_that_outlives_the_process_needs_a_secret(tmp_path: Path) -> None:
+    """With any store but memory, or with strict=True, start-up is refused without a secret."""
+    for arguments in ({"store": f"sqlite:///{tmp_path}/x.db"}, {"strict": True}):
+        with pytest.raises(ConfigurationError, match=r"no secret.*POTO_SECRET"):
+            Poto(**arguments)  # type: ignore[arg-type]
+
+
+def test_the_store_opens_and_closes_with_the_application() -> None:
+    """Once for all routers of a runtime, however deeply they are included; and again for the next start."""
+    store = Watched()
+    poto = Poto(SECRET, store=store)
+    outer, nested = app_of(poto_router(Shop, poto=poto)), APIRouter()
+
+    class Other(PotoModule):
+        async def act(self) -> int:
+            return 1
+
+    nested.include_router(poto_router(Other, poto=poto, auth=False), prefix="/nested")
+    outer.include_router(nested, prefix="/deep")
+    for _ in range(2):
+        with TestClient(outer) as client:
+            assert count(client) == 1
+            assert store.log.count("open") == 1 + store.log.count("close")
+    assert store.log == ["open", "close", "open", "close"]
+
+
+def test_without_a_lifespan_the_first_call_opens(tmp_path: Path) -> None:
+    """A mounted application's lifespan does not run: the first call opens the store."""
+    poto = Poto(SECRET, store=f"sqlite:///{tmp_path}/sessions.db")
+    outer = FastAPI()
+    outer.mount("/sub", app_of(poto_router(Shop, poto=poto)))
+    with TestClient(outer) as client:
+        token = client.post("/sub/auth/visitor").json()["access_token"]
+        assert client.post("/sub/Shop/count", headers={"Authorization": f"Bearer {token}"}).json() == 1
+        assert client.portal is not None
+        client.portal.call(poto.close)
+
+
+def test_the_routers_own_lifespan_runs(tmp_path: Path) -> None:
+    """A lifespan given to poto_router keeps its meaning, inside the runtime's."""
+    from contextlib import asynccontextmanager
+
+    seen: list[bool] = []
+    poto = Poto(SECRET)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> Any:
+        seen.append(poto.is_open)
+        yield {"mine": 1}
+        seen.append(poto.is_open)
+
+    with TestClient(app_of(poto_router(Shop, poto=poto, lifespan=lifespan))) as client:
+        assert client.get("/Shop/status").json() == "open"
+        assert client.app_state == {"mine": 1}
+    assert seen == [True, True]
+    assert not poto.is_open
+
+
+def test_options() -> None:
+    """Poto takes the fields of both settings by name, and says which there are."""
+    poto = Poto(SECRET, visitors_per_hour=7, session_keys=3, settings=Settings(ping_interval=2))
+    assert poto.settings.auth.visitors_per_hour == 7
+    assert (poto.settings.session_keys, poto.settings.ping_interval) == (3, 2)
+    with pytest.raises(TypeError, match=r"no option 'visitors_per_our'.*visitors_per_hour"):
+        Poto(SECRET, visitors_per_our=7)
+
+
+def test_the_environment() -> None:
+    """POTO_<NAME> sets any number; one that is none is an error that names the variable."""
+    assert from_environment({"POTO_VISITORS_PER_HOUR": "0", "POTO_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}) == {
+        "visitors_per_hour": 0,
+        "trusted_proxies": ["10.0.0.0/8", "::1"],
+    }
+    with pytest.raises(ConfigurationError, match=r"POTO_PING_INTERVAL='often'.*Change or unset"):
+        from_environment({"POTO_PING_INTERVAL": "often"})
+
+
+def test_the_default_runtime_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routers without `poto=` share one runtime, made from POTO_SECRET and POTO_STORE."""
+    monkeypatch.setenv("POTO_SECRET", SECRET)
+    monkeypatch.setenv("POTO_STORE", "memory://")
+    monkeypatch.setenv("POTO_SESSION_KEYS", "9")
+    default_poto.cache_clear()
+    try:
+        one, two = poto_router(Shop), poto_router(Shop)
+        assert one.poto is two.poto
+        assert one.poto.settings.session_keys == 9
+    finally:
+        default_poto.cache_clear()
+
+
+def test_a_store_of_ones_own_for_sessions(tmp_path: Path) -> None:
+    """sessions= takes a URL or a store, apart from the rest."""
+    poto = Poto(SECRET, sessions=f"sqlite:///{tmp_path}/only-sessions.db")
+    with TestClient(app_of(poto_router(Shop, poto=poto))) as client:
+        assert count(client) == 1
+    assert (tmp_path / "only-sessions.db").stat().st_size > 0
+
+
+def test_cookie_sessions() -> None:
+    """sessions="cookie://" keeps them encrypted in the browser."""
+    with TestClient(app_of(poto_router(Cookies, poto=Poto(SECRET, sessions="cookie://"))), "https://test") as client:
+        token = client.post("/auth/visitor").json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        assert client.post("/Cookies/remember", json={"value": 5}, headers=headers).status_code == 204
+        assert client.get("/Cookies/value", headers=headers).json() == 5
+
+
+class Cookies(PotoModule):
+    async def remember(self, value: int) -> None:
+        await self.session.set("value", value)
+
+    async def get_value(self) -> Any:
+        return await self.session.get("value")
+
+
+def test_what_expired_is_purged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the application runs, expired records go, batch by batch."""
+    store = MemoryStore()
+    purged = asyncio.Event()
+    real = store.purge
+
+    async def purge(*, limit: int = 500) -> int:
+        removed = await real(limit=limit)
+        if removed:
+            purged.set()
+        return removed
+
+    monkeypatch.setattr(store, "purge", purge)
+    poto = Poto(SECRET, store=store, purge_interval=0.01)
+    with TestClient(app_of(poto_router(Shop, poto=poto))) as client:
+        assert client.portal is not None
+
+        async def wait() -> None:
+            await store.write("x:1", {"a": b"1"}, create=True, expires_in=0.01)
+            await asyncio.wait_for(purged.wait(), 10)
+
+        client.portal.call(wait)
