@@ -67,7 +67,16 @@ def stream_options(spec: MethodSpec, settings: Settings, store: SessionStore) ->
         cleanup_timeout=settings.cleanup_timeout,
         buffer_bytes=settings.stream_buffer,
         retry_ms=None if settings.retry is None else round(settings.retry * 1000),
-        replays=Replays(store, cleanup_timeout=settings.cleanup_timeout) if spec.resumable else None,
+        replays=_replays(store, settings) if spec.resumable else None,
+    )
+
+
+def _replays(store: SessionStore, settings: Settings) -> Replays:
+    return Replays(
+        store,
+        grace=settings.replay_grace,
+        max_items=settings.replay_items,
+        cleanup_timeout=settings.cleanup_timeout,
     )
 
 

@@ -10,10 +10,13 @@ from contextvars import Context
 from functools import cache
 from typing import Any
 
+from fastapi import APIRouter
+
 from . import openapi
 from .auth import AuthService, Secrets, UserProvider, auth_router, build_auth, security_schemes
 from .context import SessionKeeper
 from .errors import ConfigurationError
+from .health import add_health
 from .methods import MethodSpec
 from .module import PotoModule
 from .routing import PotoRouter
@@ -155,7 +158,14 @@ class Poto:
     def router(self, *modules: type[PotoModule], auth: bool = True, **arguments: Any) -> PotoRouter:
         """What `poto_router(*modules, poto=self)` gives."""
         openapi.install()
-        return PotoRouter(*modules, poto=self, auth=auth_router(self.auth) if auth else None, **arguments)
+        return PotoRouter(*modules, poto=self, auth=self._sign_in() if auth else None, **arguments)
+
+    def _sign_in(self) -> APIRouter:
+        router = auth_router(self.auth)
+        add_health(router, self.stores)
+        for route in router.routes:
+            route.poto, route.poto_spec = self, None  # type: ignore[attr-defined]
+        return router
 
     def security_of(self, spec: MethodSpec) -> list[Any]:
         """The security schemes that the document shows for a method."""

@@ -34,7 +34,7 @@ class Settings:
     """What streams tell a browser to wait before it reconnects."""
     replay_items: int = 1_000
     """Of a resumable stream, the items kept for a client that comes back."""
-    replay_grace: float = 60.0
+    replay_grace: float = 30.0
     """So long a resumable generator runs on without a reader."""
     purge_interval: float = 300.0
     """Between two rounds that remove what has expired; 0: none."""

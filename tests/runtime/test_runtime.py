@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 
 from fastapi_poto import ConfigurationError, Poto, PotoModule, Settings, poto_router, public
+from fastapi_poto.errors import Unavailable
 from fastapi_poto.runtime import default_poto
 from fastapi_poto.sessions import MemoryStore
 from fastapi_poto.settings import from_environment
@@ -201,3 +202,17 @@ def test_what_expired_is_purged(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.wait_for(purged.wait(), 10)
 
         client.portal.call(wait)
+
+
+def test_health() -> None:
+    """GET /auth/health is 200 while the stores answer, and 503 with Retry-After when one does not."""
+
+    class Down(MemoryStore):
+        async def ping(self) -> None:
+            raise Unavailable(retry_after=3)
+
+    with TestClient(app_of(poto_router(Shop, poto=Poto(SECRET)))) as client:
+        assert client.get("/auth/health").json() == {"status": "ok"}
+    with TestClient(app_of(poto_router(Shop, poto=Poto(SECRET, store=Down())))) as client:
+        answer = client.get("/auth/health")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
