@@ -16,7 +16,7 @@ class Health(BaseModel):
 
 
 def add_health(router: APIRouter, stores: Sequence[SessionStore]) -> None:
-    """Add `GET /health` below the sign-in routes: 200 if every store answers, else 503 with `Retry-After`, within a second."""
+    """Add `GET /health`: 200 if every store answers, else 503 with `Retry-After`, within a second."""
 
     @router.get(
         "/health",

@@ -164,7 +164,7 @@ class Poto:
         router = auth_router(self.auth)
         add_health(router, self.stores)
         for route in router.routes:
-            route.poto, route.poto_spec = self, None  # type: ignore[attr-defined]
+            route.poto = self.auth  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one
         return router
 
     def security_of(self, spec: MethodSpec) -> list[Any]:
