@@ -337,3 +337,28 @@ async def test_open_and_close(store_url: str, name: str) -> None:
 async def test_it_is_a_session_store(store: SessionStore) -> None:
     """Every store has all of the protocol's operations."""
     assert isinstance(store, SessionStore)
+
+
+async def test_a_purge_blocks_nobody(store: SessionStore, name: str) -> None:
+    """Writers go on while a thousand expired records leave, batch by batch: none waits for more than a batch."""
+    fields = {f"f{number}": b"x" * 100 for number in range(10)}
+    for first in range(0, 1000, 20):
+        records = (f"{name}-{number}" for number in range(first, first + 20))
+        await asyncio.gather(*(store.write(record, fields, create=True, expires_in=0.01) for record in records))
+    await store.write(name, {"a": b"0"}, create=True)
+    longest, purging = 0.0, True
+
+    async def write() -> None:
+        nonlocal longest
+        while purging:
+            began = time.monotonic()
+            await store.write(name, {"a": b"1"})
+            longest = max(longest, time.monotonic() - began)
+            await asyncio.sleep(0)
+
+    writing = asyncio.create_task(write())
+    while await store.purge(limit=100) or await store.scan(f"{name}-", limit=1):
+        await asyncio.sleep(0)
+    purging = False
+    await writing
+    assert longest < 0.25
