@@ -76,16 +76,17 @@ class Call:
         context.close()
         enter(None)
 
-    async def admit(self, context: CallContext) -> None:
+    async def admit(self, context: CallContext, *, authenticate: bool = True) -> None:
         """Find out who calls, and for how long they will wait; let in whom the guard lets in."""
         scope = context.scope
         if not self.poto.is_open:
             await self.poto.open()
-        identity = await self._authenticate(scope)
-        if identity is not None:
-            context.identity = identity
-            context.user = identity.user
-        self.check_guard(context)
+        if authenticate:
+            identity = await self._authenticate(scope)
+            if identity is not None:
+                context.identity = identity
+                context.user = identity.user
+            self.check_guard(context)
         context.deadline = parse_deadline(scope["headers"])
         if context.deadline is not None:
             context.check_deadline()

@@ -53,8 +53,7 @@ class Door:
         scope["poto.context"] = context
         try:
             # Before FastAPI reads a form, and before the dependencies of routers run.
-            if current_user not in overrides:
-                await call.admit(context)
+            await call.admit(context, authenticate=current_user not in overrides)
             await route.app(scope, receive, with_headers(context, send))
         except Exception as error:
             await call.fail(error, context, scope, receive, send)
