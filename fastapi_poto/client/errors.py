@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from .. import errors as framework
 from ..auth.users import UsernameTaken
 from ..errors import PotoError, RetryLater
+from ..streaming.replay import PastReplay, StreamLost
 from ..wire import WireType
 
 
@@ -59,7 +60,7 @@ def error_classes(declared: Iterable[type[PotoError]] = ()) -> dict[str, type[Po
     """Classes by code: the framework's, and those that a method declares, which go before."""
     members: list[Any] = list(vars(framework).values())
     ours: list[type[PotoError]] = [one for one in members if isinstance(one, type) and issubclass(one, PotoError)]
-    ours += [UsernameTaken, *declared]
+    ours += [UsernameTaken, PastReplay, StreamLost, *declared]
     return {one.code: one for one in ours if one is not PotoError}
 
 

@@ -230,6 +230,14 @@ class Shop(PotoModule):
         finally:
             self.closed.append(key)
 
+    @rpc(resumable=True, errors=[SoldOut])
+    async def ticks(self, limit: int, pause: float = 0.0, then: str = "close") -> AsyncIterator[int]:
+        for number in range(limit):
+            yield number
+            await asyncio.sleep(pause)
+        if then == "declared":
+            raise SoldOut("a")
+
     @public
     async def download(self, size: int, chunks: int, then: str = "end") -> AsyncIterator[bytes]:
         for _ in range(chunks):
