@@ -1,5 +1,6 @@
 """Threats 20 to 24: guessing, timing, hashing under load, sizes, too many visitors."""
 
+import random
 import socket
 import statistics
 import threading
@@ -97,17 +98,6 @@ def test_21_no_difference_in_the_answer() -> None:
     assert is_refused(answers[0], H0)
 
 
-def medians(rounds: int, tries: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """The median time of each try, taken in turns so that what disturbs one disturbs all."""
-    times: dict[str, list[float]] = {name: [] for name in tries}
-    for _ in range(rounds):
-        for name, call in tries.items():
-            start = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(taken) for name, taken in times.items()}
-
-
 def test_21_no_difference_in_time() -> None:
     """Threat 21: unknown, wrong and disabled take the same time within 10% in the median of one run."""
     with world(**FREE) as own:
@@ -119,12 +109,18 @@ def test_21_no_difference_in_time() -> None:
             "disabled": lambda: wrong(own, "gone"),
             "disabled, right": lambda: own.login("gone"),
         }
-        medians(3, tries)
-        for _ in range(4):  # on a busy machine a median of few is noise: a real difference shows every time
-            taken = medians(25, tries)
-            if max(taken.values()) <= 1.1 * min(taken.values()):
+        times: dict[str, list[float]] = {name: [] for name in tries}
+        medians: dict[str, float] = {}
+        # In turns, and more of them while a busy machine's noise is larger than the claim: a real difference stays.
+        for turn in range(150):
+            for name in random.sample(sorted(tries), len(tries)):
+                start = time.perf_counter()
+                tries[name]()
+                times[name].append(time.perf_counter() - start)
+            medians = {name: statistics.median(taken) for name, taken in times.items()}
+            if turn >= 20 and max(medians.values()) <= 1.1 * min(medians.values()):
                 break
-        assert max(taken.values()) <= 1.1 * min(taken.values()), taken
+        assert max(medians.values()) <= 1.1 * min(medians.values()), medians
 
 
 class Flood:
@@ -164,7 +160,12 @@ class Flood:
     def call(self, caller: socket.socket) -> None:
         start = time.perf_counter()
         caller.sendall(b"GET /Vault/status HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert caller.recv(4_096).startswith(b"HTTP/1.1 200")
+        answer = b""
+        while not answer.endswith(b'"open"'):
+            chunk = caller.recv(4_096)
+            assert chunk
+            answer += chunk
+        assert answer.startswith(b"HTTP/1.1 200")
         self.waits.append(time.perf_counter() - start)
 
     def read(self) -> None:
@@ -226,7 +227,7 @@ def test_23_too_long_is_not_hashed(own: World) -> None:
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert own.http.post("/auth/login", content=endless(), headers=form).status_code == 413  # type: ignore[arg-type]
     assert own.http.post("/auth/refresh", json={"refresh_token": "x" * 50_000}).status_code == 413
-    big = own.post("/Vault/put_text", own.visitor(), key="k", value="x" * (17 * 1024 * 1024))
+    big = own.post("/Vault/keep_text", own.visitor(), key="k", value="x" * (17 * 1024 * 1024))
     assert big.status_code == 413
 
 
@@ -280,7 +281,7 @@ def test_24_idle_visitors_are_purged(own: World) -> None:
     """Threat 24: after 30 days without a sign-in a visitor is gone, with its session; who refreshed is not."""
     idle, active = own.visitor(), own.visitor()
     for pair in (idle, active):
-        assert own.post("/Vault/put", pair, key="k", value=1).status_code == 204
+        assert own.post("/Vault/keep", pair, key="k", value=1).status_code == 204
     for _ in range(5):
         own.clock.ahead += 5 * 86_400
         active = own.refresh(active).json()

@@ -17,7 +17,7 @@ import httpx
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from fastapi_poto import CurrentSession, CurrentUser, Event, Poto, PotoModule, poto_router, public, roles
+from fastapi_poto import CurrentSession, CurrentUser, Event, Poto, PotoModule, poto_router, public, roles, rpc
 from fastapi_poto.auth.service import Pair
 from fastapi_poto.sessions.memory import MemoryStore
 from tests.live import serve_in_thread
@@ -76,13 +76,19 @@ class Vault(PotoModule):
         for n in range(3):
             yield n
 
-    async def put(self, key: str, value: int) -> None:
+    @rpc(resumable=True)
+    async def numbers(self, count: int = 50) -> AsyncIterator[int]:
+        for n in range(count):
+            yield n
+            await asyncio.sleep(0.01)
+
+    async def keep(self, key: str, value: int) -> None:
         await self.session.set(key, value)
 
-    async def put_text(self, key: str, value: str) -> None:
+    async def keep_text(self, key: str, value: str) -> None:
         await self.session.set(key, value)
 
-    async def put_slowly(self, key: str, value: int) -> None:
+    async def keep_slowly(self, key: str, value: int) -> None:
         await asyncio.sleep(0.3)
         await self.session.set(key, value)
 

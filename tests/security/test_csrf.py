@@ -1,0 +1,150 @@
+"""Threat 18: tokens in cookies, and pages of other origins that try to use them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.security.world import H1, NAME, PASSWORD, World, is_refused, world
+
+ASKS = {"X-Poto-Transport": "cookie"}
+
+
+@pytest.fixture
+def own() -> Iterator[World]:
+    with world(cookies=True, allowed_origins=["https://app.example"]) as made:
+        yield made
+
+
+def sign_in(own: World, **headers: str) -> dict[str, str]:
+    """The cookies of a new visitor."""
+    answer = own.http.post("/auth/visitor", headers={**ASKS, **headers})
+    assert answer.status_code == 200, answer.text
+    return taken(own, answer)
+
+
+def taken(own: World, answer: httpx.Response) -> dict[str, str]:
+    """The cookies that an answer sets, and that are as they must be; httpx would not send them without TLS."""
+    cookies = {}
+    for value in answer.headers.get_list("set-cookie"):
+        pair, *attributes = value.split("; ")
+        name, _, cookie = pair.partition("=")
+        assert name.startswith("__Host-")
+        assert {"Path=/", "HttpOnly", "Secure", "SameSite=Lax"} <= set(attributes)
+        assert not [attribute for attribute in attributes if attribute.lower().startswith("domain")]
+        assert len(value) <= 4_096
+        cookies[name] = cookie
+    own.http.cookies.clear()
+    return cookies
+
+
+def call(own: World, cookies: dict[str, str], verb: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
+    sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), **headers}
+    return own.http.request(verb, path, headers=sent, json=body)
+
+
+def test_18_the_page_never_sees_a_token(own: World) -> None:
+    """Threat 18: asked for cookies, sign-in routes put no token into the body."""
+    answer = own.http.post("/auth/visitor", headers=ASKS)
+    assert set(answer.json()) == {"token_type", "expires_in", "user_id", "password"}
+    assert answer.json()["token_type"] == "cookie"
+    cookies = taken(own, answer)
+    assert set(cookies) == {"__Host-poto", "__Host-poto-refresh"}
+    assert call(own, cookies, "GET", "/Vault/me").json()["id"] == answer.json()["user_id"]
+
+
+def test_18_a_write_needs_the_header(own: World) -> None:
+    """Threat 18: without it a write with the cookie is 403, whatever the page; with it it is done."""
+    cookies = sign_in(own)
+    refused = call(own, cookies, "POST", "/Vault/keep", {"key": "k", "value": 1})
+    assert refused.status_code == 403
+    assert refused.json()["detail"]["code"] == "cross_site_request"
+    for wrong in ({"X-Requested-With": "XMLHttpRequest"}, {"X-Poto-Transport": ""}, {"X-Poto-Transport": "bearer"}):
+        assert call(own, cookies, "POST", "/Vault/keep", {"key": "k", "value": 1}, **wrong).status_code == 403
+    for path in ("/Vault/tick", "/plain/count", "/auth/logout"):
+        assert call(own, cookies, "POST", path, {}).status_code == 403
+    assert call(own, cookies, "GET", "/Vault/kept").json() == {}
+    assert call(own, cookies, "POST", "/Vault/keep", {"key": "k", "value": 1}, **ASKS).status_code == 204
+    assert call(own, cookies, "GET", "/Vault/kept").json() == {"k": 1}
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("{own}", 204), ("https://app.example", 204), ("https://evil.example", 403), ("null", 403), ("", 403),
+        ("http://127.0.0.1", 403), ("{own}.evil.example", 403), ("https://app.example.evil.example", 403),
+        ("http://app.example", 403), ("https://app.example:8443", 403), ("file://", 403), ("ftp{own}", 403),
+    ],
+)  # fmt: skip
+def test_18_a_foreign_origin(own: World, origin: str, status: int) -> None:
+    """Threat 18: a page of another origin may not write even with the header; our own and the allowed ones may."""
+    cookies = sign_in(own)
+    headers = {**ASKS, "Origin": origin.replace("{own}", own.url)}
+    assert call(own, cookies, "POST", "/Vault/keep", {"key": "k", "value": 1}, **headers).status_code == status
+
+
+def test_18_get_changes_nothing(own: World) -> None:
+    """Threat 18: GET, HEAD and OPTIONS with the cookie do what they do for anybody, and nothing is written."""
+    cookies = sign_in(own)
+    before = {name: own.do(own.poto.store.read(name)) for name in own.do(own.poto.store.scan(""))}
+    for path in ("/Vault/me", "/Vault/kept", "/auth/me", "/plain"):
+        assert call(own, cookies, "GET", path, Origin="https://evil.example").status_code == 200
+    for path in ("/auth/logout", "/auth/visitor", "/auth/refresh", "/auth/login", "/auth/upgrade", "/Vault/keep"):
+        for verb in ("GET", "HEAD", "OPTIONS"):
+            assert call(own, cookies, verb, path).status_code == 405
+    assert {name: own.do(own.poto.store.read(name)) for name in own.do(own.poto.store.scan(""))} == before
+
+
+def test_18_refresh_and_logout(own: World) -> None:
+    """Threat 18: the refresh cookie works for our page alone; logout takes both cookies back and ends the sign-in."""
+    cookies = sign_in(own)
+    assert call(own, cookies, "POST", "/auth/refresh").status_code == 403
+    assert call(own, cookies, "POST", "/auth/refresh", Origin="https://evil.example", **ASKS).status_code == 403
+    refreshed = call(own, cookies, "POST", "/auth/refresh", **ASKS)
+    assert refreshed.status_code == 200
+    newer = taken(own, refreshed)
+    assert newer["__Host-poto-refresh"] != cookies["__Host-poto-refresh"]
+    out = call(own, newer, "POST", "/auth/logout", **ASKS)
+    assert out.status_code == 204
+    assert taken(own, out) == {"__Host-poto": "", "__Host-poto-refresh": ""}
+    assert is_refused(call(own, newer, "GET", "/Vault/me"), H1)
+    assert call(own, newer, "POST", "/auth/refresh", **ASKS).status_code == 401
+
+
+def test_18_signing_in_from_a_foreign_page(own: World) -> None:
+    """Threat 18: a page cannot sign its reader in as somebody else, nor get cookies set by a plain form."""
+    own.user()
+    evil = {"Origin": "https://evil.example"}
+    form = {"username": NAME, "password": PASSWORD}
+    assert own.http.post("/auth/login", data=form, headers={**ASKS, **evil}).status_code == 403
+    assert own.http.post("/auth/visitor", headers={**ASKS, **evil}).status_code == 403
+    plain = own.http.post("/auth/login", data=form, headers=evil)
+    assert plain.status_code == 200
+    assert "set-cookie" not in plain.headers
+
+
+def test_18_the_header_wins(own: World) -> None:
+    """A bearer token beside a cookie is what counts, and needs no protection: no page sends it by itself."""
+    cookies = sign_in(own)
+    other = own.visitor()
+    bearer = {"Authorization": f"Bearer {other['access_token']}"}
+    assert call(own, cookies, "POST", "/Vault/whoami", {}, **bearer).json() == other["user_id"]
+    assert is_refused(call(own, cookies, "GET", "/Vault/me", Authorization="Bearer x.y.z"), H1)
+
+
+def test_18_two_cookies_of_the_name(own: World) -> None:
+    """Of two cookies of our name none counts: one of them was planted."""
+    first, second = sign_in(own), sign_in(own)
+    planted = f"__Host-poto={first['__Host-poto']}; __Host-poto={second['__Host-poto']}"
+    assert own.http.get("/Vault/me", headers={"Cookie": planted}).status_code == 401
+
+
+def test_18_off_unless_asked_for() -> None:
+    """By default a cookie signs nobody in, and none is set."""
+    with world() as plain:
+        answer = plain.http.post("/auth/visitor", headers=ASKS)
+        assert "set-cookie" not in answer.headers
+        cookie = {"Cookie": f"__Host-poto={answer.json()['access_token']}"}
+        assert plain.http.get("/Vault/me", headers=cookie).status_code == 401
+        assert plain.http.post("/Vault/whoami", headers={**cookie, **ASKS}, json={}).status_code == 401
