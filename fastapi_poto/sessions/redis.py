@@ -4,6 +4,7 @@ import asyncio
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from weakref import WeakKeyDictionary
 
 import redis.asyncio as redis
@@ -102,7 +103,14 @@ class RedisStore:
     """
 
     def __init__(self, url: str, *, prefix: str = "poto:", timeout: float = 0.5, pool_size: int = 50) -> None:
-        self._url = "unix://" + url.removeprefix("redis+unix://") if url.startswith("redis+unix://") else url
+        """`url` is redis-py's, whose `timeout` (seconds) and `pool_size` go before the arguments."""
+        parts = urlsplit("unix://" + url.removeprefix("redis+unix://") if url.startswith("redis+unix://") else url)
+        query = dict(parse_qsl(parts.query))
+        try:
+            timeout, pool_size = float(query.pop("timeout", timeout)), int(query.pop("pool_size", pool_size))
+        except ValueError as error:
+            raise ConfigurationError(f"{parts.scheme}://…?{parts.query}: {error}") from None
+        self._url = f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")
         self._prefix = prefix
         self._timeout = timeout
         self._pool_size = pool_size

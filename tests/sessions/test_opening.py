@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
         ("postgres://host/db", SqlStore),
         ("redis://localhost:6379/0", RedisStore),
         ("rediss://localhost:6379/0", RedisStore),
+        ("redis://:pass@localhost:6379/0?timeout=2&pool_size=5&health_check_interval=30", RedisStore),
         ("redis+unix:///run/redis.sock", RedisStore),
         ("unix:///run/redis.sock", RedisStore),
     ],
@@ -50,6 +51,7 @@ def test_urls(url: str, kind: type) -> None:
         ("sqlite:///a.db?busy_timeout=long", "long"),
         ("postgresql://host/db?pool_size=many", "many"),
         ("redis://host:port/0", "Redis URL"),
+        ("redis://host/0?timeout=soon", "soon"),
     ],
 )
 def test_urls_that_name_no_store(url: str, cure: str) -> None:
