@@ -22,6 +22,7 @@ class Timed(Protocol):
 
     def on_time(self, now: float) -> float:
         """Do what is due, and give the time (`time.monotonic()`) of the next visit."""
+        ...
 
     def on_shutdown(self) -> None:
         """The server stops."""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context
 from threading import Lock
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Final
 
 from anyio import CapacityLimiter, to_thread
@@ -20,6 +20,8 @@ log = logging.getLogger("fastapi_poto")
 
 FAIR_SLICE: Final = 0.002
 """Seconds for which a generator that never awaits may hold the event loop."""
+_GIL_PAUSE: Final = 0.0001
+"""Seconds for which a thread lets go of the interpreter after a slice: the loop would wait 5 ms for it, every time."""
 LARGE: Final = 16384
 """Bytes from which a frame is not copied to be sent together with others."""
 GATHER: Final = 0.001
@@ -162,8 +164,9 @@ class Pump:
                     if self.size > limit:
                         await self._make_room()
                         turn = monotonic()
-                    elif monotonic() - turn > FAIR_SLICE:
-                        await asyncio.sleep(0)
+                    elif (held := monotonic() - turn) > FAIR_SLICE:
+                        # Another call needs several turns of the loop: one would delay it by a slice for each.
+                        await asyncio.sleep(held / 4)
                         turn = monotonic()
                 except BaseException as error:
                     # A timeout or a scope of the generator's, or the end of the stream, strikes at its `yield`.
@@ -255,6 +258,7 @@ class ThreadPump(Pump):
 
     def _visit(self, items: Iterator[Any]) -> bool:
         """In a thread: step the generator until it is done (False) or there is no more room."""
+        turn = monotonic()
         for item in items:
             chunk = self._frame(item)
             with self._lock:
@@ -268,6 +272,9 @@ class ThreadPump(Pump):
                 return True
             if self.stopping:
                 break
+            if monotonic() - turn > FAIR_SLICE:
+                sleep(_GIL_PAUSE)
+                turn = monotonic()
         self._close(items)
         return False
 

@@ -232,10 +232,10 @@ class Stream:
     def _begin_time(self) -> float:
         now = self._sent_at = monotonic()
         options, deadline = self.options, self.context.deadline
-        self._first_until = now + options.first_item_timeout
+        self._first_until = inf if self._first_over else now + options.first_item_timeout
         self._deadline = inf if deadline is None else deadline
         self._check_at = inf if self._still_valid is None else now + options.validity_interval
-        return min(self._first_until if not self._first_over else now + self._pause(), self._deadline, self._check_at)
+        return min(now + self._pause(), self._first_until, self._deadline, self._check_at)
 
     def _pause(self) -> float:
         """The longest time between two visits."""

@@ -1,0 +1,310 @@
+"""Streams through a live uvicorn, as ratios against a raw ASGI loop with one write an item.
+
+Benchmarks mislead when the opponents meet different weather: all of them are served by one process, one application
+each round in turn, read by one client that only counts bytes, and the median round counts.
+"""
+
+import argparse
+import asyncio
+import os
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+ROUNDS = 7
+READY_ITEMS = 40_000
+TURN_ITEMS = 20_000
+STREAMS = 100
+ITEMS_OF_EACH = 300
+MEGABYTES = 10
+CHUNK = b"x" * 65536
+IDLE = 1000
+
+
+class Line(BaseModel):
+    sku: str
+    quantity: int
+    note: str
+
+
+def line(number: int) -> Line:
+    return Line(sku="sku-000001", quantity=number, note="a note")
+
+
+_line = TypeAdapter(Line)
+
+
+async def raw(scope: Any, receive: Any, send: Any) -> None:
+    """What one would write without any framework."""
+    _, _, mode, count = scope["path"].split("/")
+    head = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    if mode == "bytes":
+        for _ in range(int(count)):
+            await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+    elif mode == "idle":
+        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
+    else:
+        for number in range(int(count)):
+            if mode == "turn":
+                await asyncio.sleep(0)
+            body = b"data: " + _line.dump_json(line(number)) + b"\n\n"
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def ready(count: int) -> AsyncIterator[Line]:
+    for number in range(count):
+        yield line(number)
+
+
+async def turn(count: int) -> AsyncIterator[Line]:
+    for number in range(count):
+        await asyncio.sleep(0)
+        yield line(number)
+
+
+async def idle(count: int) -> AsyncIterator[Line]:
+    yield line(count)
+    await asyncio.sleep(3600)
+
+
+def frameworks() -> Any:
+    """One FastAPI application with the three others."""
+    from fastapi import FastAPI
+    from fastapi.sse import EventSourceResponse as FastapiEvents
+    from sse_starlette import EventSourceResponse
+
+    from fastapi_poto import PotoModule, poto_router, public
+
+    @public
+    class Poto(PotoModule):
+        route = "poto"
+
+        async def get_ready(self, count: int) -> AsyncIterator[Line]:
+            for number in range(count):
+                yield line(number)
+
+        async def get_turn(self, count: int) -> AsyncIterator[Line]:
+            for number in range(count):
+                await asyncio.sleep(0)
+                yield line(number)
+
+        async def get_idle(self, count: int) -> AsyncIterator[Line]:
+            yield line(count)
+            await asyncio.sleep(3600)
+
+        async def get_bytes(self, count: int) -> AsyncIterator[bytes]:
+            for _ in range(count):
+                yield CHUNK
+
+    app = FastAPI()
+    app.include_router(poto_router(Poto))
+
+    @app.get("/fastapi/ready", response_class=FastapiEvents)
+    async def fastapi_ready(count: int) -> AsyncIterator[Line]:
+        async for item in ready(count):
+            yield item
+
+    @app.get("/fastapi/turn", response_class=FastapiEvents)
+    async def fastapi_turn(count: int) -> AsyncIterator[Line]:
+        async for item in turn(count):
+            yield item
+
+    @app.get("/fastapi/idle", response_class=FastapiEvents)
+    async def fastapi_idle(count: int) -> AsyncIterator[Line]:
+        async for item in idle(count):
+            yield item
+
+    async def events(items: AsyncIterator[Line]) -> AsyncIterator[dict[str, str]]:
+        async for item in items:
+            yield {"data": _line.dump_json(item).decode()}
+
+    for make in (ready, turn, idle):
+
+        def endpoint(count: int, make: Callable[[int], AsyncIterator[Line]] = make) -> EventSourceResponse:
+            return EventSourceResponse(events(make(count)))
+
+        app.get(f"/sse-starlette/{make.__name__}")(_with_count(endpoint))
+    return app
+
+
+def _with_count(endpoint: Callable[[int], Any]) -> Any:
+    async def answer(count: int) -> Any:
+        return endpoint(count)
+
+    return answer
+
+
+class App:
+    """The raw loop on its own, everything else through FastAPI."""
+
+    def __init__(self) -> None:
+        self.frameworks = frameworks()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await (raw if scope.get("path", "").startswith("/raw/") else self.frameworks)(scope, receive, send)
+
+
+# The client
+
+
+def connect(port: int, path: str) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+    return connection
+
+
+def url(opponent: str, mode: str, count: int) -> str:
+    return f"/raw/{mode}/{count}" if opponent == "raw" else f"/{opponent}/{mode}?count={count}"
+
+
+def drain(connections: list[socket.socket], expected: int) -> float:
+    """Seconds until all have been read to their ends; each has to have brought `expected` bytes at least."""
+    began = time.perf_counter()
+    selector = selectors.DefaultSelector()
+    read = dict.fromkeys(connections, 0)
+    for connection in connections:
+        connection.setblocking(False)
+        selector.register(connection, selectors.EVENT_READ)
+    while selector.get_map():
+        for key, _ in selector.select(30):
+            data = key.fileobj.recv(262_144)  # type: ignore[union-attr]
+            if data:
+                read[key.fileobj] += len(data)  # type: ignore[index]
+            else:
+                selector.unregister(key.fileobj)
+                key.fileobj.close()  # type: ignore[union-attr]
+    seconds = time.perf_counter() - began
+    if min(read.values()) < expected:
+        raise RuntimeError(f"a stream brought only {min(read.values())} bytes")
+    return seconds
+
+
+def rate(port: int, opponent: str, mode: str, count: int, streams: int = 1) -> float:
+    """Items a second."""
+    connections = [connect(port, url(opponent, mode, count)) for _ in range(streams)]
+    expected = count * (len(CHUNK) if mode == "bytes" else 40)
+    return count * streams / drain(connections, expected)
+
+
+class Server:
+    def __init__(self, *, loop: str, http: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.streams", "--serve", str(self.port), "--loop", loop, "--http", http],
+            env={**os.environ, "POTO_SECRET": "a-secret-for-benchmarks-of-more-than-32-bytes"},
+        )
+        for _ in range(200):
+            try:
+                drain([connect(self.port, url("raw", "ready", 1))], 1)
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError("the server did not start")
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def resident(self) -> int:
+        """Bytes of memory."""
+        import psutil
+
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def processor_seconds(self) -> float:
+        import psutil
+
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+def speeds(loop: str, http: str, rounds: int) -> None:
+    with Server(loop=loop, http=http) as server:
+        cases = [
+            ("items ready", "ready", READY_ITEMS, 1, ("raw", "poto", "sse-starlette", "fastapi"), 1.5),
+            ("one per loop turn", "turn", TURN_ITEMS, 1, ("raw", "poto", "sse-starlette", "fastapi"), 0.5),
+            ("100 streams, one per loop turn", "turn", ITEMS_OF_EACH, STREAMS, ("raw", "poto", "sse-starlette", "fastapi"), 0.5),
+            (f"{MEGABYTES} MB of bytes", "bytes", MEGABYTES * 16, 1, ("raw", "poto"), 0.8),
+        ]  # fmt: skip
+        for title, mode, count, streams, opponents, target in cases:
+            samples: dict[str, list[float]] = {name: [] for name in opponents}
+            for number in range(rounds + 1):
+                for name in opponents:
+                    slow = 4 if name in ("sse-starlette", "fastapi") else 1
+                    measured = rate(server.port, name, mode, max(1, count // slow), streams)
+                    if number:
+                        samples[name].append(measured)
+            print(f"\n{title}" + (f" ({len(CHUNK) // 1024} KiB chunks)" if mode == "bytes" else ""))
+            for name, rates in samples.items():
+                ratio = statistics.median(a / b for a, b in zip(rates, samples["raw"], strict=True))
+                wanted = f"  (at least {target})" if name == "poto" else ""
+                print(f"  {name:16} {statistics.median(rates):12,.0f} /s {ratio:8.2f} of raw{wanted}")
+            for name in ("sse-starlette", "fastapi"):
+                if name in samples:
+                    ratio = statistics.median(a / b for a, b in zip(samples["poto"], samples[name], strict=True))
+                    print(f"  poto / {name:16} {ratio:8.1f}  (at least 2)")
+
+
+def memory(loop: str, http: str) -> None:
+    print(f"\n{IDLE} idle streams")
+    for name in ("raw", "poto", "sse-starlette", "fastapi"):
+        with Server(loop=loop, http=http) as server:
+            first = [connect(server.port, url(name, "idle", 1)) for _ in range(50)]
+            for connection in first:
+                while b"data:" not in connection.recv(4096):
+                    pass
+            before = server.resident()
+            connections = [connect(server.port, url(name, "idle", 1)) for _ in range(IDLE)]
+            for connection in connections:
+                while b"data:" not in connection.recv(4096):
+                    pass
+            each = (server.resident() - before) / IDLE / 1024
+            busy = server.processor_seconds()
+            time.sleep(3)
+            share = (server.processor_seconds() - busy) / 3 * 100
+            wanted = "  (at most 30)" if name == "poto" else ""
+            print(f"  {name:16} {each:8.1f} KiB each, {share:.1f} % of a core at rest{wanted}")
+            for connection in first + connections:
+                connection.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", type=int)
+    parser.add_argument("--loop", default="auto")
+    parser.add_argument("--http", default="auto")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", choices=("speed", "memory"))
+    arguments = parser.parse_args()
+    if arguments.serve:
+        import uvicorn
+
+        uvicorn.run(
+            App(), port=arguments.serve, loop=arguments.loop, http=arguments.http, log_level="error", access_log=False
+        )  # fmt: skip
+        return
+    if arguments.only != "memory":
+        speeds(arguments.loop, arguments.http, arguments.rounds)
+    if arguments.only != "speed":
+        memory(arguments.loop, arguments.http)
+
+
+if __name__ == "__main__":
+    main()

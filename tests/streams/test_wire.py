@@ -1,0 +1,221 @@
+"""What goes over the wire, from a live server."""
+
+import json
+import logging
+import time
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+
+from tests.live import LiveThread
+from tests.streams.conftest import Connect, sign_in
+
+ITEMS = b'data: {"sku":"s0","quantity":0}\n\ndata: {"sku":"s1","quantity":1}\n\n'
+INTERNAL = {"detail": {"code": "internal_error", "message": "Internal Server Error"}}
+SOLD_OUT = {"detail": {"code": "sold_out", "message": "nothing left", "data": {"sku": "a"}}}
+
+
+@pytest.mark.parametrize("name", ["items", "sync_items"])
+def test_items_for_a_browser(live: LiveThread, name: str) -> None:
+    """A GET stream: unnamed items, and a last frame whose id ends a browser's reconnecting."""
+    answer = httpx.get(f"{live.url}/Wire/{name}?count=2")
+    assert answer.status_code == 200
+    assert answer.content == ITEMS + b"id: ~end\nevent: close\n\n"
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert "connection" not in answer.headers
+    assert "content-encoding" not in answer.headers
+
+
+def test_items_for_a_program(live: LiveThread) -> None:
+    """A POST stream, which nobody reconnects to, has no ids."""
+    answer = httpx.post(f"{live.url}/Wire/items", json={"count": 2})
+    assert answer.content == ITEMS + b"event: close\n\n"
+
+
+def test_lines_of_json(live: LiveThread) -> None:
+    """With `Accept: application/x-ndjson` the same items come as lines, and nothing else does."""
+    headers = {"accept": "application/x-ndjson"}
+    answer = httpx.post(f"{live.url}/Wire/items", json={"count": 2}, headers=headers)
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in answer.text.splitlines()] == [
+        {"sku": "s0", "quantity": 0},
+        {"sku": "s1", "quantity": 1},
+    ]
+    answer = httpx.get(f"{live.url}/Wire/late?kind=poto", headers=headers)
+    assert json.loads(answer.text.splitlines()[-1]) == SOLD_OUT
+    answer = httpx.get(f"{live.url}/Wire/named", headers=headers)
+    assert [json.loads(line)["sku"] for line in answer.text.splitlines()] == ["a", "b"]
+
+
+def test_names_and_ids(live: LiveThread) -> None:
+    """`Event` gives an item a name and an id; an item without one keeps none."""
+    with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/named") as source:
+        events = [(event.event, event.id, event.data) for event in source.iter_sse()]
+    assert events[0] == ("progress", "one", '{"sku":"a","quantity":1}')
+    assert events[1] == ("message", "one", '{"sku":"b","quantity":1}')  # a client keeps the last id
+    assert events[2] == ("close", "~end", "")
+
+
+def test_an_event_among_plain_items(live: LiveThread) -> None:
+    """A method may name some of its items only."""
+    text = httpx.get(f"{live.url}/Wire/mixed").text
+    assert text.startswith('data: {"sku":"a","quantity":1}\n\nevent: special\ndata: {"sku":"b","quantity":1}\n\n')
+
+
+def test_a_stream_without_items(live: LiveThread) -> None:
+    """Nothing, well ended."""
+    assert httpx.get(f"{live.url}/Wire/empty").content == b"id: ~end\nevent: close\n\n"
+
+
+def test_text_arrives_as_it_was(live: LiveThread) -> None:
+    """Newlines, NUL and line separators inside of JSON are nothing special."""
+    with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/unicode") as source:
+        first = next(iter(source.iter_sse()))
+    assert json.loads(first.data) == "line one\nline two\r\nüñí \u2028 \0 end"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "body"), [("poto", 409, SOLD_OUT), ("http", 418, {"detail": "teapot"}), ("bug", 500, INTERNAL)]
+)
+def test_an_error_before_the_first_item_has_its_status(
+    live: LiveThread, kind: str, status: int, body: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The status line waits for the first item, so an early failure is a plain response."""
+    answer = httpx.get(f"{live.url}/Wire/early?kind={kind}")
+    assert (answer.status_code, answer.json()) == (status, body)
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("name", ["late", "sync_late"])
+@pytest.mark.parametrize(
+    ("kind", "body"), [("poto", SOLD_OUT), ("http", {"detail": "teapot"}), ("bug", INTERNAL)]
+)  # fmt: skip
+def test_a_later_error_is_the_last_frame(live: LiveThread, name: str, kind: str, body: Any) -> None:
+    """The item before it is delivered, and the error has the body that the response would have had."""
+    with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/{name}?kind={kind}") as source:
+        events = list(source.iter_sse())
+    assert [event.event for event in events] == ["message", "error"]
+    assert json.loads(events[1].data) == body
+    assert events[1].id == "~end"
+
+
+def test_a_bug_is_logged_with_its_request(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+    """What the client is not told stands in the log, with the traceback and the request's id."""
+    with caplog.at_level(logging.ERROR, "fastapi_poto"):
+        text = httpx.get(f"{live.url}/Wire/late?kind=bug", headers={"x-request-id": "r-42"}).text
+    assert "secret" not in text
+    (record,) = [record for record in caplog.records if record.name == "fastapi_poto"]
+    assert "Wire.get_late" in record.getMessage()
+    assert "r-42" in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_a_declared_error_is_not_logged(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+    """What the client is told is no fault of the server."""
+    with caplog.at_level(logging.INFO, "fastapi_poto"):
+        httpx.get(f"{live.url}/Wire/late?kind=poto")
+    assert [record for record in caplog.records if record.name == "fastapi_poto"] == []
+
+
+@pytest.mark.parametrize("name", ["wrong", "self_cancelled"])
+def test_broken_promises_are_internal_errors(live: LiveThread, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An item that is not of the annotated type, or a generator that cancels itself, is a bug of the server."""
+    with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/{name}") as source:
+        events = list(source.iter_sse())
+    assert [event.event for event in events] == ["message", "error"]
+    assert json.loads(events[1].data) == INTERNAL
+
+
+def test_headers_do_not_wait_for_ever(connect: Connect) -> None:
+    """After `first_item_timeout`, a second unless said otherwise, the headers go with a ping."""
+    began = time.monotonic()
+    connection = connect("/Wire/slow_start", query={"seconds": 1.3})
+    connection.read_until(b"\r\n\r\n")
+    assert 0.95 < time.monotonic() - began < 1.25
+    connection.read_until(b": ping\n")
+    assert b"data" not in connection.received
+    assert b"data: 1\n\n" in connection.read_all()
+
+
+def test_a_failure_after_the_headers_is_a_frame(connect: Connect) -> None:
+    """Once the headers have gone the status cannot change, first item or not."""
+    connection = connect("/Wire/slow_failure")
+    assert b'event: error\ndata: {"detail":{"code":"sold_out"' in connection.read_all()
+    assert connection.status == 200
+
+
+def test_a_channel_that_is_idle_by_nature_opens_at_once(connect: Connect) -> None:
+    """`first_item_timeout=0`: a browser's `onopen` does not wait."""
+    began = time.monotonic()
+    connection = connect("/Wire/idle_by_nature")
+    connection.read_until(b": ping\n")
+    assert time.monotonic() - began < 0.5
+
+
+def test_pings_and_retry(connect_one: Connect) -> None:
+    """A silent stream pings at its interval; the reconnection time goes ahead of the first frame."""
+    connection = connect_one("/Quick/silent")
+    received = connection.read_all()
+    body = received.split(b"\r\n\r\n", 1)[1]
+    assert 2 <= body.count(b": ping\n") <= 3
+    assert b"retry: 2500\ndata: 1\n\n" in body
+    assert body.index(b"data: 1") < body.index(b": ping") < body.index(b"data: 2")
+
+
+def test_httpx_sse_sees_no_phantoms(one: LiveThread) -> None:
+    """Pings between items are nothing to a client."""
+    with httpx.Client() as client, connect_sse(client, "GET", f"{one.url}/Quick/silent") as source:
+        assert [(event.event, event.data) for event in source.iter_sse()] == [
+            ("message", "1"), ("message", "2"), ("close", ""),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["/Wire/items", "/Resuming/count"])
+def test_a_client_that_saw_the_end_is_told_there_is_no_more(live: LiveThread, name: str) -> None:
+    """204 is what stops a browser's `EventSource`."""
+    answer = httpx.get(f"{live.url}{name}?tag=-", headers={"last-event-id": "~end"})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_other_ids_mean_nothing_to_a_plain_stream(live: LiveThread) -> None:
+    """A stream that is not resumable starts again."""
+    answer = httpx.get(f"{live.url}/Wire/items?count=2", headers={"last-event-id": "one"})
+    assert answer.content.startswith(ITEMS)
+
+
+def test_bytes(live: LiveThread) -> None:
+    """Chunks as they are, with the type that the method declares."""
+    answer = httpx.get(f"{live.url}/Wire/csv")
+    assert answer.content == b"a,b\n1,2\n"
+    assert answer.headers["content-type"] == "text/csv"
+
+
+def test_bytes_that_fail_early_are_a_response(live: LiveThread) -> None:
+    """Before the first chunk an error has its status."""
+    answer = httpx.get(f"{live.url}/Wire/early_broken_bytes")
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "sold_out")
+
+
+def test_bytes_that_fail_late_are_cut(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+    """There is no other way to say that they are not all."""
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"{live.url}/Wire/broken_bytes")
+
+
+def test_a_large_download(live: LiveThread) -> None:
+    """Every byte of it."""
+    answer = httpx.get(f"{live.url}/Wire/download?megabytes=10")
+    assert len(answer.content) == 10 * 1024 * 1024
+
+
+def test_headers_of_the_call_go_out_with_the_stream(live: LiveThread) -> None:
+    """A stream of a signed-in caller is a stream like any other."""
+    answer = httpx.get(f"{live.url}/Whose/mine?count=2", headers=sign_in(live.url))
+    assert answer.text.count("data: ") == 2
+    answer = httpx.get(f"{live.url}/Whose/mine?count=2")
+    assert answer.status_code == 401
