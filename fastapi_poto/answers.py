@@ -15,8 +15,8 @@ from .settings import Settings
 from .streaming import ByteStream, EventStream, Replays, StreamOptions
 from .wire import wire_errors
 
-_JSON = (b"content-type", b"application/json")
-_OCTETS = (b"content-type", b"application/octet-stream")
+_JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+_OCTETS: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
 
 Stands = Callable[[Any], Awaitable[bool]]
 
@@ -97,6 +97,7 @@ def _respond_unary(spec: MethodSpec) -> Respond:
     async def respond(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
     ) -> None:
+        headers: list[tuple[bytes, bytes]]
         if encode:
             body, headers = encode_result(spec, result), [_JSON]
         elif raw:

@@ -36,6 +36,7 @@ class SessionKeeper(Protocol):
 
     def handle(self, context: "CallContext") -> "Session[Any]":
         """The session of the call's user. Does no I/O."""
+        ...
 
     async def rotate(self, user_id: str) -> None:
         """Give the user's session another id; its values stay."""
@@ -45,6 +46,7 @@ class SessionKeeper(Protocol):
 
     async def stats(self) -> "SessionStats":
         """How many sessions are alive."""
+        ...
 
 
 def enter(context: "CallContext | None") -> None:
@@ -122,11 +124,12 @@ class CallContext:
     @property
     def request_id(self) -> str:
         """The `X-Request-ID` that came, if it is one (1 to 128 visible ASCII characters), else a new one."""
-        if self._request_id is None:
+        known = self._request_id
+        if known is None:
             sent = next((value for name, value in self.scope["headers"] if name == b"x-request-id"), b"")
             valid = 0 < len(sent) <= 128 and all(33 <= byte <= 126 for byte in sent)
-            self._request_id = sent.decode("ascii") if valid else uuid.uuid4().hex
-        return self._request_id
+            known = self._request_id = sent.decode("ascii") if valid else uuid.uuid4().hex
+        return known
 
     @property
     def remaining(self) -> float | None:

@@ -219,7 +219,7 @@ def check_operation_ids(routes: list[BaseRoute]) -> None:
     Routers that share one `Poto` may each bring its sign-in routes: they are documented once.
     """
     seen: dict[str, Any] = {}
-    paths: dict[tuple[str, str], Any] = {}
+    paths: dict[tuple[str, str | None], Any] = {}
     for context in iter_route_contexts(routes):
         original: Any = context.original_route
         poto = getattr(original, "poto", None)

@@ -53,9 +53,11 @@ class UserProvider(Protocol):
 
     async def get(self, user_id: str) -> User | None:
         """The user as of now, asked on every call; None if there is none or they are disabled."""
+        ...
 
     async def find(self, username: str) -> Account | None:
         """The account that signs in under this name (a visitor's: its id), disabled ones included."""
+        ...
 
     async def add(self, account: Account) -> None:
         """Keep a new account. Raises `UsernameTaken` if its user's name is taken; two at once: one is refused."""
@@ -66,6 +68,7 @@ class UserProvider(Protocol):
         A visitor becomes a named user by it. False, and nothing changes, if the present hash is not
         `old_hash` or the user is gone: somebody else was faster. Raises `UsernameTaken`.
         """
+        ...
 
     async def remove(self, user_id: str) -> None:
         """Forget the user. Their name may be taken again; their id not."""

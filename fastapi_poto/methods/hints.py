@@ -37,7 +37,8 @@ def substitute(annotation: Any, variables: dict[Any, Any]) -> Any:
     parameters = getattr(annotation, "__parameters__", ())
     if not parameters or (isinstance(annotation, type) and get_origin(annotation) is None):
         return annotation
-    return annotation[tuple(variables.get(parameter, parameter) for parameter in parameters)]
+    generic: Any = annotation
+    return generic[tuple(variables.get(parameter, parameter) for parameter in parameters)]
 
 
 def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: str) -> dict[str, Any]:

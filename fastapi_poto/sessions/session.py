@@ -29,21 +29,25 @@ class Backing(Protocol):
 
     async def read(self, keys: Sequence[str] | None) -> dict[str, bytes]:
         """The fields of `keys` that are there, or all."""
+        ...
 
     async def write(self, changes: Mapping[str, bytes | None]) -> None:
         """Set fields, remove those whose value is None, all or none."""
 
     async def add(self, key: str, by: int) -> int:
         """Add to an integer."""
+        ...
 
     async def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
         """Compare and set; False if the field is not `old`."""
+        ...
 
     async def clear(self) -> None:
         """Remove all fields."""
 
     def turn(self, key: str) -> AbstractAsyncContextManager[Any]:
         """One update of `key` at a time in this process: spares updates the collisions, promises nothing."""
+        ...
 
 
 class Session(Generic[Shape]):

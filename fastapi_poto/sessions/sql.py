@@ -78,12 +78,15 @@ class Driver(Protocol):
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Rows:
         """Run one statement that only reads."""
+        ...
 
     async def execute(self, sql: str, arguments: Sequence[Any]) -> Rows:
         """Run one statement on its own."""
+        ...
 
     async def transact(self, flow: Flow[T]) -> T:
         """Run a flow in a transaction."""
+        ...
 
     async def open(self) -> None: ...
 

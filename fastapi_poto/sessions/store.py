@@ -22,6 +22,7 @@ class SessionStore(Protocol):
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         """The record's fields, all or those of `fields` that are there; None if there is no such record."""
+        ...
 
     async def write(
         self,
@@ -36,6 +37,7 @@ class SessionStore(Protocol):
 
         Raises `TooLarge` and changes nothing if the record would have more than `max_fields`.
         """
+        ...
 
     async def add(
         self,
@@ -52,6 +54,7 @@ class SessionStore(Protocol):
         `expires_in` here holds for a record that this call creates, so that a counter's window is
         not prolonged by counting. Raises `ValueError` if the field is not an integer of 64 bits.
         """
+        ...
 
     async def swap(
         self,
@@ -65,18 +68,23 @@ class SessionStore(Protocol):
         max_fields: int | None = None,
     ) -> bool | None:
         """Compare and set: `new` if the field is `old` (None: absent); False if it is not; None if no such record."""
+        ...
 
     async def delete(self, record: str) -> bool:
         """Remove the record with all its fields; False if there was none."""
+        ...
 
     async def rename(self, record: str, new: str) -> bool:
         """Move the record with its life to a name that is not taken; False if there is no such record."""
+        ...
 
     async def scan(self, prefix: str, *, limit: int = 1000) -> list[str]:
         """Names of live records that start with `prefix`, in no order; for administration, never for a call."""
+        ...
 
     async def purge(self, *, limit: int = 500) -> int:
         """Remove up to `limit` expired records and give their number; blocks other callers for one batch at most."""
+        ...
 
     async def ping(self) -> None:
         """Return if the store answers, else raise `Unavailable`."""
