@@ -62,7 +62,7 @@ class Secrets:
     cluster gives it the same name. Raises `ConfigurationError` for a secret that can be guessed.
     """
 
-    __slots__ = ("_by_id", "current_id")
+    __slots__ = ("_by_id", "current_id", "of_process")
 
     def __init__(self, value: "str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]") -> None:
         if isinstance(value, str | bytes):
@@ -83,11 +83,15 @@ class Secrets:
             raise ConfigurationError(f"There is no secret to sign with. {_CURE}")
         self._by_id = by_id
         self.current_id = next(iter(by_id))
+        self.of_process = False
+        """Made for this process, which nobody else knows."""
 
     @classmethod
     def random(cls) -> "Secrets":
         """One that ends with the process."""
-        return cls(random.token_bytes(48))
+        made = cls(random.token_bytes(48))
+        made.of_process = True
+        return made
 
     @property
     def current(self) -> bytes:
