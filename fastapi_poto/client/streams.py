@@ -91,7 +91,7 @@ async def _events(plan: StreamPlan) -> AsyncGenerator[Event[Any], None]:
             # Only what was begun can be gone on with, and a failure of the method itself is its end.
             failed = isinstance(error, Unavailable) and not isinstance(error, ShuttingDown) and attempts == 1
             if last_id is None or failed or attempts > plan.reconnects:
-                if isinstance(error, Unavailable) or received == 0 and isinstance(error, httpx.TransportError):
+                if isinstance(error, Unavailable) or (received == 0 and isinstance(error, httpx.TransportError)):
                     raise
                 raise StreamCut(plan.operation, received, last_id, str(error)) from error.__cause__ or error
             delay = error.retry_after if isinstance(error, Unavailable) else (decoder.retry_ms or 100) / 1000

@@ -1,0 +1,182 @@
+"""What cannot be vouched for: errors, which are wrong whatever was meant, and warnings, which may be meant."""
+
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from ..methods import MethodSpec, Source
+from ..module import PotoModule
+from ..sessions import MemoryStore
+from .source import touches
+from .table import Row, modules_of
+
+_MUTABLE: Final = (list, dict, set, bytearray, deque)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or may be. `says` ends with what to do."""
+
+    level: Literal["error", "warning"]
+    where: str
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.where}: {self.says}"
+
+
+def check_runtimes(table: Sequence[Row], workers: int) -> Iterator[Finding]:
+    """The secret and the stores of each runtime."""
+    for poto in _potos(table):
+        secrets, where = poto.secrets, "Poto"
+        if secrets.of_process and workers > 1:
+            yield Finding(
+                "error",
+                where,
+                f"there is no secret, so each of {workers} workers makes its own and refuses the others' tokens. "
+                "Set POTO_SECRET or Poto(secret).",
+            )
+        elif secrets.of_process:
+            yield Finding(
+                "warning",
+                where,
+                "there is no secret: one is made for the process, and everybody is signed out when it ends. "
+                "Set POTO_SECRET or Poto(secret).",
+            )
+        for kid, secret in secrets:
+            if len(set(secret)) < 8:
+                yield Finding(
+                    "warning", where, f"the secret {kid} has few different bytes and may be guessed. Make a random one."
+                )
+        in_memory = [store for store in poto.stores if isinstance(store, MemoryStore)]
+        if in_memory and workers > 1:
+            yield Finding(
+                "error",
+                where,
+                f"the store is this process's memory, and {workers} workers would each have users and sessions of "
+                'their own. Use Poto(store="redis://…"), "postgresql://…" or "sqlite:///…".',
+            )
+        yield from _check_sign_in(poto, table, in_memory=bool(in_memory))
+
+
+def _potos(table: Sequence[Row]) -> list[Any]:
+    return list({id(row.poto): row.poto for row in table if row.spec is not None}.values())
+
+
+def _check_sign_in(poto: Any, table: Sequence[Row], *, in_memory: bool) -> Iterator[Finding]:
+    """Whether those who must sign in can."""
+    guarded = [row for row in table if row.poto is poto and row.spec is not None and not row.spec.guard.public]
+    if not guarded or any(row.spec is None and row.poto is poto.auth for row in table):
+        return
+    where = guarded[0].where if len(guarded) == 1 else f"{guarded[0].where} and {len(guarded) - 1} more"
+    if in_memory:
+        yield Finding(
+            "error",
+            where,
+            "callers must be signed in, but nothing here signs anybody in, and sign-ins elsewhere are in another "
+            "process's memory. Remove auth=False, or include auth_router(poto), or share a store.",
+        )
+    else:
+        yield Finding(
+            "warning",
+            where,
+            "callers must be signed in, but nothing here signs anybody in. Right if another application with the "
+            "same secret and store does; else remove auth=False.",
+        )
+
+
+def check_methods(table: Sequence[Row]) -> Iterator[Finding]:
+    """Public methods that need a caller after all."""
+    for spec in _specs(table):
+        if not spec.guard.public:
+            continue
+        taken = [one.name for one in (*spec.parameters, *spec.constructor) if one.source is Source.SESSION]
+        if taken:
+            yield Finding(
+                "error",
+                spec.where,
+                f"it is public, but takes the session as {taken[0]!r}: a caller without credentials always gets 401. "
+                "Remove @public, or the parameter.",
+            )
+            continue
+        found = touches(spec.cls, spec.name)
+        if found.session and not found.user:
+            yield Finding(
+                "warning",
+                spec.where,
+                "it is public and touches the session: a caller without credentials gets 401 there. "
+                "Ask get_current_user() first, or remove @public.",
+            )
+
+
+def _specs(table: Sequence[Row]) -> list[MethodSpec]:
+    return list({(row.spec.cls, row.spec.name): row.spec for row in table if row.spec is not None}.values())
+
+
+def check_classes(table: Sequence[Row]) -> Iterator[Finding]:
+    """Lists, dicts and sets that all calls of a module share, and no two processes."""
+    seen: set[tuple[type, str]] = set()
+    for cls in modules_of(table):
+        changed = {name for spec in _specs(table) if spec.cls is cls for name in touches(cls, spec.name).changed}
+        for owner in (base for base in cls.__mro__ if base not in (object, PotoModule)):
+            for name, value in vars(owner).items():
+                if not isinstance(value, _MUTABLE) or name.startswith("__") or (owner, name) in seen:
+                    continue
+                if name not in changed and name.isupper():
+                    continue  # a constant, by its name and by what the methods do
+                seen.add((owner, name))
+                kind = f"a {type(value).__name__} on the class"
+                if name in changed:
+                    yield Finding(
+                        "error",
+                        f"{owner.__qualname__}.{name}",
+                        f"{kind}, which the methods change: all callers share it, and each process has another. "
+                        "Keep what is the caller's in self.session, and the rest in a store or a dependency.",
+                    )
+                else:
+                    yield Finding(
+                        "warning",
+                        f"{owner.__qualname__}.{name}",
+                        f"{kind} is shared by all calls of this process. "
+                        "Make it a tuple, a frozenset or a MappingProxyType, or write its name in capitals.",
+                    )
+
+
+def check_roles(table: Sequence[Row], known: Collection[str] | None) -> Iterator[Finding]:
+    """Roles that nobody has, and names that are nearly the same."""
+    used: dict[str, str] = {}
+    for spec in _specs(table):
+        roles = spec.guard.roles
+        used.update({role: spec.where for role in roles if role not in used})
+        if roles and known is not None and roles.isdisjoint(known):
+            yield Finding(
+                "error",
+                spec.where,
+                f"nobody can call it: no user has {_listed(roles)}. There are: {_listed(known) or 'none'}.",
+            )
+        elif known is not None and roles - set(known):
+            yield Finding("warning", spec.where, f"no user has {_listed(roles - set(known))}.")
+    similar: dict[str, str] = {}
+    for role in sorted(used):
+        other = similar.setdefault(_plain(role), role)
+        if other != role:
+            yield Finding(
+                "warning",
+                used[role],
+                f"the role {role!r} is nearly {other!r} of {used[other]}. If they are one, write them alike.",
+            )
+
+
+def _listed(roles: Collection[str]) -> str:
+    return ", ".join(map(repr, sorted(roles)))
+
+
+def _plain(role: str) -> str:
+    return "".join(filter(str.isalnum, role.casefold())).removesuffix("s")
+
+
+def check_app(app: Any) -> Iterator[Finding]:
+    """The application itself."""
+    if getattr(app, "debug", False):
+        yield Finding("warning", "app", "debug=True shows tracebacks to callers. Remove it in production.")

@@ -1,0 +1,66 @@
+"""`audit(app)`: the table of routes, and what is wrong with them."""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigurationError
+from .checks import Finding, check_app, check_classes, check_methods, check_roles, check_runtimes
+from .table import Row, drawn, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an audit found. As a string, all of it."""
+
+    rows: tuple[Row, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.level == "error"]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.level == "warning"]
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` with all errors, if there are any: for start-up, and for tests."""
+        if self.errors:
+            raise ConfigurationError("\n".join(map(str, self.errors)))
+
+    def __str__(self) -> str:
+        methods = sum(row.spec is not None for row in self.rows)
+        summary = (
+            f"{len(self.rows)} routes, {methods} of them methods; "
+            f"{_counted(self.errors, 'error')}, {_counted(self.warnings, 'warning')}"
+        )
+        return "\n".join([drawn(self.rows), "", *map(str, self.findings), summary])
+
+
+def audit(app: Any, *, roles: Collection[str] | None = None, workers: int | None = None) -> Report:
+    """Look at an application as it would start.
+
+    `roles` are all that users can have, if that is known. `workers` is how many processes will serve it; None: what
+    the environment says to uvicorn and gunicorn.
+    """
+    table = tuple(rows(app.routes))
+    count = _workers(os.environ) if workers is None else workers
+    findings = [
+        *check_runtimes(table, count),
+        *check_methods(table),
+        *check_classes(table),
+        *check_roles(table, roles),
+        *check_app(app),
+    ]
+    return Report(table, tuple(sorted(findings, key=lambda finding: finding.level != "error")))
+
+
+def _workers(environment: Mapping[str, str]) -> int:
+    sent = [environment.get(name, "") for name in ("WEB_CONCURRENCY", "UVICORN_WORKERS")]
+    return max((int(value) for value in sent if value.isdigit()), default=1)
+
+
+def _counted(findings: list[Finding], noun: str) -> str:
+    return f"{len(findings) or 'no'} {noun}{'' if len(findings) == 1 else 's'}"

@@ -1,0 +1,114 @@
+"""The table of an application's routes: who may call what, and through which door."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
+
+from ..auth.dependencies import current_session, current_user
+from ..auth.routes import AuthRoute
+from ..methods import MethodSpec, Source
+from ..module import PotoModule
+from ..routing import PotoRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One route."""
+
+    verb: str
+    path: str
+    guard: str
+    """Who may call: `public`, `signed in`, `roles: …`; of a plain route the dependencies that may guard it."""
+    kind: str
+    door: str
+    """`direct`, or `FastAPI` and why."""
+    module: str
+    spec: MethodSpec | None = None
+    poto: Any = None
+    """The runtime of a method, the sign-in service of its routes."""
+
+    @property
+    def where(self) -> str:
+        return self.spec.where if self.spec is not None else f"{self.verb} {self.path}"
+
+
+def rows(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Row]:
+    """Those of mounted applications too."""
+    for context in iter_route_contexts(list(routes)):
+        route: Any = context.original_route
+        path = prefix + (context.path or "")
+        if isinstance(route, Mount):
+            inner = getattr(route.app, "routes", None)
+            if inner:
+                yield from rows(inner, path)
+            else:
+                yield Row("*", path, "its own", type(route.app).__name__, "mount", "")
+        elif isinstance(route, PotoRoute):
+            spec = route.poto_spec
+            kind = f"{spec.kind}, resumable" if spec.resumable else spec.kind
+            door = _door(spec, context, path)
+            yield Row(spec.verb, path, str(spec.guard), kind, door, spec.module_name, spec, route.poto)
+        elif isinstance(route, AuthRoute):
+            guard = "signed in" if route.guarded else "public"
+            yield Row(_verbs(context), path, guard, "sign-in", "FastAPI", "Auth", None, route.poto)
+        elif isinstance(route, APIRoute):
+            yield Row(_verbs(context), path, _guard(context), "plain route", "FastAPI", _module(context))
+        elif isinstance(route, WebSocketRoute) or hasattr(route, "path"):
+            verb = _verbs(context) or "WS"
+            shown = "document" if getattr(route, "include_in_schema", True) is False else "plain route"
+            yield Row(verb, path, "public" if shown == "document" else "its own", shown, "Starlette", _module(context))
+
+
+def _verbs(context: Any) -> str:
+    return ",".join(sorted(set(context.methods or ()) - {"HEAD"}))
+
+
+def _module(context: Any) -> str:
+    return getattr(context.endpoint, "__module__", "") or ""
+
+
+def _door(spec: MethodSpec, context: Any, path: str) -> str:
+    reasons = []
+    names = [one.name for one in (*spec.parameters, *spec.constructor) if one.source is Source.SOLVER]
+    if names:
+        reasons.append(", ".join(names))
+    if spec.form and not names:
+        reasons.append("form")
+    if context.dependencies:
+        reasons.append("dependencies of the router")
+    if "{" in path and not names:
+        reasons.append("parameters in the path")
+    return f"FastAPI ({'; '.join(reasons)})" if reasons else "direct"
+
+
+def _guard(context: Any) -> str:
+    """Of a plain route: whether it asks for our caller, else what else it depends on."""
+    calls = list(_calls(getattr(context, "dependant", None)))
+    if any(call is current_user or call is current_session for call in calls):
+        return "signed in"
+    names = [getattr(call, "__name__", type(call).__name__) for call in calls]
+    return f"its own: {', '.join(names)}" if names else "public"
+
+
+def _calls(dependant: Any) -> Iterator[Any]:
+    for inner in getattr(dependant, "dependencies", ()):
+        yield inner.call
+        yield from _calls(inner)
+
+
+def modules_of(table: Iterable[Row]) -> list[type[PotoModule]]:
+    """The module classes that are mounted, each once."""
+    return list(dict.fromkeys(row.spec.cls for row in table if row.spec is not None))
+
+
+def drawn(table: Sequence[Row]) -> str:
+    """The table as text, in columns."""
+    names = [one.name for one in fields(Row)][:6]
+    lines = [names, *([str(getattr(row, name)) for name in names] for row in table)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
+    drawn_lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    drawn_lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in drawn_lines)

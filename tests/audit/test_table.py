@@ -1,0 +1,147 @@
+"""The table: every route, who may call it, and the door it takes."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, UploadFile, WebSocket
+from fastapi.routing import iter_route_contexts
+from starlette.staticfiles import StaticFiles
+
+from fastapi_poto import CurrentUser, Poto, PotoModule, poto_router, public, roles, rpc
+from fastapi_poto.audit import Row, audit
+from fastapi_poto.routing import PotoRoute
+
+SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+
+
+def needed() -> int:
+    return 1
+
+
+class Every(PotoModule):
+    """One of each."""
+
+    def get_one(self, a: int = 0) -> int:
+        return a
+
+    @public
+    async def open_to_all(self) -> None: ...
+
+    @roles("admin", "editor")
+    async def delete_all(self) -> None: ...
+
+    @rpc(resumable=True)
+    async def watch(self) -> AsyncIterator[int]:
+        yield 1
+
+    async def download(self) -> AsyncIterator[bytes]:
+        yield b""
+
+    async def upload(self, file: UploadFile) -> bytes:
+        return b""
+
+    async def solved(self, n: Annotated[int, Depends(needed)]) -> int:
+        return n
+
+    @rpc(path="item/{number}")
+    async def placed(self, number: int) -> int:
+        return number
+
+
+def make_app() -> FastAPI:
+    app = FastAPI()
+    poto = Poto(SECRET)
+    app.include_router(poto_router(Every, poto=poto), prefix="/api")
+    guarded = APIRouter(dependencies=[Depends(needed)])
+
+    class Behind(Every):
+        """The same behind a dependency of a router."""
+
+    guarded.include_router(poto_router(Behind, poto=poto, auth=False), prefix="/behind")
+    app.include_router(guarded)
+
+    @app.get("/plain")
+    async def plain() -> None: ...
+
+    @app.get("/mine")
+    async def mine(user: CurrentUser) -> None: ...
+
+    @app.post("/keyed")
+    async def keyed(key: Annotated[int, Depends(needed)]) -> None: ...
+
+    @app.websocket("/ws")
+    async def ws(socket: WebSocket) -> None: ...
+
+    return app
+
+
+@pytest.fixture(scope="module")
+def app() -> FastAPI:
+    return make_app()
+
+
+def by_path(app: Any) -> dict[tuple[str, str], Row]:
+    return {(row.verb, row.path): row for row in audit(app).rows}
+
+
+def test_methods(app: FastAPI) -> None:
+    """Verb, path, guard, kind, door and module of each."""
+    shown = {
+        (row.verb, row.path, row.guard, row.kind, row.door)
+        for row in audit(app).rows
+        if row.module == "Every" and row.path.startswith("/api")
+    }
+    assert shown == {
+        ("GET", "/api/Every/one", "signed in", "unary", "direct"),
+        ("POST", "/api/Every/open_to_all", "public", "empty", "direct"),
+        ("DELETE", "/api/Every/all", "roles: admin, editor", "empty", "direct"),
+        ("POST", "/api/Every/watch", "signed in", "stream, resumable", "direct"),
+        ("POST", "/api/Every/download", "signed in", "byte_stream", "direct"),
+        ("POST", "/api/Every/upload", "signed in", "bytes", "FastAPI (file)"),
+        ("POST", "/api/Every/solved", "signed in", "unary", "FastAPI (n)"),
+        ("POST", "/api/Every/item/{number}", "signed in", "unary", "FastAPI (number)"),
+    }
+
+
+def test_every_other_route(app: FastAPI) -> None:
+    """Sign-in, plain routes with what may guard them, documents, web sockets."""
+    table = by_path(app)
+    assert table["POST", "/api/auth/visitor"].guard == "public"
+    assert table["POST", "/api/auth/logout"].guard == "signed in"
+    assert table["GET", "/plain"].guard == "public"
+    assert table["GET", "/mine"].guard == "signed in"
+    assert table["POST", "/keyed"].guard == "its own: needed"
+    assert table["GET", "/openapi.json"].kind == "document"
+    assert ("WS", "/ws") in table
+    assert table["GET", "/behind/Behind/one"].door == "FastAPI (dependencies of the router)"
+
+
+def test_the_door_is_the_one_that_is_taken(app: FastAPI) -> None:
+    """What the table says of each method, the router does."""
+    table = by_path(app)
+    checked = 0
+    for context in iter_route_contexts(app.routes):
+        if isinstance(route := context.original_route, PotoRoute):
+            said = table[route.poto_spec.verb, context.path or ""].door
+            assert (said == "direct") is route.door(context._route_context)._is_direct, context.path
+            checked += 1
+    assert checked == 16
+
+
+def test_mounted_applications(app: FastAPI, tmp_path: Any) -> None:
+    """Their routes are in the table, under their path; what has no routes is one line."""
+    outer = FastAPI()
+    outer.mount("/v1", app)
+    outer.mount("/static", StaticFiles(directory=tmp_path))
+    table = by_path(outer)
+    assert table["GET", "/v1/api/Every/one"].door == "direct"
+    assert table["*", "/static"].kind == "StaticFiles"
+
+
+def test_as_text(app: FastAPI) -> None:
+    """Columns, one line a route, and a last line that counts."""
+    lines = str(audit(app)).splitlines()
+    assert lines[0].split() == ["verb", "path", "guard", "kind", "door", "module"]
+    assert any(line.split() == ["GET", "/api/Every/one", "signed", "in", "unary", "direct", "Every"] for line in lines)
+    assert lines[-1] == f"{len(audit(app).rows)} routes, 16 of them methods; no errors, no warnings"
