@@ -36,7 +36,7 @@ def find_program(name: str) -> str:
     """The path of a server's program; an error, not a skip, if it is not installed."""
     found = shutil.which(name) or next(iter(sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)), None)
     if found is None:
-        raise RuntimeError(f"{name} is not installed: apt-get install redis-server postgresql")
+        raise RuntimeError(f"{name} is not installed: `make servers` does that")
     return found
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -38,6 +39,15 @@ class Box(PotoModule):
             await self.session.set("slow", 0)
         await pass_gate(gate)
         await self.session.set("slow", 1)
+
+    async def tick(self, gate: Path) -> AsyncIterator[int]:
+        """One item, and another one behind the gate."""
+        yield 1
+        await pass_gate(gate)
+        yield 2
+
+    async def get_process(self) -> int:
+        return os.getpid()
 
 
 async def pass_gate(gate: Path) -> None:
