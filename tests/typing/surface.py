@@ -32,6 +32,7 @@ from fastapi_poto import (
     roles,
     rpc,
 )
+from fastapi_poto.client import PotoClient, Tokens, events, remote
 
 
 class Line(BaseModel):
@@ -148,6 +149,23 @@ async def plain(user: CurrentUser, session: CurrentSession) -> str:
     assert_type(user, User)
     assert_type(await session.increment("n"), int)
     return user.id
+
+
+async def remote_calls() -> None:
+    async with PotoClient("http://localhost:8000", timeout=5) as client:
+        shop = client.module(Shop)
+        assert_type(shop, Shop)
+        assert_type(await shop.add(Line(sku="a")), int)
+        assert_type(await remote(shop.get_status()), str)
+        async for line in shop.watch(3):
+            assert_type(line, Line)
+        async for chunk in remote(shop.export()):
+            assert_type(chunk, bytes)
+        async for event in events(shop.watch(3)):
+            assert_type(event.data, Line)
+        assert_type(client.tokens, Tokens | None)
+        await shop.add("a")  # type: ignore[arg-type]
+        client.module(Database)  # type: ignore[type-var]
 
 
 poto_router(Database)  # type: ignore[arg-type]
