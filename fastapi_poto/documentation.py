@@ -1,33 +1,35 @@
 """What FastAPI is told of a method, so that its document has it: the arguments of a route."""
 
-from collections.abc import Mapping
-from typing import Any
+import typing
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Literal, NotRequired, Union, get_args
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
+from typing_extensions import TypedDict
 
-from .methods import MethodSpec
+from .errors import ConfigurationError, PotoError
+from .methods import MethodSpec, members
 
 
 class OctetStream(Response):
     media_type = "application/octet-stream"
 
 
-class EventStreamBody(Response):
+class EventStreamBody(JSONResponse):  # of JSON: so FastAPI documents the type of the items
     media_type = "text/event-stream"
 
 
 def route_arguments(spec: MethodSpec) -> Mapping[str, Any]:
-    """The arguments of `APIRouter.add_api_route` that describe a method."""
-    summary, _, description = spec.doc.partition("\n")
+    """The arguments of `APIRouter.add_api_route` that describe a method. What they cannot say, `openapi` adds."""
     arguments: dict[str, Any] = {
         "name": spec.where,
         "operation_id": spec.operation_id,
         "tags": list(spec.tags) if spec.tags is not None else [spec.module_name],
-        "summary": spec.summary or summary.strip().rstrip(".") or None,
-        "description": description.strip() if spec.doc else "",
         "deprecated": spec.deprecated,
         "openapi_extra": dict(spec.openapi_extra) if spec.openapi_extra else None,
         "response_model": None,
+        "responses": _responses(spec),
     }
     if spec.kind == "empty":
         arguments["status_code"] = 204
@@ -36,7 +38,79 @@ def route_arguments(spec: MethodSpec) -> Mapping[str, Any]:
     elif spec.kind == "stream":
         arguments |= {"response_model": spec.result, "response_class": EventStreamBody}
     elif spec.kind in ("bytes", "byte_stream"):
-        arguments["response_class"] = (
-            type("Bytes", (Response,), {"media_type": spec.media_type}) if spec.media_type else OctetStream
-        )
+        arguments["response_class"] = _of_media_type(spec.media_type) if spec.media_type else OctetStream
+    elif spec.kind == "response":
+        arguments["response_class"] = _response_class(spec)
     return arguments
+
+
+def _response_class(spec: MethodSpec) -> type[Response]:
+    """The class of a method that returns responses itself: what its annotation and `media_type` tell of them."""
+    if spec.media_type is not None:
+        return _of_media_type(spec.media_type)
+    classes: list[Any] = list(members(spec.result))
+    one = classes[0] if len(classes) == 1 else Response
+    return one if one.media_type is not None else OctetStream
+
+
+def _of_media_type(media_type: str) -> type[Response]:
+    return type("Body", (Response,), {"media_type": media_type})
+
+
+# Errors
+
+
+def error_name(error: type[PotoError]) -> str:
+    """The component of an error: `SoldOutError`."""
+    return error.__name__ if error.__name__.endswith("Error") else f"{error.__name__}Error"
+
+
+def by_status(errors: Sequence[type[PotoError]]) -> dict[int, list[type[PotoError]]]:
+    found: dict[int, list[type[PotoError]]] = {}
+    for error in dict.fromkeys(errors):
+        found.setdefault(error.status, []).append(error)
+    return found
+
+
+def _responses(spec: MethodSpec) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"model": Union[tuple(error_body(error) for error in errors)]}  # noqa: UP007 - of a tuple
+        for status, errors in by_status(spec.errors).items()
+    }
+
+
+@cache  # one type for a class, of which FastAPI makes one component
+def error_body(error: type[PotoError]) -> Any:
+    """The type of an error's body: `{"detail": {"code": …, "message": …, "data": …}}`."""
+    make: Any = TypedDict  # a checker wants a literal class
+    name = error_name(error)
+    fields: dict[str, Any] = {"code": Literal[error.code], "message": str}  # type: ignore[name-defined]
+    data = data_type(error)
+    if data is not None:
+        fields["data"] = NotRequired[data]
+    detail = make(f"{name}Detail", fields)
+    body = make(name, {"detail": detail})
+    body.__doc__ = error.default_message()
+    for one in (detail, body):
+        one.__module__ = error.__module__  # the name under which a clash of two components is told apart
+    return body
+
+
+def data_type(error: type[PotoError]) -> Any:
+    """What an error's `data` is annotated with, without None; None if it is not annotated."""
+    owner = next(base for base in error.__mro__ if "data" in getattr(base, "__annotations__", {}))
+    if owner is PotoError:
+        return None
+    try:
+        annotation = typing.get_type_hints(owner, include_extras=True)["data"]
+    except NameError as problem:
+        raise ConfigurationError(
+            f"{error.__qualname__}.data: the annotation names {problem.name!r}, which cannot be resolved. "
+            f"Import or define it at the top of {owner.__module__} (not under TYPE_CHECKING, nor in a function)."
+        ) from problem
+    if annotation is Any:
+        return None
+    if type(None) in get_args(annotation):
+        left = tuple(one for one in get_args(annotation) if one is not type(None))
+        return Union[left]  # noqa: UP007 - of a tuple
+    return annotation

@@ -1,0 +1,39 @@
+"""The OpenAPI document: FastAPI's own, refined where our routes are, so that generators make clean clients of it."""
+
+from functools import wraps
+from typing import Any
+
+from fastapi import FastAPI
+
+from ..routing import check_operation_ids
+from .document import Document, is_ours, refine
+
+__all__ = ["install", "refine_openapi"]
+
+
+def refine_openapi(app: FastAPI, document: Document) -> Document:
+    """Refine a document of `app`, for an application with an `openapi` function of its own.
+
+    Changes `document` in place and gives it back; refined before, it stays as it is.
+    Raises `ConfigurationError` if two operations share an id.
+    """
+    check_operation_ids(app.routes)
+    return refine(document, app.routes)
+
+
+def install() -> None:
+    """Let applications that include our routers refine their documents."""
+    # FastAPI gives a router no hook to the document of its application: only the class sees every one of them.
+    original = FastAPI.openapi
+    if hasattr(original, "__poto__"):
+        return
+
+    @wraps(original)
+    def openapi(self: FastAPI) -> dict[str, Any]:
+        if self.openapi_schema is not None or not is_ours(self.routes):
+            return original(self)
+        check_operation_ids(self.routes)  # hides what two routers bring twice: before FastAPI looks
+        return refine(original(self), self.routes)
+
+    openapi.__poto__ = True  # type: ignore[attr-defined]
+    FastAPI.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,262 @@
+"""The whole document: which parts of it are ours, and in which order they are refined."""
+
+import copy
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.routing import iter_route_contexts
+from starlette.routing import BaseRoute
+
+from ..methods import MethodSpec
+from ..module import PotoModule
+from .docstrings import doc_of_class
+from .operations import Operation, OperationRefiner, errors_as_json
+from .schemas import (
+    Schema,
+    camel,
+    describe_defaults,
+    drop_titles,
+    hoist_unions,
+    integers_as_strings,
+    mark_binary,
+    reachable,
+    references,
+    renamed,
+    require_discriminators,
+    same_for_clients,
+)
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """One of our operations in a document."""
+
+    operation: Operation
+    route: Any
+    spec: MethodSpec | None
+    """None for a sign-in route."""
+
+
+def is_ours(routes: Iterable[BaseRoute]) -> bool:
+    """Whether an application serves any module."""
+    return any(getattr(context.original_route, "poto", None) is not None for context in iter_route_contexts(routes))
+
+
+def our_operations(document: Document, routes: Iterable[BaseRoute]) -> list[Ours]:
+    """Where the document has our routes."""
+    found: dict[tuple[str, str], Ours | None] = {}
+    for context in iter_route_contexts(routes):
+        if not getattr(context, "include_in_schema", False) or not hasattr(context, "path_format"):
+            continue
+        route: Any = context.original_route
+        for method in context.methods or ():
+            operation = document.get("paths", {}).get(context.path_format, {}).get(method.lower())
+            if operation is None:
+                continue
+            mine = getattr(route, "poto", None) is not None
+            # Of two routes with one path FastAPI documents the later.
+            found[context.path_format, method] = Ours(operation, route, route.poto_spec) if mine else None
+    return [one for one in found.values() if one is not None]
+
+
+def refine(document: Document, routes: Iterable[BaseRoute]) -> Document:
+    """Make the wire's rules hold for our operations of `document`, in place, and give it back.
+
+    Other operations, and the components that they use, stay as they are. A refined document stays as it is.
+    """
+    ours = our_operations(document, routes)
+    if not ours or _is_refined(ours):
+        return document
+    schemas: dict[str, Schema] = document.setdefault("components", {}).setdefault("schemas", {})
+    workshop = _Workshop(document, schemas, ours)
+    workshop.take()
+    workshop.refine_schemas()
+    refiner = OperationRefiner(workshop.own, workshop.add)
+    for one in ours:
+        errors_as_json(one.operation, "204" if one.spec is not None and one.spec.kind == "empty" else "200")
+        if one.spec is None:
+            refiner.sign_in(one.operation, one.route)
+        else:
+            refiner.method(one.operation, one.spec, has_cookies=one.route.poto.auth.cookies is not None)
+    workshop.give_back()
+    _describe_tags(document, ours)
+    _place_sign_in(document, ours)
+    return document
+
+
+def _is_refined(ours: list[Ours]) -> bool:
+    return any("GeneralError" in set(references(one.operation)) for one in ours)
+
+
+class _Workshop:
+    """The components that are ours, apart from the others while they are changed."""
+
+    def __init__(self, document: Document, schemas: dict[str, Schema], ours: list[Ours]) -> None:
+        self.document = document
+        self.schemas = schemas
+        self.operations = [one.operation for one in ours]
+        self.ours = ours
+        own = {id(operation) for operation in self.operations}
+        others = [
+            part
+            for item in document.get("paths", {}).values()
+            for part in (item.values() if isinstance(item, dict) else ())
+            if id(part) not in own
+        ]
+        self.theirs = reachable([*others, document.get("webhooks")], schemas)
+        self.mine = reachable(self.operations, schemas)
+        self.inputs = reachable(
+            [part for one in self.operations for part in (one.get("requestBody"), one.get("parameters"))], schemas
+        )
+        self.forms = {
+            name
+            for one in self.operations
+            for media_type, content in ((one.get("requestBody") or {}).get("content") or {}).items()
+            if "json" not in media_type
+            for name in references(content)
+        }
+        self.own: dict[str, Schema] = {}
+        self._made: set[str] = set()
+
+    def take(self) -> None:
+        self.own = {name: copy.deepcopy(self.schemas[name]) for name in self.mine}
+
+    def refine_schemas(self) -> None:
+        titles = {name: schema.get("title") for name, schema in self.own.items()}
+        for name, schema in self.own.items():
+            integers_as_strings(schema)
+            mark_binary(schema, is_form=name in self.forms)
+            if name in self.inputs:
+                describe_defaults(schema)
+            drop_titles(schema)
+        require_discriminators(self.own, [*self.own.values(), *_inline(self.operations)])
+        changed = self._let_go_of_unchanged()
+        self._rename(titles, changed)
+        for name in sorted(self.own):
+            hoist_unions(self.own[name], name, self.add)
+
+    def _let_go_of_unchanged(self) -> set[str]:
+        """Of the components that others use too, keep those that the wire's rules make different."""
+        shared = self.mine & self.theirs
+        changed = {name for name in shared if not same_for_clients(self.own[name], self.schemas[name])}
+        size = -1
+        while size != len(changed):
+            size = len(changed)
+            changed |= {name for name in shared if changed & set(references(self.own[name]))}
+        for name in shared - changed:
+            del self.own[name]
+        return changed
+
+    def _rename(self, titles: Mapping[str, Any], changed: set[str]) -> None:
+        wanted = {name: f"Poto{name}" if name in changed else _clean(name, titles[name]) for name in self.own}
+        wanted |= self._form_names()
+        uses = Counter(wanted.values())
+        taken = (set(self.schemas) - set(self.own)) | (self.theirs - changed)
+        names = {
+            name: new for name, new in wanted.items()
+            if new != name and uses[new] == 1 and new not in taken and (new not in self.own or name in changed)
+        }  # fmt: skip
+        self.own = {names.get(name, name): renamed(schema, names) for name, schema in self.own.items()}
+        for operation in self.operations:
+            operation |= renamed(operation, names)
+
+    def _form_names(self) -> dict[str, str]:
+        found = {}
+        for one in self.ours:
+            if one.spec is not None and one.spec.form:
+                for content in one.operation.get("requestBody", {}).get("content", {}).values():
+                    for name in references(content.get("schema")):
+                        if name.startswith("Body_"):
+                            found[name] = f"{camel(one.operation['operationId'])}Request"
+        return found
+
+    def add(self, name: str, schema: Schema) -> str:
+        """Add a component. One of that name that says the same is taken; one that says something else is kept."""
+        candidate, number = name, 1
+        while True:
+            there = self.own.get(candidate)
+            if there is None and candidate in self.theirs:
+                there = self.schemas[candidate]
+            if there is None:
+                self.own[candidate] = copy.deepcopy(schema)
+                return candidate
+            if _without_words(there) == _without_words(schema):
+                return candidate
+            candidate = f"Poto{name}" if number == 1 else f"Poto{name}{number}"
+            number += 1
+
+    def give_back(self) -> None:
+        for name in self.mine - self.theirs:
+            del self.schemas[name]
+        self.schemas |= self.own
+        needed = reachable(self.operations, self.schemas)
+        for name in set(self.own) - needed - self.theirs:
+            del self.schemas[name]
+        self.document["components"]["schemas"] = {name: self.schemas[name] for name in sorted(self.schemas)}
+
+
+def _without_words(schema: Schema) -> Any:
+    return {key: value for key, value in schema.items() if key != "description"}
+
+
+def _inline(operations: list[Operation]) -> Iterator[Schema]:
+    """The schemas that stand in operations, not in components."""
+
+    def find(node: Any) -> Iterator[Schema]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key == "schema" and isinstance(value, dict):
+                    yield value
+                else:
+                    yield from find(value)
+        elif isinstance(node, list):
+            for item in node:
+                yield from find(item)
+
+    for operation in operations:
+        yield from find(operation)
+
+
+def _clean(name: str, title: Any) -> str:
+    """A component's name as an identifier: `Page_Line_` is `PageLine`, `Line-Input` is `LineInput`."""
+    stem, dash, mode = name.rpartition("-")
+    if not dash:
+        stem = name
+    if stem.endswith("_") and isinstance(title, str) and re.sub(r"[^A-Za-z0-9.\-_]", "_", title) == stem:
+        stem = "".join(part[:1].upper() + part[1:] for part in re.findall(r"\w+", title))
+    return stem + mode if dash else stem
+
+
+def _describe_tags(document: Document, ours: list[Ours]) -> None:
+    """A module's docstring describes the tag that has its name."""
+    tags: list[dict[str, Any]] = document.get("tags", [])
+    known = {tag.get("name") for tag in tags}
+    for one in ours:
+        if one.spec is None:
+            name, text = "Auth", "Signing in and out."
+        else:
+            name, text = one.spec.module_name, doc_of_class(one.spec.cls, PotoModule)
+        if name not in known and name in one.operation.get("tags", ()):
+            known.add(name)
+            tags.append({"name": name, "description": text} if text else {"name": name})
+    if tags:
+        document["tags"] = tags
+
+
+def _place_sign_in(document: Document, ours: list[Ours]) -> None:
+    """The password flow names the sign-in route where it is mounted."""
+    operations = {id(one.operation): one for one in ours}
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            one = operations.get(id(operation))
+            if one is None or one.spec is not None or operation.get("operationId") != "Auth_login":
+                continue
+            scheme = document["components"].get("securitySchemes", {}).get("PotoPassword", {})
+            flow = scheme.get("flows", {}).get("password")
+            if flow is not None:
+                flow["tokenUrl"] = path.removeprefix("/")

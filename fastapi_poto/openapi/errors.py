@@ -1,0 +1,192 @@
+"""The responses of an operation that are errors: a component per code, a union per status, and the general one."""
+
+from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from ..documentation import by_status, error_name
+from ..errors import (
+    CrossSiteRequest,
+    DeadlineExceeded,
+    Forbidden,
+    PotoError,
+    RetryLater,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from ..methods import MethodSpec
+from .schemas import PREFIX, Schema, camel, named, ref
+
+Add = Callable[[str, Schema], str]
+"""Adds a component, and gives the name that it got."""
+
+_TEXT: Schema = {"type": "string"}
+_CHALLENGE = {"WWW-Authenticate": {"description": "How to authenticate (RFC 6750).", "schema": _TEXT}}
+_RETRY = {"Retry-After": {"description": "Seconds until it is worth trying again.", "schema": {"type": "integer"}}}
+
+
+def general_error(add: Add) -> str:
+    """The component of an error of which nothing is known but its form."""
+    detail = add(
+        "GeneralErrorDetail",
+        {
+            "type": "object",
+            "description": "An error with a code.",
+            "properties": {"code": _TEXT, "message": _TEXT, "data": {}},
+            "required": ["code", "message"],
+        },
+    )
+    cause = add("GeneralErrorCause", {"anyOf": [ref(detail), _TEXT]})
+    return add(
+        "GeneralError",
+        {
+            "type": "object",
+            "description": "Any error that has no component of its own.",
+            "properties": {"detail": ref(cause)},
+            "required": ["detail"],
+        },
+    )
+
+
+def validation_error(add: Add) -> str:
+    """The component of a 422: FastAPI's list of what is wrong."""
+    item = add(
+        "ValidationErrorItem",
+        {
+            "type": "object",
+            "description": "One thing that is wrong with what was sent.",
+            "properties": {
+                "loc": {
+                    "type": "array",
+                    "description": "Where: `body` or `query`, then the members down to the place.",
+                    "items": {"anyOf": [_TEXT, {"type": "integer"}]},
+                },
+                "msg": {"type": "string", "description": "What is wrong, in English."},
+                "type": {"type": "string", "description": "What is wrong, as a code."},
+                "input": {"description": "What was sent there."},
+                "ctx": {"type": "object", "description": "The limits that it passed.", "additionalProperties": True},
+            },
+            "required": ["loc", "msg", "type"],
+        },
+    )
+    return add(
+        "ValidationError",
+        {
+            "type": "object",
+            "description": "What was sent does not fit.",
+            "properties": {"detail": {"type": "array", "items": ref(item)}},
+            "required": ["detail"],
+        },
+    )
+
+
+def stream_error(add: Add) -> str:
+    """The component of a stream's `event: error`: the body that the response would have had."""
+    general, invalid = general_error(add), validation_error(add)
+    return add(
+        "StreamError",
+        {
+            "description": "The stream failed: the data of its last event, which is named `error`.",
+            "anyOf": [ref(general), ref(invalid)],
+        },
+    )
+
+
+def error_component(error: type[PotoError], add: Add) -> str:
+    """The component of an error without data."""
+    name = error_name(error)
+    detail = add(
+        f"{name}Detail",
+        {
+            "type": "object",
+            "properties": {"code": {"type": "string", "const": error.code}, "message": _TEXT},
+            "required": ["code", "message"],
+        },
+    )
+    return add(
+        name,
+        {
+            "type": "object",
+            "description": error.default_message(),
+            "properties": {"detail": ref(detail)},
+            "required": ["detail"],
+        },
+    )
+
+
+def errors_of(spec: MethodSpec, *, has_cookies: bool) -> list[type[PotoError]]:
+    """The errors that a call can meet before its method runs, and that a client can tell apart."""
+    guarded = not spec.guard.public
+    found: list[tuple[bool, type[PotoError]]] = [
+        (True, Unauthenticated),  # a public method too: a bad token is refused
+        (bool(spec.guard.roles) or spec.resumable, Forbidden),
+        (has_cookies, CrossSiteRequest),
+        (spec.body_type is not None or spec.form, TooLarge),
+        (guarded or spec.is_stream, Unavailable),
+        (True, DeadlineExceeded),
+    ]
+    return [error for can_occur, error in found if can_occur]
+
+
+def add_errors(
+    operation: dict[str, Any],
+    declared: Sequence[type[PotoError]],
+    automatic: Iterable[type[PotoError]],
+    add: Add,
+    *,
+    own_statuses: Iterable[str] = (),
+) -> None:
+    """Write the error responses of an operation.
+
+    A status of which the application says something itself (`own_statuses`) stays as it is.
+    """
+    responses: dict[str, Any] = operation["responses"]
+    kept = set(own_statuses)
+    for status, errors in by_status([*declared, *automatic]).items():
+        key = str(status)
+        if key in kept and not any(error.status == status for error in declared):
+            continue
+        given = _given(responses.get(key, {}))
+        members = [ref(name) for name in given]
+        # What FastAPI was told of comes first, in this order.
+        for error in errors[len(given) :]:
+            component = ref(error_component(error, add))
+            if component not in members:
+                members.append(component)
+        name = f"{camel(operation['operationId'])}Error{status}"
+        schema = members[0] if len(members) == 1 else ref(add(name, {"anyOf": members}))
+        response: dict[str, Any] = {
+            "description": "; ".join(f"`{error.code}`: {error.default_message()}" for error in errors),
+            "content": {"application/json": {"schema": schema}},
+        }
+        if headers := _headers(errors):
+            response["headers"] = headers
+        responses[key] = response
+    responses.setdefault(
+        "default",
+        {
+            "description": "Any other error",
+            "content": {"application/json": {"schema": ref(general_error(add))}},
+        },
+    )
+
+
+def _given(response: dict[str, Any]) -> list[str]:
+    """The components that FastAPI made of the declared errors of a status."""
+    for content in (response.get("content") or {}).values():
+        schema = content.get("schema") or {}
+        if (name := named(schema)) is not None:
+            return [name]
+        return [one["$ref"].removeprefix(PREFIX) for one in schema.get("anyOf", ()) if "$ref" in one]
+    return []
+
+
+def _headers(errors: Iterable[type[PotoError]]) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    for error in errors:
+        if error.status == HTTPStatus.UNAUTHORIZED or error is Forbidden:
+            headers |= _CHALLENGE
+        if issubclass(error, RetryLater):
+            headers |= _RETRY
+    return headers

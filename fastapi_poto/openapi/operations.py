@@ -1,0 +1,175 @@
+"""One operation of the document, as the wire's rules want it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..documentation import EventStreamBody
+from ..methods import MethodSpec
+from .docstrings import Docstring, parse_docstring
+from .errors import Add, add_errors, errors_of, stream_error, validation_error
+from .schemas import (
+    Schema,
+    camel,
+    drop_titles,
+    hoist_unions,
+    integers_as_strings,
+    is_union,
+    mark_binary,
+    named,
+    ref,
+    say_default,
+    walk,
+    without_null,
+)
+
+Operation = dict[str, Any]
+
+_FASTAPIS_422 = "HTTPValidationError"
+
+
+class OperationRefiner:
+    """Refines the operations of one document. `schemas` are the components that are ours to change."""
+
+    def __init__(self, schemas: dict[str, Schema], add: Add) -> None:
+        self.schemas = schemas
+        self.add = add
+
+    def method(self, operation: Operation, spec: MethodSpec, *, has_cookies: bool) -> None:
+        """A module's method."""
+        doc = parse_docstring(spec.doc)
+        self._texts(operation, spec, doc)
+        self._parameters(operation, doc)
+        self._body(operation, spec, doc)
+        self._result(operation, spec, doc)
+        self._validation(operation)
+        automatic = errors_of(spec, has_cookies=has_cookies)
+        add_errors(operation, spec.errors, automatic, self.add, own_statuses=list(operation["responses"]))
+
+    def sign_in(self, operation: Operation, route: Any) -> None:
+        """A sign-in route."""
+        if operation.get("description") == operation.get("summary"):
+            operation.pop("description", None)
+        self._parameters(operation, Docstring())
+        self._body(operation, None, Docstring())
+        self._validation(operation)
+        add_errors(operation, route.poto_errors, (), self.add)
+
+    def _texts(self, operation: Operation, spec: MethodSpec, doc: Docstring) -> None:
+        said = spec.openapi_extra or {}
+        if "summary" not in said:
+            operation["summary"] = spec.summary or doc.summary or _words(spec.name)
+        if "description" not in said:
+            operation.pop("description", None)
+            if doc.description:
+                operation["description"] = doc.description
+
+    def _parameters(self, operation: Operation, doc: Docstring) -> None:
+        for parameter in operation.get("parameters", ()):
+            schema = parameter.get("schema")
+            if not isinstance(schema, dict):
+                continue
+            integers_as_strings(schema)
+            drop_titles(schema)
+            if not parameter.get("required"):
+                parameter["schema"] = schema = without_null(schema)
+            text = schema.pop("description", None) or doc.arguments.get(parameter["name"])
+            if text:
+                parameter.setdefault("description", text)
+
+    def _body(self, operation: Operation, spec: MethodSpec | None, doc: Docstring) -> None:
+        body = operation.get("requestBody")
+        if not isinstance(body, dict):
+            return
+        for media_type, content in body.get("content", {}).items():
+            schema = content.get("schema")
+            if not isinstance(schema, dict):
+                continue
+            content["schema"] = schema = without_null(schema)
+            drop_titles(schema)
+            name = named(schema)
+            if spec is None or name not in self.schemas:
+                continue
+            self._members(self.schemas[name], spec, doc)
+            if media_type == "multipart/form-data":
+                self._form(self.schemas[name], content)
+
+    @staticmethod
+    def _members(schema: Schema, spec: MethodSpec, doc: Docstring) -> None:
+        """What the docstring and the signature say of the members of a body."""
+        properties: Mapping[str, Schema] = schema.get("properties") or {}
+        for parameter in spec.parameters:
+            member = properties.get(parameter.name)
+            if member is None:
+                continue
+            text = doc.arguments.get(parameter.name)
+            if text and "description" not in member:
+                member["description"] = text
+            if not parameter.required and isinstance(parameter.default, str | int | float | bool):
+                say_default(member, parameter.default)
+
+    @staticmethod
+    def _form(schema: Schema, content: dict[str, Any]) -> None:
+        required = schema.get("required", [])
+        encoding: dict[str, Any] = {}
+        for name, member in (schema.get("properties") or {}).items():
+            if name not in required:
+                schema["properties"][name] = member = without_null(member)
+            inside = member.get("items", member) if member.get("type") == "array" else member
+            if "$ref" in inside or is_union(inside) or inside.get("type") == "object":
+                encoding[name] = {"contentType": "application/json"}
+        if encoding:
+            content.setdefault("encoding", encoding)
+
+    def _result(self, operation: Operation, spec: MethodSpec, doc: Docstring) -> None:
+        status = "204" if spec.kind == "empty" else "200"
+        response = operation["responses"].get(status)
+        if response is None:
+            return
+        if doc.result and response.get("description") == "Successful Response":
+            response["description"] = doc.result
+        contents: dict[str, Any] = response.get("content") or {}
+        base = camel(operation["operationId"])
+        for media_type, content in contents.items():
+            schema = content.get("schema")
+            if not isinstance(schema, dict):
+                continue
+            for one in walk(schema):
+                integers_as_strings(one)
+            drop_titles(schema)
+            if spec.kind == "stream" and media_type == EventStreamBody.media_type:
+                item = self._named(schema, f"{base}Item")
+                content["schema"] = {"anyOf": [item, ref(stream_error(self.add))]}
+            elif spec.kind in ("unary",):
+                mark_binary(schema, is_form=False)
+                content["schema"] = self._named(schema, f"{base}Response")
+            elif schema == {"type": "string"} and not media_type.startswith(("text/", "application/json")):
+                schema["format"] = "binary"
+
+    def _named(self, schema: Schema, name: str) -> Schema:
+        """The schema of an answer or an item: named where a generator would have to make up a name."""
+        mark_binary(schema, is_form=False)
+        hoist_unions(schema, name, self.add)
+        if is_union(schema) or schema.get("type") == "object" or "prefixItems" in schema:
+            return ref(self.add(name, schema))
+        return schema
+
+    def _validation(self, operation: Operation) -> None:
+        response = operation["responses"].get("422")
+        if response is None:
+            return
+        for content in (response.get("content") or {}).values():
+            if named(content.get("schema")) == _FASTAPIS_422:
+                response["description"] = "What was sent does not fit"
+                content["schema"] = ref(validation_error(self.add))
+
+
+def errors_as_json(operation: Operation, success: str) -> None:
+    """FastAPI documents a method's other responses under the media type of its answer."""
+    for status, response in operation["responses"].items():
+        contents: dict[str, Any] = response.get("content") or {}
+        if status != success and len(contents) == 1 and "application/json" not in contents:
+            response["content"] = {"application/json": next(iter(contents.values()))}
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").strip().capitalize()

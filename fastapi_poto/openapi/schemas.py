@@ -1,0 +1,254 @@
+"""JSON Schemas as FastAPI makes them, and the ways to walk and to change them."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+
+PREFIX = "#/components/schemas/"
+SAFE_INTEGER = 2**53 - 1
+"""Past it, JavaScript's numbers skip integers."""
+
+_OF_MANY = ("properties", "patternProperties", "$defs", "dependentSchemas")
+_OF_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_OF_ONE = (
+    "items", "additionalProperties", "contentSchema", "contains", "propertyNames", "not", "if", "then", "else",
+    "unevaluatedItems", "unevaluatedProperties",
+)  # fmt: skip
+NULL: Schema = {"type": "null"}
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": PREFIX + name}
+
+
+def named(schema: Any) -> str | None:
+    """The component that a schema is a reference to."""
+    target = schema.get("$ref") if isinstance(schema, dict) else None
+    return target.removeprefix(PREFIX) if isinstance(target, str) and target.startswith(PREFIX) else None
+
+
+def children(schema: Schema) -> Iterator[Schema]:
+    """The schemas directly inside a schema. A property that is called like a keyword is no keyword."""
+    for key in _OF_MANY:
+        yield from (one for one in (schema.get(key) or {}).values() if isinstance(one, dict))
+    for key in _OF_LISTS:
+        yield from (one for one in schema.get(key) or () if isinstance(one, dict))
+    yield from (schema[key] for key in _OF_ONE if isinstance(schema.get(key), dict))
+
+
+def walk(schema: Schema) -> Iterator[Schema]:
+    """A schema and all inside it."""
+    yield schema
+    for child in children(schema):
+        yield from walk(child)
+
+
+def references(node: Any) -> Iterator[str]:
+    """The components that any part of a document names, discriminators included."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if isinstance(value, str):
+                if (key == "$ref" or value.startswith(PREFIX)) and (name := value.removeprefix(PREFIX)) != value:
+                    yield name
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from references(item)
+
+
+def reachable(nodes: Iterable[Any], schemas: Mapping[str, Schema]) -> set[str]:
+    """The components that these parts of a document need."""
+    found: set[str] = set()
+    waiting = [name for node in nodes for name in references(node)]
+    while waiting:
+        name = waiting.pop()
+        if name in schemas and name not in found:
+            found.add(name)
+            waiting += references(schemas[name])
+    return found
+
+
+def renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """A copy of a part of a document in which references go to the new names."""
+    if isinstance(node, dict):
+        return {key: renamed(value, names) for key, value in node.items()}
+    if isinstance(node, list):
+        return [renamed(item, names) for item in node]
+    if isinstance(node, str) and node.startswith(PREFIX):
+        name = node.removeprefix(PREFIX)
+        return PREFIX + names.get(name, name)
+    return node
+
+
+def camel(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name) if part)
+
+
+def without_null(schema: Schema) -> Schema:
+    """The schema of an optional value where null cannot be sent: in a query, in a form, as a whole body."""
+    members = [one for one in schema.get("anyOf", ()) if one != NULL]
+    if not members or len(members) == len(schema["anyOf"]):
+        return schema
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**rest, **members[0]} if len(members) == 1 else {**rest, "anyOf": members}
+
+
+# The rules for a single schema. Each changes it in place.
+
+
+def drop_titles(schema: Schema) -> None:
+    """Pydantic's titles are the names once more; generators make types of them."""
+    for one in walk(schema):
+        if isinstance(one.get("title"), str):
+            del one["title"]
+
+
+def mark_binary(schema: Schema, *, is_form: bool) -> None:
+    """Bytes: base64 inside JSON, as they are in a form."""
+    own = {id(one) for one in _parts(schema)} if is_form else set()
+    for one in walk(schema):
+        if one.get("contentMediaType") == "application/octet-stream" and one.get("type") == "string":
+            del one["contentMediaType"]
+            one.pop("contentEncoding", None)
+            one |= {"format": "binary"} if id(one) in own else {"format": "byte", "contentEncoding": "base64"}
+        elif one.get("format") in ("base64", "base64url", "binary") and id(one) not in own:
+            encoding = "base64url" if one["format"] == "base64url" else "base64"
+            one |= {"format": "byte", "contentEncoding": encoding}
+
+
+def _parts(schema: Schema) -> Iterator[Schema]:
+    """The parts of a form, and the items of those that are lists."""
+    for part in (schema.get("properties") or {}).values():
+        for one in (part, *part.get("anyOf", ())):
+            yield one
+            if isinstance(one.get("items"), dict):
+                yield one["items"]
+
+
+def integers_as_strings(schema: Schema) -> None:
+    """An integer whose bounds pass 2^53 is a string on the wire."""
+    for one in walk(schema):
+        bounds = [one.get(key) for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")]
+        if one.get("type") == "integer" and any(
+            isinstance(bound, int | float) and abs(bound) > SAFE_INTEGER for bound in bounds
+        ):
+            for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
+                one.pop(key, None)
+            one |= {"type": "string", "pattern": "^-?[0-9]+$"}
+            for key in ("default", "const"):
+                if isinstance(one.get(key), int):
+                    one[key] = str(one[key])
+            if "examples" in one:
+                one["examples"] = [str(example) for example in one["examples"]]
+
+
+def describe_defaults(schema: Schema) -> None:
+    """A default goes from its keyword, which makes members required for some generators, into the description."""
+    for one in walk(schema):
+        for member in (one.get("properties") or {}).values():
+            if isinstance(member, dict) and "default" in member:
+                say_default(member, member.pop("default"))
+        for child in children(one):
+            child.pop("default", None)
+
+
+def say_default(member: Schema, default: Any) -> None:
+    if default is None or "$ref" in member:
+        return
+    shown = str(default).lower() if isinstance(default, bool) else str(default)
+    if 0 < len(shown) <= 60 and "\n" not in shown and "`" not in shown:
+        said = member.get("description", "")
+        addition = f"Default: `{shown}`."
+        if addition not in said:
+            member["description"] = f"{said} {addition}".strip()
+
+
+def require_discriminators(schemas: Mapping[str, Schema], roots: Iterable[Schema]) -> None:
+    """The property that tells the members of a union apart is required in each of them, and has no default."""
+    for root in roots:
+        for one in walk(root):
+            discriminator = one.get("discriminator")
+            if not isinstance(discriminator, dict):
+                continue
+            property_name = discriminator.get("propertyName")
+            targets = {target.removeprefix(PREFIX) for target in (discriminator.get("mapping") or {}).values()}
+            targets |= {name for member in one.get("oneOf", ()) if (name := named(member))}
+            for target in targets:
+                _require(schemas, target, property_name)
+
+
+def _require(schemas: Mapping[str, Schema], name: str, property_name: Any) -> None:
+    schema = schemas.get(name)
+    if schema is None:
+        return
+    for member in schema.get("oneOf", ()):  # a union inside the union
+        if (inner := named(member)) is not None:
+            _require(schemas, inner, property_name)
+    member = (schema.get("properties") or {}).get(property_name)
+    if member is not None:
+        member.pop("default", None)
+        if property_name not in schema.setdefault("required", []):
+            schema["required"].append(property_name)
+
+
+def is_union(schema: Schema) -> bool:
+    """Whether a generator needs a name for it: more than one type besides null, not all of them plain values."""
+    members = [one for one in schema.get("anyOf") or schema.get("oneOf") or () if one != NULL]
+    plain = ("string", "integer", "number", "boolean")
+    return len(members) > 1 and not all(one.get("type") in plain for one in members)
+
+
+def hoist_unions(schema: Schema, name: str, add: Callable[[str, Schema], str]) -> None:
+    """Give each union inside a component a name of its own: the component's and the member's."""
+    for key in _OF_MANY:
+        for member, one in (schema.get(key) or {}).items():
+            if isinstance(one, dict):
+                schema[key][member] = _hoisted(one, name + camel(member), add)
+    for key in _OF_LISTS:
+        if key in schema:
+            schema[key] = [
+                _hoisted(one, f"{name}{number}", add) if isinstance(one, dict) else one
+                for number, one in enumerate(schema[key], 1)
+            ]
+    for key in _OF_ONE:
+        if isinstance(schema.get(key), dict):
+            schema[key] = _hoisted(schema[key], name + ("Item" if key == "items" else "Value"), add)
+
+
+def _hoisted(schema: Schema, name: str, add: Callable[[str, Schema], str]) -> Schema:
+    hoist_unions(schema, name, add)
+    if not is_union(schema):
+        return schema
+    key = "anyOf" if "anyOf" in schema else "oneOf"
+    nullable = NULL in schema[key]
+    kept = {one: schema[one] for one in ("description", "default", "examples", "deprecated") if one in schema}
+    union = {one: value for one, value in schema.items() if one not in kept}
+    union[key] = [one for one in schema[key] if one != NULL]
+    target = ref(add(name, union))
+    return {"anyOf": [target, dict(NULL)], **kept} if nullable else {**target, **kept}
+
+
+def same_for_clients(one: Any, other: Any) -> bool:
+    """Whether two versions of a component differ in nothing but titles, defaults and words."""
+    return bool(_essence(one) == _essence(other))
+
+
+def _essence(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    essence = {key: value for key, value in schema.items() if key not in ("title", "default", "description")}
+    for key in _OF_MANY:
+        if key in essence:
+            essence[key] = {name: _essence(value) for name, value in essence[key].items()}
+    for key in _OF_LISTS:
+        if key in essence:
+            essence[key] = [_essence(value) for value in essence[key]]
+    for key in _OF_ONE:
+        if key in essence:
+            essence[key] = _essence(essence[key])
+    if "required" in essence:
+        essence["required"] = sorted(essence["required"])
+    return essence
