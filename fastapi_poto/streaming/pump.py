@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context
+from functools import partial
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, Final
@@ -146,7 +147,8 @@ class Pump:
         self.wake()
 
     async def _run(self) -> None:
-        items: AsyncIterator[Any] = self._items if hasattr(self._items, "__anext__") else self._items.__aiter__()
+        given: Any = self._items
+        items: AsyncIterator[Any] = given if hasattr(given, "__anext__") else given.__aiter__()
         step, frame, chunks, limit = items.__anext__, self._frame, self.chunks, self._limit
         turn = monotonic()
         try:
@@ -238,9 +240,12 @@ class ThreadPump(Pump):
             self._room.set_result(None)
 
     async def _run(self) -> None:
-        items = iter(self._items)
+        given: Any = self._items
+        items: Iterator[Any] = iter(given)
+        visit: Callable[[], bool] = partial(self._context.run, self._visit, items)
+        close: Callable[[], None] = partial(self._context.run, self._close, items)
         try:
-            while await to_thread.run_sync(self._context.run, self._visit, items, limiter=self._limiter):
+            while await to_thread.run_sync(visit, limiter=self._limiter):
                 self._collect()
                 if self.size > self._limit:
                     await self._make_room()
@@ -253,7 +258,7 @@ class ThreadPump(Pump):
             self.stopping = True
             self._end(self.error)
             if not self._is_closed:
-                await to_thread.run_sync(self._context.run, self._close, items, limiter=self._limiter)
+                await to_thread.run_sync(close, limiter=self._limiter)
             self._items = None
 
     def _visit(self, items: Iterator[Any]) -> bool:

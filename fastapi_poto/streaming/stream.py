@@ -22,6 +22,7 @@ from .pump import GATHER, pump_of
 log = logging.getLogger("fastapi_poto")
 
 _SHUTDOWN_SEND_TIMEOUT = 1.0
+_CHECK_INTERVAL = 15.0
 
 
 class _ClientGone(Exception):
@@ -181,6 +182,7 @@ class Stream:
         pump = self._pump
         if not pump.ended:
             pump.stop()
+        closed = False
         with CancelScope(shield=True):
             closed = await pump.closed(self.options.cleanup_timeout)
         if not closed:
@@ -234,7 +236,8 @@ class Stream:
         options, deadline = self.options, self.context.deadline
         self._first_until = inf if self._first_over else now + options.first_item_timeout
         self._deadline = inf if deadline is None else deadline
-        self._check_at = inf if self._still_valid is None else now + options.validity_interval
+        self._check_every = options.validity_interval or options.ping_interval or _CHECK_INTERVAL
+        self._check_at = inf if self._still_valid is None else now + self._check_every
         return min(now + self._pause(), self._first_until, self._deadline, self._check_at)
 
     def _pause(self) -> float:
@@ -266,7 +269,7 @@ class Stream:
             self._deadline = inf
             self.interrupt(DeadlineExceeded())
         if now >= self._check_at:
-            self._check_at = now + self.options.validity_interval
+            self._check_at = now + self._check_every
             self._start_check()
         return min(due, self._deadline, self._check_at)
 
