@@ -1,6 +1,6 @@
 """Generators as answers: server-sent events, lines of JSON, bytes."""
 
-from .byte_stream import ByteStream
+from .byte_stream import ByteStream, describe_download
 from .deadline import parse_deadline
 from .event_stream import EventStream
 from .frames import Event
@@ -16,6 +16,7 @@ __all__ = [
     "Replays",
     "StreamLost",
     "StreamOptions",
+    "describe_download",
     "parse_deadline",
     "resume",
 ]

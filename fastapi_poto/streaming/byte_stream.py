@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from starlette.responses import StreamingResponse
 
-from ..context import CallContext
+from ..context import CallContext, current_context
 from .options import StreamOptions
 from .stream import Stream
 
@@ -41,16 +41,12 @@ class ByteStream(Stream, StreamingResponse):
         self.status_code = status_code
         self.background = None
         self.media_type = media_type
-        self.content_length = content_length
         self.raw_headers = [
             (b"content-type", media_type.encode("latin-1")),
             (b"cache-control", b"no-store"),
             (b"x-accel-buffering", b"no"),
+            *_describe(filename, content_length),
         ]
-        if content_length is not None:
-            self.raw_headers.append((b"content-length", b"%d" % content_length))
-        if filename is not None:
-            self.raw_headers.append((b"content-disposition", _attachment(filename)))
 
     def tail(self, error: BaseException | None) -> bytes:
         if error is not None:
@@ -59,8 +55,22 @@ class ByteStream(Stream, StreamingResponse):
 
     def on_shutdown(self) -> None:
         # One with an end is awaited, as any answer is when a server stops.
-        if self.content_length is None:
+        if not any(name == b"content-length" for name, _ in (*self.raw_headers, *self.context.response_headers)):
             super().on_shutdown()
+
+
+def describe_download(*, filename: str | None = None, content_length: int | None = None) -> None:
+    """Say, in a method that streams bytes and before its first chunk, what they will be saved as and how many come."""
+    current_context().response_headers.extend(_describe(filename, content_length))
+
+
+def _describe(filename: str | None, content_length: int | None) -> list[tuple[bytes, bytes]]:
+    headers = []
+    if content_length is not None:
+        headers.append((b"content-length", b"%d" % content_length))
+    if filename is not None:
+        headers.append((b"content-disposition", _attachment(filename)))
+    return headers
 
 
 def _chunk(item: Any) -> bytes:

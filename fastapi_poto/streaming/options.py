@@ -25,7 +25,7 @@ class StreamOptions:
     """How long a generator's cleanup may take when its client has left."""
     ndjson: bool = False
     """Lines of JSON even if the client did not ask for `application/x-ndjson`."""
-    validity_interval: float = 15.0
-    """How often it is asked whether the caller's credentials still stand."""
+    validity_interval: float | None = None
+    """How often it is asked whether the caller's credentials still stand; None: as often as pings may go out."""
     replays: "Replays | None" = None
     """Where a resumable method keeps its items; None: it is not resumable."""

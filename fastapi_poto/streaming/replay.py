@@ -53,7 +53,7 @@ class Replays:
         max_items: int = 1000,
         max_bytes: int = 1 << 20,
         cleanup_timeout: float = 10.0,
-        beat_interval: float = 2.0,
+        beat_interval: float = 1.0,
     ) -> None:
         """`grace`: seconds for which a generator goes on without a reader. `max_*`: what is kept of one stream."""
         self.live: dict[str, Channel] = {}
@@ -70,7 +70,7 @@ class Replays:
     async def resume(self, last_event_id: str, context: CallContext) -> AsyncIterator[bytes]:
         """Frames after an item. Raises `Forbidden` for another user's stream, `PastReplay` if there would be a gap."""
         stream, separator, digits = last_event_id.rpartition("-")
-        if not (separator and stream.isalnum() and digits.isdigit() and len(digits) < 16):
+        if not (separator and stream.isalnum() and digits.isdecimal() and digits.isascii() and len(digits) < 16):
             raise PastReplay
         after = int(digits)
         channel = self.live.get(stream)

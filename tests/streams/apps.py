@@ -1,8 +1,10 @@
 """The application under test: modules whose streams note what happens to them."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Annotated, Any
 
@@ -11,10 +13,14 @@ from fastapi import Depends, FastAPI, HTTPException
 from pydantic import BaseModel
 
 from fastapi_poto import Event, Poto, PotoError, PotoModule, current_context, poto_router, public, rpc
+from fastapi_poto.streaming import describe_download
 from tests.streams.probe import PROBES
 
 SECRET = "streams-0f8e7d6c5b4a39281706f5e4d3c2b1a0"
 KIBIBYTE = "x" * 1024
+
+OPEN: list[str] = []
+"""Generators that are open: what a shutdown must not find."""
 
 mine: ContextVar[int] = ContextVar("mine", default=0)
 
@@ -115,6 +121,17 @@ class Wire(PotoModule):
     async def get_early_broken_bytes(self) -> AsyncIterator[bytes]:
         raise SoldOut(data=SoldOutData(sku="a"))
         yield b""
+
+    async def get_report(self) -> AsyncIterator[bytes]:
+        describe_download(filename="Bericht für März.csv", content_length=8)
+        yield b"a,b\n"
+        yield b"1,2\n"
+
+    async def get_slow_download(self, length: int | None = None) -> AsyncIterator[bytes]:
+        describe_download(filename="x.bin", content_length=length)
+        for _ in range(length or 1000):
+            yield b"x"
+            await asyncio.sleep(0.02)
 
     async def get_download(self, megabytes: int) -> AsyncIterator[bytes]:
         for _ in range(16 * megabytes):
@@ -263,11 +280,23 @@ class Leaving(PotoModule):
 
     async def get_idle(self, tag: str) -> AsyncIterator[int]:
         probe = PROBES[tag]
+        OPEN.append(tag)
         try:
             yield 1
             await asyncio.sleep(3600)
         finally:
+            await asyncio.sleep(0.01)
+            OPEN.remove(tag)
             probe.note("closed")
+
+    async def get_dozing(self, tag: str) -> AsyncIterator[int]:
+        """No item at all."""
+        OPEN.append(tag)
+        try:
+            await asyncio.sleep(3600)
+            yield 1
+        finally:
+            OPEN.remove(tag)
 
     def get_status(self) -> str:
         return "open"
@@ -555,9 +584,20 @@ class Private(PotoModule):
             await asyncio.sleep(0.02)
 
 
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    print(f"lifespan ends, {len(OPEN)} generators open", flush=True)
+
+
+def make_stored_app() -> FastAPI:
+    """The application on the store that the environment names."""
+    return make_app(store=os.environ["TEST_STORE"])
+
+
 def make_app(*, store: Any = "memory://", **options: Any) -> FastAPI:
     """All modules; `Quick` with timeouts that a test can wait for."""
-    app = FastAPI()
+    app = FastAPI(lifespan=lifespan)
     poto = Poto(SECRET, store=store, **options)
     quick = Poto(SECRET, ping_interval=0.15, send_timeout=0.5, cleanup_timeout=0.3, retry=2.5)
     app.include_router(

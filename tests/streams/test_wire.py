@@ -195,6 +195,15 @@ def test_bytes(live: LiveThread) -> None:
     assert answer.headers["content-type"] == "text/csv"
 
 
+def test_a_file(live: LiveThread) -> None:
+    """Its name and its length, where the method knows them."""
+    answer = httpx.get(f"{live.url}/Wire/report")
+    assert answer.content == b"a,b\n1,2\n"
+    assert answer.headers["content-length"] == "8"
+    assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''Bericht%20f%C3%BCr%20M%C3%A4rz.csv"
+    assert "transfer-encoding" not in answer.headers
+
+
 def test_bytes_that_fail_early_are_a_response(live: LiveThread) -> None:
     """Before the first chunk an error has its status."""
     answer = httpx.get(f"{live.url}/Wire/early_broken_bytes")

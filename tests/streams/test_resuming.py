@@ -1,0 +1,208 @@
+"""Resumable streams: cut, and picked up again."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from httpx_sse import connect_sse
+
+from tests.live import LiveProcess, LiveThread, serve_many
+from tests.servers import RedisServer
+from tests.streams.client import Connection
+from tests.streams.conftest import Connect, sign_in
+from tests.streams.probe import Probe
+
+
+def read(url: str, path: str, last_id: str | None = None, **headers: str) -> list[tuple[str, str, Any]]:
+    """All events from here to the end: name, id, data."""
+    if last_id is not None:
+        headers["Last-Event-ID"] = last_id
+    with httpx.Client(timeout=10) as client, connect_sse(client, "GET", url + path, headers=headers) as source:
+        return [(e.event, e.id, json.loads(e.data) if e.data else None) for e in source.iter_sse()]
+
+
+def cut(connection: Connection, item: int) -> str:
+    """Read up to an item, drop the connection, and give that item's id."""
+    connection.read_until(f"data: {item}\n\n".encode())
+    connection.reset()
+    ids = [line[4:].decode() for line in connection.body.split(b"\n") if line.startswith(b"id: ")]
+    return next(one for one in ids if one.endswith(f"-{item}"))
+
+
+def numbers(events: list[tuple[str, str, Any]]) -> list[Any]:
+    return [data for name, _, data in events if name == "message"]
+
+
+@pytest.mark.parametrize("item", [1, 4])
+def test_no_gap_and_no_duplicate(live: LiveThread, connect: Connect, item: int, tag: str, probe: Probe) -> None:
+    """After a cut the rest comes, while the same generator goes on."""
+    last = cut(connect("/Resuming/count", query={"tag": tag}), item)
+    events = read(live.url, f"/Resuming/count?tag={tag}", last)
+    assert numbers(events) == list(range(item + 1, 11))
+    assert events[-1][:2] == ("close", "~end")
+    assert [int(event[1].rpartition("-")[2]) for event in events[:-1]] == numbers(events)
+    assert probe.count("started") == 1
+
+
+def test_it_goes_on_meanwhile(live: LiveThread, connect: Connect, tag: str, probe: Probe) -> None:
+    """The generator does not wait for the client: what it made in the meantime comes at once."""
+    last = cut(connect("/Resuming/count", query={"tag": tag}), 2)
+    probe.wait("closed")
+    began = time.monotonic()
+    assert numbers(read(live.url, f"/Resuming/count?tag={tag}", last)) == list(range(3, 11))
+    assert time.monotonic() - began < 0.5
+
+
+def test_again_and_again(live: LiveThread, connect: Connect, tag: str) -> None:
+    """A bad line: every item comes once, whatever the number of cuts."""
+    headers: dict[str, str] = {}
+    for item in (2, 3, 6, 8):
+        connection = connect("/Resuming/count", query={"tag": tag}, headers=headers)
+        headers["Last-Event-ID"] = cut(connection, item)
+    assert numbers(read(live.url, f"/Resuming/count?tag={tag}", headers["Last-Event-ID"])) == [9, 10]
+
+
+def test_after_its_end_it_can_be_read_again(live: LiveThread, tag: str) -> None:
+    """From any item that is still kept; from the last one there is nothing but the end."""
+    events = read(live.url, f"/Resuming/count?tag={tag}&pause=0")
+    assert numbers(events) == list(range(1, 11))
+    time.sleep(0.1)
+    stream = events[0][1].rpartition("-")[0]
+    assert numbers(read(live.url, "/Resuming/count?tag=-", f"{stream}-7")) == [8, 9, 10]
+    assert read(live.url, "/Resuming/count?tag=-", f"{stream}-10") == [("close", "~end", None)]
+
+
+def test_a_sync_generator(live: LiveThread, connect: Connect) -> None:
+    """Resumes like any other."""
+    last = cut(connect("/Resuming/sync_count"), 2)
+    assert numbers(read(live.url, "/Resuming/sync_count", last)) == [3, 4, 5]
+
+
+def test_an_error_can_be_resumed_to(live: LiveThread) -> None:
+    """A failure is the end of the replay, too."""
+    events = read(live.url, "/Resuming/failing")
+    assert [event[0] for event in events] == ["message", "error"]
+    answer = httpx.get(f"{live.url}/Resuming/failing", headers={"Last-Event-ID": events[0][1]})
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "sold_out")
+
+
+def test_an_error_before_the_first_item_is_a_response(live: LiveThread) -> None:
+    """As for any stream."""
+    answer = httpx.get(f"{live.url}/Resuming/failing_early")
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "sold_out")
+
+
+def test_ids_are_not_the_methods_own(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+    """A resumable stream numbers its items; an id of the method's is an error of the server."""
+    answer = httpx.get(f"{live.url}/Resuming/own_id")
+    assert answer.status_code == 500
+
+
+@pytest.mark.parametrize("last", ["7", "nonsense", "0123456789abcdef01234567-1", "-", "-1", "a-b", "a-1\u00b2"])
+def test_unknown_ids_are_refused(live: LiveThread, last: str) -> None:
+    """409, never a silent restart."""
+    answer = httpx.get(f"{live.url}/Resuming/count?tag=-", headers={"Last-Event-ID": last.encode("latin-1")})
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "past_replay")
+
+
+def test_an_id_past_the_newest_item_is_refused(live: LiveThread, connect: Connect, tag: str) -> None:
+    """Nobody can have seen what was not made."""
+    last = cut(connect("/Resuming/count", query={"tag": tag}), 1)
+    stream = last.rpartition("-")[0]
+    answer = httpx.get(f"{live.url}/Resuming/count?tag=-", headers={"Last-Event-ID": f"{stream}-999"})
+    assert answer.status_code == 409
+
+
+def test_an_item_that_is_no_longer_kept_is_refused(live: LiveThread, tag: str) -> None:
+    """A thousand items are kept: there would be a gap."""
+    events = read(live.url, f"/Resuming/count?tag={tag}&count=1200&pause=0")
+    stream = events[0][1].rpartition("-")[0]
+    answer = httpx.get(f"{live.url}/Resuming/count?tag=-", headers={"Last-Event-ID": f"{stream}-100"})
+    assert answer.status_code == 409
+    assert numbers(read(live.url, "/Resuming/count?tag=-", f"{stream}-1190")) == list(range(1191, 1201))
+
+
+def test_another_methods_stream_is_refused(live: LiveThread, connect: Connect, tag: str) -> None:
+    """An id holds for its method."""
+    last = cut(connect("/Resuming/count", query={"tag": tag}), 1)
+    assert httpx.get(f"{live.url}/Resuming/other", headers={"Last-Event-ID": last}).status_code == 409
+
+
+def test_another_users_stream_is_forbidden(live: LiveThread, connect: Connect) -> None:
+    """Running or ended."""
+    mine, other = sign_in(live.url), sign_in(live.url)
+    last = None
+    for seconds in (0, 0.5):
+        connection = connect("/Private/count", headers=mine)
+        connection.read_until(b' 2"')
+        connection.reset()
+        last = next(line[4:].decode() for line in connection.body.split(b"\n") if line.startswith(b"id: "))
+        time.sleep(seconds)
+        foreign = httpx.get(f"{live.url}/Private/count", headers={**other, "Last-Event-ID": last})
+        assert (foreign.status_code, foreign.json()["detail"]["code"]) == (403, "forbidden")
+        anonymous = httpx.get(f"{live.url}/Private/count", headers={"Last-Event-ID": last})
+        assert anonymous.status_code == 401
+        assert len(numbers(read(live.url, "/Private/count", last, **mine))) == 9
+
+
+# Several processes on one store
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveProcess, LiveProcess]]:
+    """Two servers behind which is one Redis."""
+    folder: Path = tmp_path_factory.mktemp("redis")
+    with RedisServer(folder, durable=False) as redis:
+        environment = {"TEST_STORE": redis.url}
+        with serve_many("tests.streams.apps:make_stored_app", 2, factory=True, env=environment) as (one, other):
+            yield one, other
+
+
+def test_another_worker_goes_on(pair: tuple[LiveProcess, LiveProcess]) -> None:
+    """The generator runs in one process, the client comes back to the other."""
+    one, other = pair
+    with Connection(one.url, "/Resuming/count", query={"tag": "-", "pause": 0.1}) as connection:
+        last = cut(connection, 3)
+    events = read(other.url, "/Resuming/count?tag=-", last)
+    assert numbers(events) == list(range(4, 11))
+    assert events[-1][:2] == ("close", "~end")
+
+
+def test_another_worker_takes_as_much_as_there_is(pair: tuple[LiveProcess, LiveProcess]) -> None:
+    """More than is kept: the generator waits for the reader in the other process."""
+    one, other = pair
+    with Connection(one.url, "/Resuming/count", query={"tag": "-", "pause": 0, "count": 3000}) as connection:
+        last = cut(connection, 1)
+    assert numbers(read(other.url, "/Resuming/count?tag=-", last)) == list(range(2, 3001))
+
+
+def test_another_worker_refuses_a_foreign_user(pair: tuple[LiveProcess, LiveProcess]) -> None:
+    """The binding to the user is in the store."""
+    one, other = pair
+    mine, foreign = sign_in(one.url), sign_in(other.url)
+    with Connection(one.url, "/Private/count", headers=mine) as connection:
+        connection.read_until(b' 2"')
+        last = next(line[4:].decode() for line in connection.body.split(b"\n") if line.startswith(b"id: "))
+    time.sleep(0.1)
+    answer = httpx.get(f"{other.url}/Private/count", headers={**foreign, "Last-Event-ID": last})
+    assert answer.status_code == 403
+    assert len(numbers(read(other.url, "/Private/count", last, **mine))) == 9
+
+
+def test_a_stream_whose_worker_died_is_lost(tmp_path: Path) -> None:
+    """What was stored is delivered, and then the truth: an error rather than silence."""
+    with RedisServer(tmp_path, durable=False) as redis:
+        environment = {"TEST_STORE": redis.url}
+        with serve_many("tests.streams.apps:make_stored_app", 2, factory=True, env=environment) as (one, other):
+            with Connection(one.url, "/Resuming/count", query={"tag": "-", "pause": 0.2}) as connection:
+                last = cut(connection, 1)
+                time.sleep(0.5)
+                one.kill()
+            events = read(other.url, "/Resuming/count?tag=-", last)
+    assert numbers(events)[0] == 2
+    assert events[-1][0] == "error"
+    assert events[-1][2]["detail"]["code"] == "stream_lost"

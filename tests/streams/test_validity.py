@@ -1,0 +1,67 @@
+"""Open streams of a caller who may no longer call."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from fastapi_poto import Poto, PotoModule, poto_router, rpc
+from tests.live import LiveThread, serve_in_thread
+from tests.streams.client import Connection
+from tests.streams.conftest import sign_in
+from tests.streams.probe import PROBES, Probe
+
+SECRET = "validity-0f8e7d6c5b4a39281706f5e4d3c2b1a0"
+
+
+class Watching(PotoModule):
+    async def get_idle(self, tag: str) -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.sleep(60)
+        finally:
+            PROBES[tag].note("closed")
+
+    @rpc(resumable=True)
+    async def get_count(self, tag: str) -> AsyncIterator[int]:
+        try:
+            for number in range(1000):
+                yield number
+                await asyncio.sleep(0.02)
+        finally:
+            PROBES[tag].note("closed")
+
+
+@pytest.fixture(scope="module")
+def checked() -> Iterator[LiveThread]:
+    """A server that looks at its open streams' callers every tenth of a second."""
+    app = FastAPI()
+    app.include_router(poto_router(Watching, poto=Poto(SECRET, ping_interval=0.1)))
+    with serve_in_thread(app) as live:
+        yield live
+
+
+@pytest.mark.parametrize("name", ["idle", "count"])
+def test_streams_end_after_a_logout(checked: LiveThread, name: str, tag: str, probe: Probe) -> None:
+    """With `event: error` and the body of a 401, and the generator is closed; streams of others go on."""
+    mine, other = sign_in(checked.url), sign_in(checked.url)
+    with (
+        Connection(checked.url, f"/Watching/{name}", query={"tag": tag}, headers=mine) as connection,
+        Connection(checked.url, "/Watching/idle", query={"tag": tag + "-other"}, headers=other) as control,
+    ):
+        connection.read_until(b"data: ")
+        control.read_until(b"data: ")
+        time.sleep(0.3)
+        assert not connection.is_complete
+        assert httpx.post(f"{checked.url}/auth/logout", headers=mine).status_code == 204
+        connection.read_all()
+        last = connection.body.rpartition(b"event: error\ndata: ")[2]
+        assert json.loads(last)["detail"]["code"] == "unauthenticated"
+        probe.wait("closed")
+        control.received = b""
+        control.read_until(b": ping")
+        assert not control.is_complete
