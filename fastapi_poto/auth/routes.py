@@ -45,9 +45,9 @@ class LoginForm(BaseModel):
 
 
 class RefreshRequest(BaseModel):
-    """The refresh token. A client that keeps its tokens in cookies leaves it out."""
+    """The refresh token. A client that keeps its tokens in cookies sends no body."""
 
-    refresh_token: str | None = Field(default=None, max_length=2_048)
+    refresh_token: str = Field(max_length=2_048)
 
 
 class UpgradeRequest(BaseModel):
@@ -127,16 +127,19 @@ def auth_router(poto: Any) -> APIRouter:
         pair = await auth.login(form.username, form.password, auth.address(request.scope))
         return _signed_in(auth, request, pair, TokenPair)
 
-    @route("refresh", errors=(Unauthenticated, Unavailable), response_model=TokenPair)
-    async def refresh(request: Request, body: Annotated[RefreshRequest | None, Body()] = None) -> Response:
+    async def refresh(request: Request, body: RefreshRequest) -> Response:
         """Get a new pair of tokens; the old refresh token is spent"""
-        token = body.refresh_token if body is not None else None
-        if token is None and auth.cookies is not None:
-            auth.cookies.check_origin(request.scope)
-            token = auth.cookies.refresh_token(request.scope)
-        if token is None:
-            raise auth.authenticator.refuse()
+        pair = await auth.refresh(body.refresh_token, auth.address(request.scope))
+        return _signed_in(auth, request, pair, TokenPair)
+
+    async def refresh_by_cookie(request: Request, body: Annotated[RefreshRequest | None, Body()] = None) -> Response:
+        """Get a new pair of tokens; the old refresh token is spent"""
+        token = body.refresh_token if body is not None else _refresh_cookie(auth, request)
         return _signed_in(auth, request, await auth.refresh(token, auth.address(request.scope)), TokenPair)
+
+    by_cookie = auth.cookies is not None
+    add_refresh = route("refresh", errors=(Unauthenticated, Unavailable), response_model=TokenPair)
+    add_refresh(refresh_by_cookie if by_cookie else refresh)
 
     @route("logout", errors=(Unauthenticated, Unavailable), guarded=True, status_code=204)
     async def logout(request: Request) -> Response:
@@ -193,6 +196,15 @@ def _signed_in(auth: AuthService, request: Request, pair: Pair, model: type[Toke
             refresh_ttl=min(pair.refresh_expires_in, auth.settings.refresh_idle),
         )
     return response
+
+
+def _refresh_cookie(auth: AuthService, request: Request) -> str:
+    assert auth.cookies is not None  # noqa: S101 - the route is only there with cookies
+    auth.cookies.check_origin(request.scope)
+    token = auth.cookies.refresh_token(request.scope)
+    if token is None:
+        raise auth.authenticator.refuse()
+    return token
 
 
 def _refuse_foreign_page(auth: AuthService, request: Request) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..errors import Conflict, NotFound, PotoError, TooManyRequests, Unauthenticated, Unavailable
 from ..sessions.memory import MemoryStore
@@ -36,6 +36,8 @@ from .users import (
     storable,
 )
 from .visitors import Visitors
+
+T = TypeVar("T")
 
 logger = logging.getLogger("fastapi_poto.auth")
 
@@ -116,7 +118,7 @@ class AuthService:
             await self.throttle.visitor(address)
         password = random_password()
         user = User(new_visitor_id(), visitor=True)
-        await self.users.add(Account(user, hash_random(password)))
+        await _asked(self.users.add(Account(user, hash_random(password))))
         await self.visitors.note(user.id)
         sign_in = await self.sign_ins.begin(user.id, ver=0)
         self.audit("visitor_created", user_id=user.id, family=sign_in.family, address=address)
@@ -191,7 +193,10 @@ class AuthService:
         if await self._find(username) is not None:
             raise UsernameTaken
         password_hash = await self.passwords.hash(password)
-        if not await self.users.set_credentials(visitor.id, username, password_hash, old_hash=account.password_hash):
+        set_credentials = self.users.set_credentials(
+            visitor.id, username, password_hash, old_hash=account.password_hash
+        )
+        if not await _asked(set_credentials):
             raise Conflict("Only a visitor can be given a name")
         ver = await self.sign_ins.end_all(visitor.id)
         user = await self.authenticator.user(visitor.id)
@@ -283,21 +288,14 @@ class AuthService:
         self.passwords.close()
 
     async def _find(self, username: str) -> Account | None:
-        if not storable(username):
-            return None
-        try:
-            return await self.users.find(username)
-        except PotoError:
-            raise
-        except Exception as error:
-            raise provider_failed() from error
+        return await _asked(self.users.find(username)) if storable(username) else None
 
     async def _rehash(self, user: User, password: str, password_hash: str | None) -> None:
         """Bring the hash up to today's parameters; if there is no room for it now, at another sign-in."""
         if password_hash is not None and user.name is not None and self.passwords.needs_rehash(password_hash):
             with suppress(Unavailable):
                 fresh = await self.passwords.hash(password)
-                await self.users.set_credentials(user.id, user.name, fresh, old_hash=password_hash)
+                await _asked(self.users.set_credentials(user.id, user.name, fresh, old_hash=password_hash))
 
     @contextmanager
     def _throttling(self, address: str, what: str, username: str | None = None) -> Iterator[None]:
@@ -349,6 +347,16 @@ def build_auth(
         passwords=passwords or Passwords(),
         audit=Audit(on_event),
     )
+
+
+async def _asked(answer: Awaitable[T]) -> T:
+    """What an application's users answer; whatever fails there, the call is told `Unavailable`."""
+    try:
+        return await answer
+    except PotoError:
+        raise
+    except Exception as error:
+        raise provider_failed() from error
 
 
 def name_problem(username: str) -> str | None:

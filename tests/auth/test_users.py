@@ -1,15 +1,19 @@
 """One contract for every provider of users: those in memory, and those in a store, on each kind of store."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from fastapi_poto.auth import Account, MemoryUsers, StoreUsers, User, UsernameTaken, UserProvider
 from fastapi_poto.auth.users import new_user_id, new_visitor_id
 from fastapi_poto.errors import NotFound
-from fastapi_poto.sessions import open_store
+from fastapi_poto.sessions import SessionStore, open_store
 from fastapi_poto.sessions.memory import MemoryStore
 from tests.servers import PostgresServer, RedisServer
 
@@ -30,20 +34,54 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(params=["memory", "store", "sqlite", "postgres", "redis"])
+STORES = ["memory", "store", "sqlite", "postgres", "redis"]
+
+
+@asynccontextmanager
+async def documented(folder: Path) -> AsyncIterator[UserProvider]:
+    """The provider that docs/auth.md shows, over SQLAlchemy."""
+    page = (Path(__file__).parents[2] / "docs" / "auth.md").read_text()
+    module = ModuleType("documented_users")
+    sys.modules[module.__name__] = module
+    exec(page.split("<!-- file: users.py -->\n```python\n")[1].split("```")[0], module.__dict__)
+    engine = create_async_engine(f"sqlite+aiosqlite:///{folder}/people.db")
+    async with engine.begin() as connection:
+        await connection.run_sync(module.Base.metadata.create_all)
+    yield module.SqlUsers(async_sessionmaker(engine, expire_on_commit=False))
+    await engine.dispose()
+
+
+@pytest.fixture(params=[*STORES, "documented"])
+async def provider(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[UserProvider]:
+    """Any provider: what the protocol promises."""
+    async with opened(request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=STORES)
 async def users(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Provider]:
+    """Those of the package, which can do more."""
+    async with opened(request, tmp_path) as made:
+        assert isinstance(made, MemoryUsers | StoreUsers)
+        yield made
+
+
+@asynccontextmanager
+async def opened(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[UserProvider]:
     kind = request.param
     if kind == "memory":
         yield MemoryUsers()
-        return
-    store = MemoryStore()
-    if kind != "store":
-        store = open_store(
-            f"sqlite:///{tmp_path}/users.db" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
-        )
+    elif kind == "documented":
+        async with documented(folder) as made:
+            yield made
+    else:
+        store: SessionStore = MemoryStore()
+        if kind != "store":
+            url = f"sqlite:///{folder}/users.db" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
+            store = open_store(url)
         await store.open()
-    yield StoreUsers(store)
-    await store.close()
+        yield StoreUsers(store)
+        await store.close()
 
 
 def named(name: str, *roles: str) -> Account:
@@ -55,9 +93,15 @@ def unique(name: str) -> str:
     return name + new_user_id()[5:]
 
 
-async def test_it_is_a_provider(users: Provider) -> None:
+async def test_it_is_a_provider(provider: UserProvider) -> None:
     """The protocol holds."""
-    assert isinstance(users, UserProvider)
+    assert isinstance(provider, UserProvider)
+    account = named(unique("ann"), "admin", "reader")
+    await provider.add(account)
+    assert await provider.get(account.user.id) == account.user
+    assert await provider.find(account.user.name or "") == account
+    assert await provider.get("user_nobody") is None
+    assert await provider.find("nobody") is None
 
 
 async def test_an_account_comes_back_as_it_was(users: Provider) -> None:
@@ -73,15 +117,15 @@ async def test_an_account_comes_back_as_it_was(users: Provider) -> None:
     assert await users.find("nobody" + name) is None
 
 
-async def test_a_visitor_signs_in_under_its_id(users: Provider) -> None:
+async def test_a_visitor_signs_in_under_its_id(provider: UserProvider) -> None:
     """A visitor has no name; a named user is not found by its id."""
     visitor = Account(User(new_visitor_id(), visitor=True), "sha256$x")
     ann = named(unique("ann"))
-    await users.add(visitor)
-    await users.add(ann)
-    assert await users.find(visitor.user.id) == visitor
-    assert await users.get(visitor.user.id) == visitor.user
-    assert await users.find(ann.user.id) is None
+    await provider.add(visitor)
+    await provider.add(ann)
+    assert await provider.find(visitor.user.id) == visitor
+    assert await provider.get(visitor.user.id) == visitor.user
+    assert await provider.find(ann.user.id) is None
 
 
 async def test_of_many_who_want_a_name_at_once_one_gets_it(users: Provider) -> None:
@@ -96,69 +140,82 @@ async def test_of_many_who_want_a_name_at_once_one_gets_it(users: Provider) -> N
         assert (await users.get(account.user.id) is None) is isinstance(result, UsernameTaken)
 
 
-async def test_of_many_visitors_who_want_a_name_at_once_one_gets_it(users: Provider) -> None:
+async def test_of_many_who_want_one_name_at_once_one_gets_it(provider: UserProvider) -> None:
+    """A name is claimed atomically, and who is refused leaves nothing behind."""
+    name = unique("ann")
+    wanting = [named(name) for _ in range(10)]
+    results = await asyncio.gather(*(provider.add(account) for account in wanting), return_exceptions=True)
+    assert [type(result) for result in results].count(UsernameTaken) == 9
+    found = await provider.find(name)
+    assert found in wanting
+    for account, result in zip(wanting, results, strict=True):
+        assert (await provider.get(account.user.id) is None) is isinstance(result, UsernameTaken)
+
+
+async def test_of_many_visitors_who_want_a_name_at_once_one_gets_it(provider: UserProvider) -> None:
     """The same for upgrades; the others stay visitors and can take another name."""
     name = unique("ann")
     visitors = [Account(User(new_visitor_id(), visitor=True), "sha256$x") for _ in range(6)]
     for visitor in visitors:
-        await users.add(visitor)
-    wishes = (users.set_credentials(one.user.id, name, "argon", old_hash="sha256$x") for one in visitors)
+        await provider.add(visitor)
+    wishes = (provider.set_credentials(one.user.id, name, "argon", old_hash="sha256$x") for one in visitors)
     results = await asyncio.gather(*wishes, return_exceptions=True)
     assert [result for result in results if not isinstance(result, UsernameTaken)] == [True]
-    found = await users.find(name)
+    found = await provider.find(name)
     assert found is not None
     assert found.user == User(found.user.id, name=name)
     for visitor in visitors:
         if visitor.user.id == found.user.id:
-            assert await users.find(visitor.user.id) is None
+            assert await provider.find(visitor.user.id) is None
         else:
-            assert await users.get(visitor.user.id) == visitor.user
-            assert await users.set_credentials(visitor.user.id, unique("else"), "argon", old_hash="sha256$x")
+            assert await provider.get(visitor.user.id) == visitor.user
+            assert await provider.set_credentials(visitor.user.id, unique("else"), "argon", old_hash="sha256$x")
 
 
-async def test_credentials_are_compared_and_set(users: Provider) -> None:
+async def test_credentials_are_compared_and_set(provider: UserProvider) -> None:
     """Who was overtaken changes nothing: neither hash nor name, and claims no name."""
     old, new = unique("ann"), unique("beth")
     ann = named(old)
-    await users.add(ann)
-    assert not await users.set_credentials(ann.user.id, new, "x", old_hash="another hash")
-    assert await users.find(old) == ann
-    assert await users.find(new) is None
-    await users.add(named(new))
+    await provider.add(ann)
+    assert not await provider.set_credentials(ann.user.id, new, "x", old_hash="another hash")
+    assert await provider.find(old) == ann
+    assert await provider.find(new) is None
+    await provider.add(named(new))
     with pytest.raises(UsernameTaken):
-        await users.set_credentials(ann.user.id, new, "x", old_hash=ann.password_hash)
-    assert await users.find(old) == ann
-    assert not await users.set_credentials("user_nobody", unique("zoe"), "x", old_hash=None)
-    changes = (users.set_credentials(ann.user.id, old, f"hash {n}", old_hash=ann.password_hash) for n in range(5))
+        await provider.set_credentials(ann.user.id, new, "x", old_hash=ann.password_hash)
+    assert await provider.find(old) == ann
+    assert not await provider.set_credentials("user_nobody", unique("zoe"), "x", old_hash=None)
+    changes = (provider.set_credentials(ann.user.id, old, f"hash {n}", old_hash=ann.password_hash) for n in range(5))
     assert (await asyncio.gather(*changes)).count(True) == 1
 
 
-async def test_a_changed_name_is_free_again(users: Provider) -> None:
+async def test_a_changed_name_is_free_again(provider: UserProvider) -> None:
     """After a change of name the old one belongs to nobody."""
     old, new = unique("ann"), unique("beth")
     ann = named(old, "admin")
-    await users.add(ann)
-    assert await users.set_credentials(ann.user.id, new, "other", old_hash=ann.password_hash)
-    assert await users.find(old) is None
-    found = await users.find(new)
+    await provider.add(ann)
+    assert await provider.set_credentials(ann.user.id, new, "other", old_hash=ann.password_hash)
+    assert await provider.find(old) is None
+    found = await provider.find(new)
     assert found == Account(User(ann.user.id, frozenset({"admin"}), name=new), "other")
-    await users.add(named(old))
+    await provider.add(named(old))
 
 
-async def test_a_removed_user_is_gone_and_the_name_free(users: Provider) -> None:
+async def test_a_removed_user_is_gone_and_the_name_free(provider: UserProvider) -> None:
     """Removing is at once, and may be repeated."""
     name = unique("ann")
     ann = named(name)
-    await users.add(ann)
-    await users.remove(ann.user.id)
-    await users.remove(ann.user.id)
-    assert await users.get(ann.user.id) is None
-    assert await users.find(name) is None
-    with pytest.raises(NotFound):
-        await users.set_roles(ann.user.id, ["admin"])
+    await provider.add(ann)
+    await provider.remove(ann.user.id)
+    await provider.remove(ann.user.id)
+    assert await provider.get(ann.user.id) is None
+    assert await provider.find(name) is None
+    if isinstance(provider, MemoryUsers | StoreUsers):
+        with pytest.raises(NotFound):
+            await provider.set_roles(ann.user.id, ["admin"])
     other = named(name)
-    await users.add(other)
-    assert await users.find(name) == other
+    await provider.add(other)
+    assert await provider.find(name) == other
 
 
 async def test_disabled_users_are_found_but_not_got(users: Provider) -> None:

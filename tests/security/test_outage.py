@@ -24,7 +24,7 @@ def timed(own: World, verb: str, path: str, **arguments: object) -> tuple[httpx.
 
 
 def test_19_the_store_is_down(server: RedisServer | PostgresServer) -> None:
-    """Threat 19: 503 with Retry-After within 1 s, nobody gets in, and it recovers without a restart or a loss."""
+    """Threat 19: 503 with Retry-After within 1 s, the health route too; nobody gets in; it recovers by itself."""
     with world(store=server.url) as own:
         pair = own.visitor()
         bearer = {"Authorization": f"Bearer {pair['access_token']}"}
@@ -42,7 +42,9 @@ def test_19_the_store_is_down(server: RedisServer | PostgresServer) -> None:
             ("POST", "/auth/refresh", {"json": {"refresh_token": upgraded["refresh_token"]}}),
             ("POST", "/auth/visitor", {}),
             ("POST", "/auth/logout", {"headers": bearer}),
+            ("GET", "/auth/health", {}),
         ]
+        assert own.http.get("/auth/health").json() == {"status": "ok"}
         for stop in (server.kill, server.pause):
             stop()
             for verb, path, arguments in attempts:
@@ -64,6 +66,7 @@ def test_19_the_store_is_down(server: RedisServer | PostgresServer) -> None:
                 assert time.monotonic() < end
                 time.sleep(0.05)
             assert answer.json() == {"k": 1}
+            assert own.http.get("/auth/health").status_code == 200
             assert own.login().json()["user_id"] == pair["user_id"]
         assert own.http.post("/auth/logout", headers=bearer).status_code == 204
         assert own.get("/Vault/me", upgraded["access_token"]).status_code == 401

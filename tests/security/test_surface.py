@@ -63,9 +63,10 @@ def test_28_no_pickle_and_no_eval() -> None:
     assert found == []
 
 
-OPEN = set(
-    ["status", "anybody", "me", "whoami", "reports", "tick_for_admins", "tick", "ticks", "numbers", "keep", "keep_text", "keep_slowly", "count", "kept", "say"]
-)
+OPEN = {
+    "status", "anybody", "me", "whoami", "reports", "tick_for_admins", "tick", "ticks", "numbers", "keep", "keep_text",
+    "keep_slowly", "count", "kept", "say",
+}  # fmt: skip
 
 
 def names_that_are_no_methods() -> list[str]:
@@ -99,7 +100,8 @@ def test_32_only_what_is_published_can_be_called(shared: World) -> None:
         "/Vault/whoami/__globals__",
         "/Vault.whoami", "/Vault:whoami", "/PotoModule/whoami", "/Vault/get_me", "/Vault/get_status",
         "/Vault/helper",
-        "/Vault/" + quote("\uff57hoami"), "/Vault/" + quote("whoami\u0000"), "/Vault/prop/fget", "/object/__subclasses__",
+        "/Vault/" + quote("\uff57hoami"), "/Vault/" + quote("whoami\u0000"),
+        "/Vault/prop/fget", "/object/__subclasses__",
     ],
 )  # fmt: skip
 def test_32_spellings_of_a_path(shared: World, path: str) -> None:
