@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import Context
-from functools import partial
 from threading import Lock
 from time import monotonic, sleep
 from typing import Any, Final
@@ -242,8 +241,13 @@ class ThreadPump(Pump):
     async def _run(self) -> None:
         given: Any = self._items
         items: Iterator[Any] = iter(given)
-        visit: Callable[[], bool] = partial(self._context.run, self._visit, items)
-        close: Callable[[], None] = partial(self._context.run, self._close, items)
+
+        def visit() -> bool:
+            return self._context.run(self._visit, items)
+
+        def close() -> None:
+            self._context.run(self._close, items)
+
         try:
             while await to_thread.run_sync(visit, limiter=self._limiter):
                 self._collect()
