@@ -1,6 +1,6 @@
 """The sign-in routes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Form, Request, Response
@@ -83,6 +83,18 @@ class AuthRoute(APIRoute):
                 raise auth.authenticator.refuse()
             scope["poto.identity"] = identity
         await super().handle(scope, receive, send)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RequestValidationError as error:
+                # FastAPI repeats what was sent: here that is a password, or beside one.
+                raise RequestValidationError([{**one, "input": None} for one in error.errors()]) from None
+
+        return answer
 
 
 def auth_router(poto: Any) -> APIRouter:
@@ -218,6 +230,6 @@ def _refuse_foreign_page(auth: AuthService, request: Request) -> None:
 
 
 def _check(problem: str | None, member: str) -> None:
-    """422 as FastAPI words it, without what was sent: it is a password, or beside one."""
+    """422 as FastAPI words it."""
     if problem is not None:
         raise RequestValidationError([{"type": "value_error", "loc": ("body", member), "msg": problem, "input": None}])

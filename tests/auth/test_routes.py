@@ -93,6 +93,26 @@ async def test_bad_input_is_422_and_is_not_repeated(client: httpx.AsyncClient) -
         assert "geheim" not in answer.text
 
 
+async def test_no_422_repeats_what_was_sent(client: httpx.AsyncClient) -> None:
+    """FastAPI's own messages do; here they must not, be it a password, a token or a file."""
+    visitor = await client.post("/auth/visitor")
+    answers = [
+        await client.post("/auth/login", data={"password": "geheimnis"}),
+        await client.post("/auth/login", data={"username": "ann", "password": "geheimnis", "grant_type": "geheimnis"}),
+        await client.post("/auth/login", files={"username": ("geheimnis", b"geheimnis"), "password": b"geheimnis"}),
+        await client.post("/auth/upgrade", json={"password": "geheimnis"}, headers=bearer(visitor)),
+        await client.post("/auth/upgrade", json=["geheimnis"], headers=bearer(visitor)),
+        await client.post("/auth/refresh", json={"refresh": "geheimnis"}),
+        await client.post("/auth/refresh", json={"refresh_token": ["geheimnis"]}),
+        await client.post("/auth/refresh", content=b'{"refresh_token": "geheimnis',
+                          headers={"Content-Type": "application/json"}),
+    ]  # fmt: skip
+    for answer in answers:
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["detail"][0]["loc"][0] == "body"
+        assert "geheimnis" not in answer.text
+
+
 async def test_a_large_body_is_413(client: httpx.AsyncClient) -> None:
     """Sign-in bodies are small; more is refused before it is read."""
     answer = await client.post("/auth/login", data={"username": "ann", "password": "x" * 100_000})
