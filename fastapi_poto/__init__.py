@@ -10,9 +10,11 @@ from .runtime import Poto, poto_router
 from .sessions import Session, SessionStore
 from .settings import Settings
 from .streaming import Event
+from .wire import BigInt
 
 __all__ = [
     "AuthSettings",
+    "BigInt",
     "CallContext",
     "ConfigurationError",
     "CurrentSession",

@@ -74,17 +74,21 @@ def by_status(errors: Sequence[type[PotoError]]) -> dict[int, list[type[PotoErro
 
 def _responses(spec: MethodSpec) -> dict[int | str, dict[str, Any]]:
     return {
-        status: {"model": Union[tuple(error_body(error) for error in errors)]}  # noqa: UP007 - of a tuple
+        status: {"model": Union[tuple(_bodies(errors))]}  # noqa: UP007 - of a tuple
         for status, errors in by_status(spec.errors).items()
     }
 
 
+def _bodies(errors: Sequence[Any]) -> list[Any]:
+    return [error_body(error) for error in errors]
+
+
 @cache  # one type for a class, of which FastAPI makes one component
-def error_body(error: type[PotoError]) -> Any:
+def error_body(error: Any) -> Any:
     """The type of an error's body: `{"detail": {"code": …, "message": …, "data": …}}`."""
     make: Any = TypedDict  # a checker wants a literal class
     name = error_name(error)
-    fields: dict[str, Any] = {"code": Literal[error.code], "message": str}  # type: ignore[name-defined]
+    fields: dict[str, Any] = {"code": Literal[error.code], "message": str}
     data = data_type(error)
     if data is not None:
         fields["data"] = NotRequired[data]

@@ -28,7 +28,8 @@ def documenting_endpoint(spec: MethodSpec, security: list[Any]) -> Endpoint:
     wire = spec.wire_parameters
     parameters = [_solved(parameter) for parameter in spec.parameters if parameter.source is Source.SOLVER]
     if spec.form:
-        parameters += [_form(parameter) for parameter in wire]
+        # A model as the only Form() would be documented as the form itself; ours is JSON in one of its fields.
+        parameters += [_form(one, mark=Body() if _is_json_field(one) else None) for one in wire]
     elif spec.query_type is not None:
         parameters += [_keyword(one.name, Annotated[one.annotation, Query()], _default(one)) for one in wire]
     elif spec.body_type is not None:
@@ -154,12 +155,12 @@ def _is_json_field(parameter: Parameter) -> bool:
     return not is_upload(parameter.annotation) and not is_value(parameter.annotation)
 
 
-def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False) -> inspect.Parameter:
+def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False, mark: Any = None) -> inspect.Parameter:
     """A plain parameter of a multipart method: a form field; what is no single value, as JSON in one."""
     default = Signature.empty if parameter.required else (absent if absent is not None else _default(parameter))
     if is_upload(parameter.annotation):
         return _keyword(parameter.name, parameter.annotation, default)
-    return _keyword(parameter.name, Annotated[str if as_text else parameter.annotation, Form()], default)
+    return _keyword(parameter.name, Annotated[str if as_text else parameter.annotation, mark or Form()], default)
 
 
 def _from_json(name: str, text: str, type_: WireType[Any]) -> Any:

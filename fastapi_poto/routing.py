@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import _fastapi
 from .auth.dependencies import current_user
@@ -110,6 +110,8 @@ class PotoRouter(APIRouter):
         self.poto = poto
         self.specs: tuple[MethodSpec, ...] = ()
         self._tables: dict[int, _Table] = {}
+        self.document_at: Callable[[Any, str], ASGIApp | None] = lambda app, path: None
+        """What the router serves beside its methods, for the whole application (see `openapi`)."""
         if auth is not None:
             self.include_router(auth)  # first: it is found without a look at the methods
         for module in modules:
@@ -169,6 +171,8 @@ class PotoRouter(APIRouter):
         path = _fastapi.route_path(scope)
         if (scope["method"], path) in table.doors:
             return Match.FULL, {}
+        if self.document_at(scope.get("app"), path) is not None:
+            return Match.FULL, {}
         if table.others is None or path in table.paths:
             return super().matches(scope)
         for route in table.others:
@@ -180,7 +184,8 @@ class PotoRouter(APIRouter):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         included = _fastapi.inclusion_of(self, scope)
         if included is not None and scope["type"] == "http":
-            door = self._table(included).doors.get((scope["method"], _fastapi.route_path(scope)))
+            path = _fastapi.route_path(scope)
+            door = self._table(included).doors.get((scope["method"], path)) or self.document_at(scope.get("app"), path)
             if door is not None:
                 await door(scope, receive, send)
                 return

@@ -158,7 +158,9 @@ class Poto:
     def router(self, *modules: type[PotoModule], auth: bool = True, **arguments: Any) -> PotoRouter:
         """What `poto_router(*modules, poto=self)` gives."""
         openapi.install()
-        return PotoRouter(*modules, poto=self, auth=self._sign_in() if auth else None, **arguments)
+        router = PotoRouter(*modules, poto=self, auth=self._sign_in() if auth else None, **arguments)
+        router.document_at = openapi.document_at
+        return router
 
     def _sign_in(self) -> APIRouter:
         router = auth_router(self.auth)

@@ -2,12 +2,27 @@
 
 import base64
 import math
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Generic, TypeVar
 
-from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter
+from pydantic import (
+    PlainSerializer,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    TypeAdapter,
+    WithJsonSchema,
+)
 from pydantic_core import CoreConfig, SchemaSerializer, SchemaValidator, ValidationError, to_jsonable_python
 
 T = TypeVar("T")
+
+SAFE_INTEGER: Final = 2**53 - 1
+"""Past it, the numbers of JavaScript and of many JSON parsers skip integers."""
+
+BIG_INTEGER: Final[dict[str, Any]] = {"type": "string", "pattern": "^-?[0-9]+$"}
+
+BigInt = Annotated[int, PlainSerializer(str, return_type=str, when_used="json"), WithJsonSchema(BIG_INTEGER)]
+"""An integer of any size: a string on the wire, accepted as a string or a number."""
 
 # Pydantic's own defaults lose something: bytes become UTF-8 text or an error, NaN and infinity become null.
 _CONFIG: dict[str, Any] = {
@@ -28,6 +43,14 @@ def _base64(value: Any) -> Any:
 _BYTES_OUT = {"type": "function-plain", "function": _base64, "when_used": "json"}
 
 
+def is_big(bounds: Iterable[Any]) -> bool:
+    """Whether an integer within these bounds may pass `SAFE_INTEGER`: it is a `BigInt`, written or not."""
+    return any(isinstance(bound, int | float) and abs(bound) > SAFE_INTEGER for bound in bounds)
+
+
+_STRING_OUT = {"type": "function-plain", "function": str, "when_used": "json"}
+
+
 def _rewired(schema: Any) -> Any:
     """A copy of a core schema in which every model follows the wire's rules, unless it has its own."""
     if isinstance(schema, dict):
@@ -39,6 +62,8 @@ def _rewired(schema: Any) -> Any:
             copy["config"] = {**_CONFIG, **(schema.get("config") or {})}
         elif kind == "bytes" and "serialization" not in schema:
             copy["serialization"] = _BYTES_OUT
+        elif kind == "int" and "serialization" not in schema and is_big(map(schema.get, ("ge", "gt", "le", "lt"))):
+            copy["serialization"] = _STRING_OUT
         return copy
     if isinstance(schema, list):
         return [_rewired(item) for item in schema]

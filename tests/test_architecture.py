@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 PUBLIC = [
     "AuthSettings",
+    "BigInt",
     "CallContext",
     "ConfigurationError",
     "CurrentSession",

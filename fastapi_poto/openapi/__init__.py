@@ -7,8 +7,10 @@ from fastapi import FastAPI
 
 from ..routing import check_operation_ids
 from .document import Document, is_ours, refine
+from .latest import document_at, openapi_3_2
+from .offline import offline_docs
 
-__all__ = ["install", "refine_openapi"]
+__all__ = ["document_at", "install", "offline_docs", "openapi_3_2", "refine_openapi"]
 
 
 def refine_openapi(app: FastAPI, document: Document) -> Document:

@@ -3,11 +3,12 @@
 import copy
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, count
+from typing import Any, cast
 
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from ..methods import MethodSpec
@@ -25,6 +26,7 @@ from .schemas import (
     reachable,
     references,
     renamed,
+    require_defaults,
     require_discriminators,
     same_for_clients,
 )
@@ -42,29 +44,30 @@ class Ours:
     """None for a sign-in route."""
 
 
-def is_ours(routes: Iterable[BaseRoute]) -> bool:
+def is_ours(routes: Sequence[BaseRoute]) -> bool:
     """Whether an application serves any module."""
     return any(getattr(context.original_route, "poto", None) is not None for context in iter_route_contexts(routes))
 
 
-def our_operations(document: Document, routes: Iterable[BaseRoute]) -> list[Ours]:
+def our_operations(document: Document, routes: Sequence[BaseRoute]) -> list[Ours]:
     """Where the document has our routes."""
     found: dict[tuple[str, str], Ours | None] = {}
     for context in iter_route_contexts(routes):
-        if not getattr(context, "include_in_schema", False) or not hasattr(context, "path_format"):
+        route = context.original_route
+        path = context.path_format
+        if path is None or not isinstance(route, APIRoute) or not context.include_in_schema:
             continue
-        route: Any = context.original_route
         for method in context.methods or ():
-            operation = document.get("paths", {}).get(context.path_format, {}).get(method.lower())
+            operation = document.get("paths", {}).get(path, {}).get(method.lower())
             if operation is None:
                 continue
             mine = getattr(route, "poto", None) is not None
             # Of two routes with one path FastAPI documents the later.
-            found[context.path_format, method] = Ours(operation, route, route.poto_spec) if mine else None
+            found[path, method] = Ours(operation, route, cast("Any", route).poto_spec) if mine else None
     return [one for one in found.values() if one is not None]
 
 
-def refine(document: Document, routes: Iterable[BaseRoute]) -> Document:
+def refine(document: Document, routes: Sequence[BaseRoute]) -> Document:
     """Make the wire's rules hold for our operations of `document`, in place, and give it back.
 
     Other operations, and the components that they use, stay as they are. A refined document stays as it is.
@@ -121,20 +124,26 @@ class _Workshop:
             for name in references(content)
         }
         self.own: dict[str, Schema] = {}
-        self._made: set[str] = set()
+        self.unneeded: set[str] = set()
 
     def take(self) -> None:
+        # FastAPI's body of a 422 has no place in our operations once they are refined: its names are free.
+        replaced = {"HTTPValidationError", "ValidationError"} if "HTTPValidationError" in self.mine else set()
+        self.unneeded = replaced - self.theirs
+        self.mine -= replaced
         self.own = {name: copy.deepcopy(self.schemas[name]) for name in self.mine}
 
     def refine_schemas(self) -> None:
         titles = {name: schema.get("title") for name, schema in self.own.items()}
+        require_discriminators(self.own, [*self.own.values(), *_inline(self.operations)])
         for name, schema in self.own.items():
             integers_as_strings(schema)
             mark_binary(schema, is_form=name in self.forms)
             if name in self.inputs:
                 describe_defaults(schema)
+            else:
+                require_defaults(schema)
             drop_titles(schema)
-        require_discriminators(self.own, [*self.own.values(), *_inline(self.operations)])
         changed = self._let_go_of_unchanged()
         self._rename(titles, changed)
         for name in sorted(self.own):
@@ -163,7 +172,7 @@ class _Workshop:
         }  # fmt: skip
         self.own = {names.get(name, name): renamed(schema, names) for name, schema in self.own.items()}
         for operation in self.operations:
-            operation |= renamed(operation, names)
+            operation.update(renamed(operation, names))
 
     def _form_names(self) -> dict[str, str]:
         found = {}
@@ -175,23 +184,24 @@ class _Workshop:
                             found[name] = f"{camel(one.operation['operationId'])}Request"
         return found
 
-    def add(self, name: str, schema: Schema) -> str:
-        """Add a component. One of that name that says the same is taken; one that says something else is kept."""
-        candidate, number = name, 1
-        while True:
-            there = self.own.get(candidate)
-            if there is None and candidate in self.theirs:
-                there = self.schemas[candidate]
+    def add(self, schema: Schema, *names: str) -> str:
+        """Add a component under the first of these names that is free, and give the name.
+
+        One that says the same is taken for it; one that says something else is kept.
+        """
+        for name in chain(names, (f"Poto{names[-1]}{number or ''}" for number in count())):
+            there = self.own.get(name)
+            if there is None and name in self.theirs:
+                there = self.schemas[name]
             if there is None:
-                self.own[candidate] = copy.deepcopy(schema)
-                return candidate
+                self.own[name] = copy.deepcopy(schema)
+                return name
             if _without_words(there) == _without_words(schema):
-                return candidate
-            candidate = f"Poto{name}" if number == 1 else f"Poto{name}{number}"
-            number += 1
+                return name
+        raise AssertionError  # pragma: no cover - there is no end of names
 
     def give_back(self) -> None:
-        for name in self.mine - self.theirs:
+        for name in (self.mine - self.theirs) | self.unneeded:
             del self.schemas[name]
         self.schemas |= self.own
         needed = reachable(self.operations, self.schemas)
@@ -228,6 +238,7 @@ def _clean(name: str, title: Any) -> str:
     if not dash:
         stem = name
     if stem.endswith("_") and isinstance(title, str) and re.sub(r"[^A-Za-z0-9.\-_]", "_", title) == stem:
+        title = re.sub(r"FieldInfo\([^()]*\)|\b(Annotated|Union|Optional)\b", "", title)
         stem = "".join(part[:1].upper() + part[1:] for part in re.findall(r"\w+", title))
     return stem + mode if dash else stem
 

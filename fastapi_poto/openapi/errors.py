@@ -1,6 +1,6 @@
 """The responses of an operation that are errors: a component per code, a union per status, and the general one."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,10 +16,8 @@ from ..errors import (
     Unavailable,
 )
 from ..methods import MethodSpec
-from .schemas import PREFIX, Schema, camel, named, ref
-
-Add = Callable[[str, Schema], str]
-"""Adds a component, and gives the name that it got."""
+from ..streaming.replay import PastReplay, StreamLost
+from .schemas import PREFIX, Add, Schema, camel, named, ref
 
 _TEXT: Schema = {"type": "string"}
 _CHALLENGE = {"WWW-Authenticate": {"description": "How to authenticate (RFC 6750).", "schema": _TEXT}}
@@ -29,30 +27,29 @@ _RETRY = {"Retry-After": {"description": "Seconds until it is worth trying again
 def general_error(add: Add) -> str:
     """The component of an error of which nothing is known but its form."""
     detail = add(
-        "GeneralErrorDetail",
         {
             "type": "object",
             "description": "An error with a code.",
             "properties": {"code": _TEXT, "message": _TEXT, "data": {}},
             "required": ["code", "message"],
         },
+        "GeneralErrorDetail",
     )
-    cause = add("GeneralErrorCause", {"anyOf": [ref(detail), _TEXT]})
+    cause = add({"anyOf": [ref(detail), _TEXT]}, "GeneralErrorCause")
     return add(
-        "GeneralError",
         {
             "type": "object",
             "description": "Any error that has no component of its own.",
             "properties": {"detail": ref(cause)},
             "required": ["detail"],
         },
+        "GeneralError",
     )
 
 
 def validation_error(add: Add) -> str:
     """The component of a 422: FastAPI's list of what is wrong."""
     item = add(
-        "ValidationErrorItem",
         {
             "type": "object",
             "description": "One thing that is wrong with what was sent.",
@@ -69,15 +66,16 @@ def validation_error(add: Add) -> str:
             },
             "required": ["loc", "msg", "type"],
         },
+        "ValidationErrorItem",
     )
     return add(
-        "ValidationError",
         {
             "type": "object",
             "description": "What was sent does not fit.",
             "properties": {"detail": {"type": "array", "items": ref(item)}},
             "required": ["detail"],
         },
+        "ValidationError",
     )
 
 
@@ -85,11 +83,11 @@ def stream_error(add: Add) -> str:
     """The component of a stream's `event: error`: the body that the response would have had."""
     general, invalid = general_error(add), validation_error(add)
     return add(
-        "StreamError",
         {
             "description": "The stream failed: the data of its last event, which is named `error`.",
             "anyOf": [ref(general), ref(invalid)],
         },
+        "StreamError",
     )
 
 
@@ -97,21 +95,21 @@ def error_component(error: type[PotoError], add: Add) -> str:
     """The component of an error without data."""
     name = error_name(error)
     detail = add(
-        f"{name}Detail",
         {
             "type": "object",
             "properties": {"code": {"type": "string", "const": error.code}, "message": _TEXT},
             "required": ["code", "message"],
         },
+        f"{name}Detail",
     )
     return add(
-        name,
         {
             "type": "object",
             "description": error.default_message(),
             "properties": {"detail": ref(detail)},
             "required": ["detail"],
         },
+        name,
     )
 
 
@@ -122,6 +120,8 @@ def errors_of(spec: MethodSpec, *, has_cookies: bool) -> list[type[PotoError]]:
         (True, Unauthenticated),  # a public method too: a bad token is refused
         (bool(spec.guard.roles) or spec.resumable, Forbidden),
         (has_cookies, CrossSiteRequest),
+        (spec.resumable, PastReplay),
+        (spec.resumable, StreamLost),
         (spec.body_type is not None or spec.form, TooLarge),
         (guarded or spec.is_stream, Unavailable),
         (True, DeadlineExceeded),
@@ -155,7 +155,7 @@ def add_errors(
             if component not in members:
                 members.append(component)
         name = f"{camel(operation['operationId'])}Error{status}"
-        schema = members[0] if len(members) == 1 else ref(add(name, {"anyOf": members}))
+        schema = members[0] if len(members) == 1 else ref(add({"anyOf": members}, name))
         response: dict[str, Any] = {
             "description": "; ".join(f"`{error.code}`: {error.default_message()}" for error in errors),
             "content": {"application/json": {"schema": schema}},

@@ -6,8 +6,10 @@ from typing import Any
 from ..documentation import EventStreamBody
 from ..methods import MethodSpec
 from .docstrings import Docstring, parse_docstring
-from .errors import Add, add_errors, errors_of, stream_error, validation_error
+from .errors import add_errors, errors_of, stream_error, validation_error
 from .schemas import (
+    NULL,
+    Add,
     Schema,
     camel,
     drop_titles,
@@ -18,6 +20,7 @@ from .schemas import (
     named,
     ref,
     say_default,
+    union_names,
     walk,
     without_null,
 )
@@ -44,6 +47,7 @@ class OperationRefiner:
         self._validation(operation)
         automatic = errors_of(spec, has_cookies=has_cookies)
         add_errors(operation, spec.errors, automatic, self.add, own_statuses=list(operation["responses"]))
+        _in_order(operation)
 
     def sign_in(self, operation: Operation, route: Any) -> None:
         """A sign-in route."""
@@ -53,6 +57,7 @@ class OperationRefiner:
         self._body(operation, None, Docstring())
         self._validation(operation)
         add_errors(operation, route.poto_errors, (), self.add)
+        _in_order(operation)
 
     def _texts(self, operation: Operation, spec: MethodSpec, doc: Docstring) -> None:
         said = spec.openapi_extra or {}
@@ -111,9 +116,11 @@ class OperationRefiner:
     def _form(schema: Schema, content: dict[str, Any]) -> None:
         required = schema.get("required", [])
         encoding: dict[str, Any] = {}
-        for name, member in (schema.get("properties") or {}).items():
+        properties: dict[str, Schema] = schema.get("properties") or {}
+        for name in properties:
             if name not in required:
-                schema["properties"][name] = member = without_null(member)
+                properties[name] = without_null(properties[name])
+            member = properties[name]
             inside = member.get("items", member) if member.get("type") == "array" else member
             if "$ref" in inside or is_union(inside) or inside.get("type") == "object":
                 encoding[name] = {"contentType": "application/json"}
@@ -139,7 +146,7 @@ class OperationRefiner:
             if spec.kind == "stream" and media_type == EventStreamBody.media_type:
                 item = self._named(schema, f"{base}Item")
                 content["schema"] = {"anyOf": [item, ref(stream_error(self.add))]}
-            elif spec.kind in ("unary",):
+            elif spec.kind == "unary":
                 mark_binary(schema, is_form=False)
                 content["schema"] = self._named(schema, f"{base}Response")
             elif schema == {"type": "string"} and not media_type.startswith(("text/", "application/json")):
@@ -150,7 +157,10 @@ class OperationRefiner:
         mark_binary(schema, is_form=False)
         hoist_unions(schema, name, self.add)
         if is_union(schema) or schema.get("type") == "object" or "prefixItems" in schema:
-            return ref(self.add(name, schema))
+            if NULL in schema.get("anyOf", ()):
+                members = [one for one in schema["anyOf"] if one != NULL]
+                return {"anyOf": [self._named({"anyOf": members}, name), dict(NULL)]}
+            return ref(self.add(schema, *union_names(schema), name))
         return schema
 
     def _validation(self, operation: Operation) -> None:
@@ -169,6 +179,16 @@ def errors_as_json(operation: Operation, success: str) -> None:
         contents: dict[str, Any] = response.get("content") or {}
         if status != success and len(contents) == 1 and "application/json" not in contents:
             response["content"] = {"application/json": next(iter(contents.values()))}
+
+
+def _in_order(operation: Operation) -> None:
+    """As a reader wants it: what it is, what it takes, what it gives."""
+    keys = ("tags", "summary", "description", "deprecated", "operationId", "security", "parameters", "requestBody")
+    ordered = {key: operation[key] for key in keys if key in operation}
+    rest = {key: value for key, value in operation.items() if key not in ordered and key != "responses"}
+    responses = dict(sorted(operation["responses"].items(), key=lambda one: (one[0] == "default", one[0])))
+    operation.clear()
+    operation |= {**ordered, "responses": responses, **rest}
 
 
 def _words(name: str) -> str:

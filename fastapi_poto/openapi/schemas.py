@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ..wire import BIG_INTEGER, is_big
+
 Schema = dict[str, Any]
 
 PREFIX = "#/components/schemas/"
-SAFE_INTEGER = 2**53 - 1
-"""Past it, JavaScript's numbers skip integers."""
 
 _OF_MANY = ("properties", "patternProperties", "$defs", "dependentSchemas")
 _OF_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -113,10 +113,10 @@ def mark_binary(schema: Schema, *, is_form: bool) -> None:
         if one.get("contentMediaType") == "application/octet-stream" and one.get("type") == "string":
             del one["contentMediaType"]
             one.pop("contentEncoding", None)
-            one |= {"format": "binary"} if id(one) in own else {"format": "byte", "contentEncoding": "base64"}
+            one.update({"format": "binary"} if id(one) in own else {"format": "byte", "contentEncoding": "base64"})
         elif one.get("format") in ("base64", "base64url", "binary") and id(one) not in own:
             encoding = "base64url" if one["format"] == "base64url" else "base64"
-            one |= {"format": "byte", "contentEncoding": encoding}
+            one.update({"format": "byte", "contentEncoding": encoding})
 
 
 def _parts(schema: Schema) -> Iterator[Schema]:
@@ -132,12 +132,10 @@ def integers_as_strings(schema: Schema) -> None:
     """An integer whose bounds pass 2^53 is a string on the wire."""
     for one in walk(schema):
         bounds = [one.get(key) for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")]
-        if one.get("type") == "integer" and any(
-            isinstance(bound, int | float) and abs(bound) > SAFE_INTEGER for bound in bounds
-        ):
+        if one.get("type") == "integer" and is_big(bounds):
             for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
                 one.pop(key, None)
-            one |= {"type": "string", "pattern": "^-?[0-9]+$"}
+            one.update(BIG_INTEGER)
             for key in ("default", "const"):
                 if isinstance(one.get(key), int):
                     one[key] = str(one[key])
@@ -153,6 +151,16 @@ def describe_defaults(schema: Schema) -> None:
                 say_default(member, member.pop("default"))
         for child in children(one):
             child.pop("default", None)
+
+
+def require_defaults(schema: Schema) -> None:
+    """What only comes out has all its members: those with a default too."""
+    for one in walk(schema):
+        for name, member in (one.get("properties") or {}).items():
+            if isinstance(member, dict) and "default" in member:
+                del member["default"]
+                if name not in one.setdefault("required", []):
+                    one["required"].append(name)
 
 
 def say_default(member: Schema, default: Any) -> None:
@@ -201,7 +209,11 @@ def is_union(schema: Schema) -> bool:
     return len(members) > 1 and not all(one.get("type") in plain for one in members)
 
 
-def hoist_unions(schema: Schema, name: str, add: Callable[[str, Schema], str]) -> None:
+Add = Callable[..., str]
+"""`add(schema, name, …)` adds a component under the first name that is free, and gives the name."""
+
+
+def hoist_unions(schema: Schema, name: str, add: Add) -> None:
     """Give each union inside a component a name of its own: the component's and the member's."""
     for key in _OF_MANY:
         for member, one in (schema.get(key) or {}).items():
@@ -209,8 +221,9 @@ def hoist_unions(schema: Schema, name: str, add: Callable[[str, Schema], str]) -
                 schema[key][member] = _hoisted(one, name + camel(member), add)
     for key in _OF_LISTS:
         if key in schema:
+            alone = sum(one != NULL for one in schema[key]) == 1
             schema[key] = [
-                _hoisted(one, f"{name}{number}", add) if isinstance(one, dict) else one
+                _hoisted(one, name if alone else f"{name}{number}", add) if isinstance(one, dict) else one
                 for number, one in enumerate(schema[key], 1)
             ]
     for key in _OF_ONE:
@@ -218,16 +231,24 @@ def hoist_unions(schema: Schema, name: str, add: Callable[[str, Schema], str]) -
             schema[key] = _hoisted(schema[key], name + ("Item" if key == "items" else "Value"), add)
 
 
-def _hoisted(schema: Schema, name: str, add: Callable[[str, Schema], str]) -> Schema:
+def union_names(schema: Schema) -> list[str]:
+    """`CatOrDog`: one name wherever the same few components are a union. Empty if it has other members, or many."""
+    names = [named(one) for one in schema.get("anyOf") or schema.get("oneOf") or () if one != NULL]
+    if len(names) > 3 or not all(names):
+        return []
+    return ["Or".join(str(name) for name in names)]
+
+
+def _hoisted(schema: Schema, name: str, add: Add) -> Schema:
     hoist_unions(schema, name, add)
     if not is_union(schema):
         return schema
     key = "anyOf" if "anyOf" in schema else "oneOf"
     nullable = NULL in schema[key]
-    kept = {one: schema[one] for one in ("description", "default", "examples", "deprecated") if one in schema}
+    kept: Schema = {one: schema[one] for one in ("description", "default", "examples", "deprecated") if one in schema}
     union = {one: value for one, value in schema.items() if one not in kept}
     union[key] = [one for one in schema[key] if one != NULL]
-    target = ref(add(name, union))
+    target = ref(add(union, *union_names(union), name))
     return {"anyOf": [target, dict(NULL)], **kept} if nullable else {**target, **kept}
 
 

@@ -1,0 +1,87 @@
+"""The same document as OpenAPI 3.2, which has words for streams, served beside FastAPI's 3.1."""
+
+import copy
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .document import Document, our_operations
+
+VERSION: Final = "3.2.0"
+_EVENT_STREAM = "text/event-stream"
+
+
+def openapi_3_2(app: FastAPI) -> Document:
+    """The document of an application as OpenAPI 3.2: the streams of modules say what each event is."""
+    document = copy.deepcopy(app.openapi())
+    document["openapi"] = VERSION
+    for one in our_operations(document, app.routes):
+        content = one.operation["responses"].get("200", {}).get("content", {})
+        schema = content.get(_EVENT_STREAM, {}).get("schema")
+        if one.spec is not None and one.spec.kind == "stream" and schema is not None:
+            item, error = schema["anyOf"]
+            content[_EVENT_STREAM] = {"itemSchema": _event(item, error)}
+    return document
+
+
+def _event(item: Any, error: Any) -> dict[str, Any]:
+    """The fields of a server-sent event, parsed, as OpenAPI 3.2 describes them (section 4.14.3)."""
+    text = {"type": "string"}
+    return {
+        "anyOf": [
+            {
+                "type": "object",
+                "description": "An item.",
+                "properties": {"data": _json(item), "event": text, "id": text, "retry": {"type": "integer"}},
+                "required": ["data"],
+            },
+            {
+                "type": "object",
+                "description": "The stream failed.",
+                "properties": {"event": {"type": "string", "const": "error"}, "data": _json(error), "id": text},
+                "required": ["event", "data"],
+            },
+            {
+                "type": "object",
+                "description": "The stream ended well.",
+                "properties": {"event": {"type": "string", "const": "close"}, "id": text},
+                "required": ["event"],
+            },
+        ]
+    }
+
+
+def _json(schema: Any) -> dict[str, Any]:
+    return {"type": "string", "contentMediaType": "application/json", "contentSchema": schema}
+
+
+def path_of(app: Any) -> str | None:
+    """Where an application serves it: `/openapi-3.2.json` beside `/openapi.json`; None if it serves no document."""
+    url: str | None = getattr(app, "openapi_url", None)
+    if not url:
+        return None
+    folder, _, name = url.rpartition("/")
+    stem, dot, suffix = name.partition(".")
+    return f"{folder}/{stem}-3.2{dot}{suffix}"
+
+
+def document_at(app: Any, path: str) -> ASGIApp | None:
+    """The ASGI application that serves a document at this path, if there is one."""
+    return _serve if "-3.2" in path and path == path_of(app) else None
+
+
+async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
+    app: FastAPI = scope["app"]
+    request = Request(scope, receive)
+    if request.method not in ("GET", "HEAD"):
+        await JSONResponse({"detail": "Method Not Allowed"}, 405, {"Allow": "GET, HEAD"})(scope, receive, send)
+        return
+    document = openapi_3_2(app)
+    root = scope.get("root_path", "").rstrip("/")
+    servers = document.get("servers", [])
+    if root and app.root_path_in_servers and root not in {server.get("url") for server in servers}:
+        document["servers"] = [{"url": root}, *servers]  # as FastAPI does for its own
+    await JSONResponse(document)(scope, receive, send)
