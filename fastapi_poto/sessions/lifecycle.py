@@ -14,9 +14,9 @@ import logging
 import re
 import secrets
 import time
-from asyncio import Lock, get_running_loop
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from asyncio import Lock, get_running_loop, timeout
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -35,6 +35,7 @@ _SEEN = "~seen"
 _ATTEMPTS = 20
 _ENDED_FOR = 3_600.0
 _REMEMBERED = 10_000
+_TURN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +172,26 @@ class Sessions:
             await self.store.delete(record)
         raise SessionConflict
 
-    def turn(self, user_id: str, key: str) -> Lock:
-        """One update of a key at a time in this process and event loop."""
+    @asynccontextmanager
+    async def turn(self, user_id: str, key: str) -> AsyncIterator[None]:
+        """One update of a key at a time in this process and event loop, or of several if they are slow."""
         name = (id(get_running_loop()), user_id, key)
         lock = self._turns.get(name)
         if lock is None:
             lock = self._turns[name] = Lock()
-        return lock
+        try:
+            if lock.locked():
+                async with timeout(_TURN_SECONDS):
+                    await lock.acquire()
+            else:
+                await lock.acquire()
+        except TimeoutError:  # the store may be down: whoever waits in line would be told too late
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     # The owner's record
 

@@ -1,16 +1,15 @@
 """PostgreSQL for `SqlStore`, by asyncpg: a pool for each event loop, and an end to every wait."""
 
 import asyncio
-from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
-from weakref import WeakKeyDictionary
 
 import asyncpg
 
 from ..errors import ConfigurationError, Unavailable
+from .loops import PerLoop
 from .sql import Flow, NameTakenError, Rows, check_version, schema
 
 T = TypeVar("T")
@@ -47,11 +46,11 @@ class PostgresDriver:
         " AND (r.expires_at IS NULL OR r.expires_at > $2) RETURNING convert_from(value, 'UTF8')"
     )
 
-    def __init__(self, dsn: str, *, timeout: float = 0.5, pool_size: int = 10) -> None:
+    def __init__(self, dsn: str, *, timeout: float = 0.75, pool_size: int = 10) -> None:
         self._dsn = dsn
         self._timeout = timeout
         self._pool_size = pool_size
-        self._pools: WeakKeyDictionary[AbstractEventLoop, Any] = WeakKeyDictionary()
+        self._pools: PerLoop[Any] = PerLoop(self._make_pool)
         self._ready = False
 
     @classmethod
@@ -60,7 +59,7 @@ class PostgresDriver:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         try:
-            timeout, pool_size = float(query.pop("timeout", 0.5)), int(query.pop("pool_size", 10))
+            timeout, pool_size = float(query.pop("timeout", 0.75)), int(query.pop("pool_size", 10))
         except ValueError as error:
             raise ConfigurationError(f"{parts.scheme}://…?{parts.query}: {error}") from None
         dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
@@ -91,7 +90,7 @@ class PostgresDriver:
 
     async def close(self) -> None:
         self._ready = False
-        pool = self._pools.pop(get_running_loop(), None)
+        pool = self._pools.pop()
         if pool is not None:
             try:
                 async with asyncio.timeout(self._timeout):
@@ -101,7 +100,7 @@ class PostgresDriver:
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], timeout: float | None = None) -> T:
         connection: Any = None
-        pool = await self._pool()
+        pool = await self._pools.get()  # awaiting it connects nothing: it has no least size
         sound = False
         try:
             async with asyncio.timeout(timeout or self._timeout):
@@ -130,20 +129,31 @@ class PostgresDriver:
                         connection.terminate()  # at once: a polite cancel waits for a server that may be gone
                     await pool.release(connection)
 
-    async def _pool(self) -> Any:
-        loop = get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None:
-            pool = self._pools[loop] = asyncpg.create_pool(
-                self._dsn,
-                min_size=0,
-                max_size=self._pool_size,
-                timeout=self._timeout,
-                reset=_leave_as_is,
-                server_settings={"application_name": "fastapi_poto"},
-            )
-            await pool  # connects nothing, and so lets nobody in between
-        return pool
+    def _make_pool(self) -> Any:
+        return asyncpg.create_pool(
+            self._dsn,
+            min_size=0,
+            max_size=self._pool_size,
+            timeout=self._timeout,
+            reset=_leave_as_is,
+            connect=_connect,
+            server_settings={"application_name": "fastapi_poto"},
+        )
+
+
+async def _connect(*arguments: Any, **options: Any) -> Any:
+    """Connect in a task of its own: asyncpg leaves a failed future behind where a caller gives up in the middle."""
+    connecting = asyncio.ensure_future(asyncpg.connect(*arguments, **options))
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        connecting.add_done_callback(_hang_up)
+        raise
+
+
+def _hang_up(connecting: "asyncio.Future[Any]") -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
 
 
 async def _leave_as_is(connection: Any) -> None:

@@ -1,11 +1,10 @@
 """Records in Redis: a hash for each, whose life is the key's own."""
 
 import asyncio
-from asyncio import AbstractEventLoop, get_running_loop
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
-from weakref import WeakKeyDictionary
 
 import redis.asyncio as redis
 from redis.backoff import NoBackoff
@@ -14,6 +13,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.retry import Retry
 
 from ..errors import ConfigurationError, TooLarge, Unavailable
+from .loops import PerLoop
 from .memory import check_integer
 from .names import check_name
 
@@ -114,7 +114,7 @@ class RedisStore:
         self._prefix = prefix
         self._timeout = timeout
         self._pool_size = pool_size
-        self._connected: WeakKeyDictionary[AbstractEventLoop, _Connected] = WeakKeyDictionary()
+        self._connected = PerLoop(self._connect)
         try:
             redis.ConnectionPool.from_url(self._url)
         except (ValueError, TypeError) as error:
@@ -124,11 +124,11 @@ class RedisStore:
         key = self._key(record)
         client = self._client()
         if fields is None:
-            found = await self._ask(cast("Awaitable[dict[bytes, bytes]]", client.hgetall(key)))
+            found = await self._ask(lambda: cast("Awaitable[dict[bytes, bytes]]", client.hgetall(key)))
             if not found:
                 return None
             return {field.decode(): value for field, value in found.items() if field}
-        values = await self._ask(cast("Awaitable[list[bytes | None]]", client.hmget(key, [_ALIVE, *fields])))
+        values = await self._ask(lambda: cast("Awaitable[list[bytes | None]]", client.hmget(key, [_ALIVE, *fields])))
         if values[0] is None:
             return None
         return {field: value for field, value in zip(fields, values[1:], strict=True) if value is not None}
@@ -184,18 +184,20 @@ class RedisStore:
         return None if result == -1 else bool(result)
 
     async def delete(self, record: str) -> bool:
-        return bool(await self._ask(self._client().delete(self._key(record))))
+        key = self._key(record)
+        return bool(await self._ask(lambda: self._client().delete(key)))
 
     async def rename(self, record: str, new: str) -> bool:
         keys = [self._key(record), self._key(new)]
-        return bool(await self._ask(self._connection().rename(keys=keys)))
+        return bool(await self._ask(lambda: self._connection().rename(keys=keys)))
 
     async def scan(self, prefix: str, *, limit: int = 1000) -> list[str]:
         escaped = "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in self._prefix + prefix)
         found: set[str] = set()  # SCAN may give a key twice
         cursor = 0
         while len(found) < limit:
-            cursor, keys = await self._ask(self._client().scan(cursor, match=escaped + "*", count=500))
+            scan = partial(self._client().scan, cursor, match=escaped + "*", count=500)
+            cursor, keys = await self._ask(scan)
             found.update(bytes(key).decode()[len(self._prefix) :] for key in cast("list[bytes]", keys))
             if cursor == 0:
                 break
@@ -205,13 +207,13 @@ class RedisStore:
         return 0  # Redis does
 
     async def ping(self) -> None:
-        await self._ask(self._client().ping())
+        await self._ask(lambda: self._client().ping())
 
     async def open(self) -> None:
         await self.ping()
 
     async def close(self) -> None:
-        connected = self._connected.pop(get_running_loop(), None)
+        connected = self._connected.pop()
         if connected is not None:
             await connected.client.aclose()
             await connected.client.connection_pool.disconnect()
@@ -221,18 +223,17 @@ class RedisStore:
         return self._prefix + record
 
     def _connection(self) -> "_Connected":
-        loop = get_running_loop()
-        connected = self._connected.get(loop)
-        if connected is None:
-            pool = redis.ConnectionPool.from_url(
-                self._url,
-                max_connections=self._pool_size,
-                socket_timeout=self._timeout,
-                socket_connect_timeout=self._timeout,
-                retry=Retry(NoBackoff(), 0),
-            )
-            connected = self._connected[loop] = _Connected(redis.Redis(connection_pool=pool), self._pool_size)
-        return connected
+        return self._connected.get()
+
+    def _connect(self) -> "_Connected":
+        pool = redis.ConnectionPool.from_url(
+            self._url,
+            max_connections=self._pool_size,
+            socket_timeout=self._timeout,
+            socket_connect_timeout=self._timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return _Connected(redis.Redis(connection_pool=pool), self._pool_size)
 
     def _client(self) -> "redis.Redis":
         return self._connection().client
@@ -248,18 +249,18 @@ class RedisStore:
     ) -> Any:
         life = "" if expires_in is None else max(1, int(expires_in * 1000))
         most = -1 if max_fields is None else max_fields
-        result = await self._ask(
-            script(keys=[self._key(record)], args=["1" if create else "0", life, most, *arguments])
-        )
+        key = self._key(record)
+        values = ["1" if create else "0", life, most, *arguments]
+        result = await self._ask(lambda: script(keys=[key], args=values))
         if result == -2:
             raise TooLarge(f"More than {max_fields} fields")
         return result
 
-    async def _ask(self, command: Awaitable[T]) -> T:
+    async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
         try:
             # Connecting and answering have their own limits: this is that of their sum, and of the wait for a turn.
             async with asyncio.timeout(1.6 * self._timeout), self._connection().turns:
-                return await command
+                return await command()
         except (AuthenticationError, AuthorizationError):
             raise
         except ResponseError as error:
@@ -273,7 +274,7 @@ class RedisStore:
 class _Connected:
     """A client and its scripts, for one event loop."""
 
-    __slots__ = ("__weakref__", "add", "client", "rename", "swap", "turns", "write")
+    __slots__ = ("add", "client", "rename", "swap", "turns", "write")
 
     def __init__(self, client: "redis.Redis", connections: int) -> None:
         self.client = client

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fastapi_poto.errors import Unavailable
+from fastapi_poto.sessions import Sessions, open_store
 from tests.live import LiveProcess, serve_many, start
 from tests.servers import PostgresServer, RedisServer, Server
 
@@ -137,6 +139,32 @@ async def test_stopped_killed_and_paused(store_server: RedisServer | PostgresSer
         assert longest < WITHIN_SECONDS, f"a caller waited {longest:.2f} s"
 
 
+async def test_updates_of_one_key_do_not_queue_for_a_dead_store(store_server: RedisServer | PostgresServer) -> None:
+    """20 updates of one key while the store hangs: all are told within a second, none waits for those before it."""
+    store = open_store(store_server.url)
+    session = Sessions(store).of_user("ada")
+    assert await session.update("n", lambda value: value + 1, default=0) == 1
+    store_server.pause()
+    waits: list[float] = []
+
+    async def update() -> None:
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await session.update("n", lambda value: value + 1, default=0)
+        waits.append(time.monotonic() - began)
+
+    await asyncio.gather(*(update() for _ in range(20)))
+    store_server.resume()
+    assert max(waits) < WITHIN_SECONDS
+    while True:
+        try:
+            assert await session.update("n", lambda value: value + 1, default=0) >= 2
+            break
+        except Unavailable:
+            await asyncio.sleep(0.01)
+    await store.close()
+
+
 async def test_a_writer_of_sqlite_is_killed(tmp_path: Path) -> None:
     """kill -9 in the middle of load: the file opens and is whole, what was acknowledged is there."""
     path = tmp_path / "poto.db"
@@ -170,9 +198,6 @@ async def test_a_writer_of_sqlite_is_killed(tmp_path: Path) -> None:
 
 async def test_a_lock_that_nobody_lets_go(tmp_path: Path) -> None:
     """A foreign program that holds SQLite's write lock: readers go on, writers get Unavailable after `busy_timeout`."""
-    from fastapi_poto.errors import Unavailable
-    from fastapi_poto.sessions import open_store
-
     path = tmp_path / "poto.db"
     store = open_store(f"sqlite:///{path}?busy_timeout=0.1")
     await store.write("test:a", {"a": b"1"}, create=True)

@@ -1,8 +1,10 @@
 """What every store promises: the protocol's docstring, line by line, on real servers."""
 
 import asyncio
+import gc
 import threading
 import time
+import warnings
 from uuid import uuid4
 
 import pytest
@@ -293,6 +295,47 @@ async def test_deletes_beside_writes(store: SessionStore, name: str) -> None:
         )
         assert results[5] is True
         assert await store.read(name) is None
+
+
+async def test_cancelled_callers(store: SessionStore, name: str) -> None:
+    """A caller who gives up in the middle of an operation does not leave its answer to the next one."""
+    for number in range(20):
+        await store.write(f"{name}-{number}", {"n": b"%d" % number, "count": b"0"}, create=True)
+    counted = [0] * 20
+
+    async def ask(number: int) -> None:
+        for step in range(6):
+            assert await store.read(f"{name}-{number}", ["n"]) == {"n": b"%d" % number}
+            await store.add(f"{name}-{number}", "count", 1)
+            counted[number] += 1
+            assert await store.swap(f"{name}-{number}", "n", b"%d" % number, b"%d" % number) is True
+            if step == 3 and number % 2:
+                impatient = [asyncio.create_task(store.read(f"{name}-{other}")) for other in range(20)]
+                for turns, task in enumerate(impatient):
+                    for _ in range(turns % 7):
+                        await asyncio.sleep(0)
+                    task.cancel()
+                await asyncio.gather(*impatient, return_exceptions=True)
+
+    await asyncio.gather(*(ask(number) for number in range(20)))
+    for number in range(20):
+        assert await store.read(f"{name}-{number}") == {"n": b"%d" % number, "count": b"%d" % counted[number]}
+
+
+def test_loops_that_end_without_a_close(store_url: str, name: str) -> None:
+    """A script that runs one loop after another, and never closes, is served and does not pile up connections."""
+    store = open_store(store_url)
+    for number in range(1, 4):
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            assert asyncio.run(store.add(name, "n", 1, create=True)) == number
+            gc.collect()
+    kept = getattr(store, "_connected", None) or getattr(getattr(store, "_db", None), "_pools", None)
+    if kept is not None:
+        assert len(kept._made) == 1
+    asyncio.run(store.close())
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        del store, kept
+        gc.collect()
 
 
 async def test_several_loops_and_threads(store_url: str, name: str) -> None:
