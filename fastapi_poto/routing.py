@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -140,10 +141,11 @@ class PotoRouter(APIRouter):
     def _add(self, spec: MethodSpec) -> None:
         endpoint = documenting_endpoint(spec, self.poto.security_of(spec))
         endpoint.poto_call = Call(spec, self.poto)  # type: ignore[attr-defined]
+        arguments = dict(route_arguments(spec))
+        if not isinstance(self.generate_unique_id_function, DefaultPlaceholder):
+            arguments["operation_id"] = None  # the router's own function names its operations
         try:
-            self.add_api_route(
-                spec.path, endpoint, methods=[spec.verb], route_class_override=PotoRoute, **route_arguments(spec)
-            )
+            self.add_api_route(spec.path, endpoint, methods=[spec.verb], route_class_override=PotoRoute, **arguments)
         except Exception as error:  # FastAPI asserts, and raises errors of its own
             raise ConfigurationError(f"{spec.where}: FastAPI refuses the route: {error}") from error
 

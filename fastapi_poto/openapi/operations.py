@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..documentation import EventStreamBody
-from ..methods import MethodSpec
+from ..methods import MethodSpec, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
 from .errors import add_errors, errors_of, stream_error, validation_error
 from .schemas import (
@@ -42,6 +42,8 @@ class OperationRefiner:
         doc = parse_docstring(spec.doc)
         self._texts(operation, spec, doc)
         self._parameters(operation, doc)
+        order = [parameter.name for parameter in spec.parameters]
+        operation.get("parameters", []).sort(key=lambda one: order.index(one["name"]) if one["name"] in order else -1)
         self._body(operation, spec, doc)
         self._result(operation, spec, doc)
         self._validation(operation)
@@ -96,7 +98,7 @@ class OperationRefiner:
                 continue
             self._members(self.schemas[name], spec, doc)
             if media_type == "multipart/form-data":
-                self._form(self.schemas[name], content)
+                self._form(self.schemas[name], content, spec)
 
     @staticmethod
     def _members(schema: Schema, spec: MethodSpec, doc: Docstring) -> None:
@@ -109,21 +111,21 @@ class OperationRefiner:
             text = doc.arguments.get(parameter.name)
             if text and "description" not in member:
                 member["description"] = text
-            if not parameter.required and isinstance(parameter.default, str | int | float | bool):
+            if not parameter.required:
                 say_default(member, parameter.default)
 
     @staticmethod
-    def _form(schema: Schema, content: dict[str, Any]) -> None:
+    def _form(schema: Schema, content: dict[str, Any], spec: MethodSpec) -> None:
         required = schema.get("required", [])
-        encoding: dict[str, Any] = {}
         properties: dict[str, Schema] = schema.get("properties") or {}
         for name in properties:
             if name not in required:
                 properties[name] = without_null(properties[name])
-            member = properties[name]
-            inside = member.get("items", member) if member.get("type") == "array" else member
-            if "$ref" in inside or is_union(inside) or inside.get("type") == "object":
-                encoding[name] = {"contentType": "application/json"}
+        encoding = {
+            one.name: {"contentType": "application/json"}
+            for one in spec.wire_parameters
+            if one.name in properties and not is_upload(one.annotation) and not is_value(one.annotation)
+        }
         if encoding:
             content.setdefault("encoding", encoding)
 

@@ -136,6 +136,7 @@ def integers_as_strings(schema: Schema) -> None:
             for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
                 one.pop(key, None)
             one.update(BIG_INTEGER)
+        if one.get("pattern") == BIG_INTEGER["pattern"]:
             for key in ("default", "const"):
                 if isinstance(one.get(key), int):
                     one[key] = str(one[key])
@@ -164,7 +165,7 @@ def require_defaults(schema: Schema) -> None:
 
 
 def say_default(member: Schema, default: Any) -> None:
-    if default is None or "$ref" in member:
+    if not isinstance(default, str | int | float | bool) or "$ref" in member:
         return
     shown = str(default).lower() if isinstance(default, bool) else str(default)
     if 0 < len(shown) <= 60 and "\n" not in shown and "`" not in shown:
@@ -234,7 +235,7 @@ def hoist_unions(schema: Schema, name: str, add: Add) -> None:
 def union_names(schema: Schema) -> list[str]:
     """`CatOrDog`: one name wherever the same few components are a union. Empty if it has other members, or many."""
     names = [named(one) for one in schema.get("anyOf") or schema.get("oneOf") or () if one != NULL]
-    if len(names) > 3 or not all(names):
+    if not 2 <= len(names) <= 3 or not all(names):
         return []
     return ["Or".join(str(name) for name in names)]
 
