@@ -3,18 +3,24 @@
 import builtins
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from fastapi_poto.errors import ConfigurationError, Unavailable
 from fastapi_poto.sessions import MemoryStore, open_store
 from fastapi_poto.sessions.redis import RedisStore
 from fastapi_poto.sessions.sql import SqlStore
-from tests.servers import PostgresServer, RedisServer, free_port
+from tests.servers import PostgresServer, RedisServer, accepts, free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -174,3 +180,53 @@ async def test_tables_made_at_once(postgres_server: PostgresServer, tmp_path: Pa
         assert await stores[0].read("test:n") == {"n": b"6"}
         for store in stores:
             await store.close()
+
+
+class TlsRedis(RedisServer):
+    """A Redis that speaks TLS only, with a certificate of its own."""
+
+    def command(self) -> Sequence[str]:
+        certificate = ["--tls-cert-file", str(self.folder / "cert.pem"), "--tls-key-file", str(self.folder / "key.pem")]
+        plain = [one if one != str(self.port) else "0" for one in super().command()]
+        return [*plain, "--tls-port", str(self.port), *certificate, "--tls-auth-clients", "no"]
+
+    def ready(self) -> bool:
+        return accepts(self.port)
+
+
+def make_certificate(folder: Path) -> Path:
+    """A self-signed certificate for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "key.pem").write_bytes(private)
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    return folder / "cert.pem"
+
+
+async def test_redis_over_tls(tmp_path: Path) -> None:
+    """`rediss://` checks the server's certificate: the one it is told to trust, and no other."""
+    certificate = make_certificate(tmp_path)
+    with TlsRedis(tmp_path, durable=False) as server:
+        url = f"rediss://127.0.0.1:{server.port}/0"
+        trusting = open_store(f"{url}?ssl_ca_certs={quote(str(certificate), safe='')}")
+        await trusting.write("test:tls", {"a": b"1"}, create=True)
+        assert await trusting.read("test:tls") == {"a": b"1"}
+        await trusting.close()
+        wary = open_store(url)
+        with pytest.raises(Unavailable):
+            await wary.ping()
+        await wary.close()
