@@ -161,11 +161,12 @@ class PotoClient:
 
 
 def _http(app: Any) -> httpx.AsyncClient:
-    # Deadlines are ours; httpx's read timeout would end idle streams. Every open stream holds a connection.
+    # Deadlines are ours; httpx's read timeout would end idle streams. Every open stream holds a connection. One that
+    # is idle goes before uvicorn would close it (5 s), or a call could be sent into a connection that just ends.
     return httpx.AsyncClient(
         transport=None if app is None else httpx.ASGITransport(app, raise_app_exceptions=False),
         timeout=httpx.Timeout(None, connect=10.0),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=4.0),
     )
 
 

@@ -40,10 +40,7 @@ class Connection:
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 response = await self._answer(outgoing, deadline, anonymous=anonymous)
-                try:
-                    await response.aread()
-                finally:
-                    await response.aclose()
+                await _read(response)
         except TimeoutError:
             raise DeadlineExceeded from None
         if not response.is_success:
@@ -61,12 +58,12 @@ class Connection:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 response = await self._answer(outgoing, deadline)
                 if not response.is_success:
-                    await response.aread()
+                    await _read(response)
         except TimeoutError:
             raise DeadlineExceeded from None
+        if not response.is_success:
+            raise _error(response, classes)
         try:
-            if not response.is_success:
-                raise _error(response, classes)
             yield response
         finally:
             await response.aclose()
@@ -106,6 +103,13 @@ class Connection:
         )
         # Credentials go where they were meant to go, and nowhere else.
         return await self._http.send(request, stream=True, follow_redirects=False, auth=None)
+
+
+async def _read(response: httpx.Response) -> None:
+    try:
+        await response.aread()
+    finally:
+        await response.aclose()
 
 
 def _error(response: httpx.Response, classes: Mapping[str, type[PotoError]] | None) -> PotoError:

@@ -140,7 +140,7 @@ def _detail(body: bytes) -> Any:
 
 def _parsed(cls: type[PotoError], data: Any) -> Any:
     """The data as the class annotates it; as it came if it does not fit."""
-    wire_type = _data_type(cls)  # type: ignore[arg-type] # mypy: a class is not Hashable if its instances say so
+    wire_type = _data_type(cls)  # type: ignore[arg-type] # mypy takes no class for Hashable
     if data is None or wire_type is None:
         return data
     try:

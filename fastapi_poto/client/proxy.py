@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, TypeVar, overload
 
 import httpx
@@ -28,10 +28,12 @@ class ModuleProxy:
     def __init__(self, cls: type[PotoModule], connection: Connection, options: "CallOptions") -> None:
         self._poto_cls = cls
         self._poto_connection = connection
-        for spec in compile_module(cls):
-            setattr(self, spec.name, RemoteMethod(spec, connection, options).as_function())
+        for compiled in _compiled(cls):  # type: ignore[arg-type] # mypy takes no class for Hashable
+            setattr(self, compiled.spec.name, RemoteMethod(compiled, connection, options).as_function())
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         callable_names = ", ".join(name for name in vars(self) if not name.startswith("_"))
         raise AttributeError(
             f"{self._poto_cls.__name__}.{name} is not called over the wire. There are: {callable_names}."
@@ -60,15 +62,29 @@ class CallOptions:
         self.prefix = prefix
 
 
+class Compiled:
+    """What is known of a method before any client calls it."""
+
+    def __init__(self, spec: MethodSpec) -> None:
+        self.spec = spec
+        self.arguments = Arguments(spec)
+        self.classes = error_classes(spec.errors)
+
+
+@lru_cache(maxsize=256)
+def _compiled(cls: type[PotoModule]) -> tuple[Compiled, ...]:
+    return tuple(Compiled(spec) for spec in compile_module(cls))
+
+
 class RemoteMethod:
     """One method, called over the wire."""
 
-    def __init__(self, spec: MethodSpec, connection: Connection, options: CallOptions) -> None:
-        self._spec = spec
+    def __init__(self, compiled: Compiled, connection: Connection, options: CallOptions) -> None:
+        self._spec = compiled.spec
+        self._arguments = compiled.arguments
+        self._classes = compiled.classes
         self._connection = connection
         self._options = options
-        self._arguments = Arguments(spec)
-        self._classes = error_classes(spec.errors)
 
     def as_function(self) -> Remote:
         spec = self._spec

@@ -1,6 +1,7 @@
 """Calls through the typed proxy, on a live server."""
 
 import asyncio
+import copy
 import io
 import math
 from datetime import UTC, datetime
@@ -116,6 +117,7 @@ async def test_a_proxy_has_only_what_is_called_over_the_wire(client: PotoClient)
     with pytest.raises(AttributeError, match=r"Shop\.session is not called over the wire.*get_status"):
         _ = shop.session
     assert repr(shop) == f"<Shop at {client._connection.base_url}>"
+    assert type(copy.copy(shop)) is type(shop)
     with pytest.raises(ConfigurationError, match="not a module class"):
         client.module(int)  # type: ignore[type-var]
 

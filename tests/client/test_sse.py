@@ -5,7 +5,7 @@ import re
 import pytest
 from httpx_sse import ServerSentEvent
 from httpx_sse._decoders import SSEDecoder, SSELineDecoder
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastapi_poto import Event
@@ -20,6 +20,10 @@ events = st.builds(
     names,
     st.none() | names,
 )
+
+
+# A machine that is busy with other tests is no failure.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def written(event: ServerEvent, end: bytes = b"\n") -> bytes:
@@ -39,6 +43,7 @@ def decoded(wire: bytes, cuts: list[int] = []) -> list[ServerEvent]:  # noqa: B0
     return found
 
 
+@unhurried
 @given(st.lists(events, max_size=5), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0), max_size=8))
 def test_what_was_written_is_read_however_it_was_cut(sent: list[ServerEvent], end: bytes, cuts: list[int]) -> None:
     """Any chunking of any of the three line ends gives the same events."""
@@ -46,12 +51,14 @@ def test_what_was_written_is_read_however_it_was_cut(sent: list[ServerEvent], en
     assert decoded(wire, cuts) == sent
 
 
+@unhurried
 @given(st.binary(max_size=200), st.lists(st.integers(0), max_size=12))
 def test_any_bytes_are_read_the_same_however_they_were_cut(wire: bytes, cuts: list[int]) -> None:
     """Nothing that comes raises, and where chunks end does not matter."""
     assert decoded(wire, cuts) == decoded(wire)
 
 
+@unhurried
 @given(st.lists(events, max_size=5), st.sampled_from(["\n", "\r\n", "\r"]))
 def test_it_agrees_with_httpx_sse(sent: list[ServerEvent], end: str) -> None:
     """For events that have data, httpx-sse reads the same."""
@@ -64,6 +71,7 @@ def test_it_agrees_with_httpx_sse(sent: list[ServerEvent], end: str) -> None:
     assert [(one.event, one.data.encode()) for one in theirs] == [(one.event, one.data) for one in decoded(wire)]
 
 
+@unhurried
 @given(st.lists(names, min_size=1, max_size=4), st.lists(st.integers(0), max_size=6))
 def test_the_servers_own_frames(texts: list[str], cuts: list[int]) -> None:
     """Items, keep-alives and the end, as our server writes them."""
