@@ -7,7 +7,9 @@ from time import time
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from fastapi_poto.client import InvalidArguments, PotoClient
 from fastapi_poto.client.errors import error_from_body
 from fastapi_poto.errors import (
@@ -20,9 +22,9 @@ from fastapi_poto.errors import (
     Unauthenticated,
     Unavailable,
 )
-from tests.live import listen
+from tests.live import listen, serve_in_thread
 
-from .app import Line, Shop, SoldOut, SoldOutData
+from .app import SECRET, Line, Shop, SoldOut, SoldOutData
 
 pytestmark = pytest.mark.anyio
 
@@ -162,3 +164,42 @@ async def test_the_call_after_an_unexpected_failure(client: PotoClient) -> None:
         with pytest.raises(PotoError, match="internal_error"):
             await shop.fail("unexpected")
         assert await shop.reverse(b"ab") == b"ba"
+
+
+class Front(PotoModule):
+    """A service that calls another one, and lets its errors pass."""
+
+    back = ""
+
+    @public
+    @rpc(errors=[SoldOut])
+    async def buy(self, how: str) -> int:
+        async with PotoClient(self.back) as client:
+            shop = client.module(Shop)
+            if how == "sold out":
+                await shop.buy("x")
+            elif how == "arguments":
+                await shop.add_positive(-1)
+            return await shop.fail(how)
+
+
+async def test_errors_pass_through_a_service(client: PotoClient) -> None:
+    """What another server answered is told to the caller as it was: class, data, list, code, time to wait."""
+    Front.back = client._connection.base_url
+    app = FastAPI()
+    app.include_router(poto_router(Front, poto=Poto(SECRET)))
+    with serve_in_thread(app) as live:
+        async with PotoClient(live.url) as outer:
+            front = outer.module(Front)
+            with pytest.raises(SoldOut) as gone:
+                await front.buy("sold out")
+            assert gone.value.data.sku == "x"
+            with pytest.raises(InvalidArguments) as invalid:
+                await front.buy("arguments")
+            assert invalid.value.errors[0]["loc"] == ["body", "a"]
+            with pytest.raises(TooManyRequests) as busy:
+                await front.buy("too many")
+            assert busy.value.retry_after == 7
+            with pytest.raises(PotoError) as unknown:
+                await front.buy("undeclared")
+            assert (unknown.value.code, unknown.value.status, unknown.value.data) == ("secret", 418, {"a": 1})
