@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from ..errors import ConfigurationError
 from ..methods import MethodSpec, Source
 from ..module import PotoModule
+from ..routing import check_operation_ids
 from ..sessions import MemoryStore
 from .source import touches
 from .table import Row, modules_of
@@ -176,7 +178,30 @@ def _plain(role: str) -> str:
     return "".join(filter(str.isalnum, role.casefold())).removesuffix("s")
 
 
+def check_paths(table: Sequence[Row]) -> Iterator[Finding]:
+    """Routes that are never reached, because another one has their path."""
+    first: dict[tuple[str, str], Row] = {}
+    for row in table:
+        for verb in row.verb.split(","):
+            other = first.setdefault((verb, row.path), row)
+            same_sign_in = row.spec is None and other.spec is None and row.poto is other.poto
+            if other is not row and not (same_sign_in and row.poto is not None):
+                yield Finding(
+                    "error",
+                    f"{verb} {row.path}",
+                    f"{_named(row)} is never called: {_named(other)} comes first. Give one of them another path.",
+                )
+
+
+def _named(row: Row) -> str:
+    return row.spec.where if row.spec is not None else f"the {row.kind} of {row.module or 'the application'}"
+
+
 def check_app(app: Any) -> Iterator[Finding]:
     """The application itself."""
+    try:
+        check_operation_ids(app.routes)
+    except ConfigurationError as error:
+        yield Finding("error", "app", str(error))
     if getattr(app, "debug", False):
         yield Finding("warning", "app", "debug=True shows tracebacks to callers. Remove it in production.")

@@ -192,3 +192,30 @@ def test_a_secret_of_few_bytes() -> None:
 def test_debug() -> None:
     """Tracebacks are for developers."""
     assert found(audit(FastAPI(debug=True), workers=1)) == [("warning", "app")]
+
+
+def test_routes_that_are_never_reached() -> None:
+    """A plain route in front of a method; two methods with one operation id, which the start refuses."""
+    poto = Poto(SECRET)
+    app = FastAPI()
+
+    @app.post("/Fine/keep")
+    async def keep() -> None: ...
+
+    app.include_router(poto_router(Fine, poto=poto))
+    report = audit(app, workers=1)
+    assert found(report) == [("error", "POST /Fine/keep")]
+    assert "Fine.keep is never called: the plain route of" in report.findings[0].says
+    twice = FastAPI()
+    twice.include_router(poto_router(Fine, poto=poto), prefix="/a")
+    twice.include_router(poto_router(Fine, poto=poto), prefix="/b")
+    assert found(audit(twice, workers=1)) == [("error", "app")]
+
+
+def test_two_routers_that_share_a_sign_in() -> None:
+    """Both bring its routes: they are one, and nothing is said."""
+    poto = Poto(SECRET)
+    app = FastAPI()
+    app.include_router(poto_router(Fine, poto=poto))
+    app.include_router(poto_router(Trap, poto=poto))
+    assert {where.partition(".")[0] for _, where in found(audit(app, workers=1))} == {"Trap"}

@@ -75,6 +75,19 @@ async def test_leaving_ends_the_method(client: PotoClient) -> None:
             await asyncio.sleep(0.005)
 
 
+async def test_a_reader_that_is_cancelled_ends_the_method(client: PotoClient) -> None:
+    """As when a caller's timeout strikes, or its own client has gone."""
+    stream = client.module(Shop).forever("cancelled")
+    assert await anext(stream) == 0
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            async for _ in stream:
+                pass
+    async with asyncio.timeout(5):
+        while "cancelled" not in Shop.closed:
+            await asyncio.sleep(0.005)
+
+
 async def test_a_finished_stream_gives_its_connection_back(live: object, visitor: PotoClient) -> None:
     """Streams that ended well need no new connection each."""
     shop = visitor.module(Shop)
