@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 _SECTION = re.compile(r"^(?P<name>Args|Arguments|Parameters|Params|Returns|Return|Yields|Yield):\s*$")
 _ENTRY = re.compile(r"^\*{0,2}(?P<name>\w+)\s*(?:\([^)]*\))?\s*:\s*(?P<text>.*)$")
-_TYPED = re.compile(r"^[\w.\[\], |]+:\s+(?P<text>.+)$", re.DOTALL)
+_TYPE = r"[\w.]+(?:\[[^:]*\])?"
+_TYPED = re.compile(rf"^{_TYPE}(?:\s*\|\s*{_TYPE})*:\s+(?P<text>.+)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,13 +139,14 @@ def add_errors(
 ) -> None:
     """Write the error responses of an operation.
 
-    A status of which the application says something itself (`own_statuses`) stays as it is.
+    Of a status that the application describes itself (`own_statuses`) its words stay, and the body if it has one.
     """
     responses: dict[str, Any] = operation["responses"]
     kept = set(own_statuses)
     for status, errors in by_status([*declared, *automatic]).items():
         key = str(status)
-        if key in kept and not any(error.status == status for error in declared):
+        said = responses[key] if key in kept and not any(error.status == status for error in declared) else {}
+        if "content" in said:
             continue
         given = _given(responses.get(key, {}))
         members = [ref(name) for name in given]
@@ -162,14 +163,12 @@ def add_errors(
         }
         if headers := _headers(errors):
             response["headers"] = headers
-        responses[key] = response
-    responses.setdefault(
-        "default",
-        {
-            "description": "Any other error",
-            "content": {"application/json": {"schema": ref(general_error(add))}},
-        },
-    )
+        responses[key] = {**response, **said}
+    general = {"application/json": {"schema": ref(general_error(add))}}
+    responses.setdefault("default", {"description": "Any other error", "content": general})
+    for key, response in responses.items():
+        if key[0] in "45":
+            response.setdefault("content", general)
 
 
 def _given(response: dict[str, Any]) -> list[str]:

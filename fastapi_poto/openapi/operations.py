@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..documentation import EventStreamBody
+from ..errors import Unavailable
 from ..methods import MethodSpec, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
 from .errors import add_errors, errors_of, stream_error, validation_error
@@ -58,7 +59,9 @@ class OperationRefiner:
         self._parameters(operation, Docstring())
         self._body(operation, None, Docstring())
         self._validation(operation)
-        add_errors(operation, route.poto_errors, (), self.add)
+        statuses = list(operation["responses"])
+        automatic = [Unavailable] if "503" in statuses else []
+        add_errors(operation, route.poto_errors, automatic, self.add, own_statuses=statuses)
         _in_order(operation)
 
     def _texts(self, operation: Operation, spec: MethodSpec, doc: Docstring) -> None:

@@ -110,12 +110,17 @@ def mark_binary(schema: Schema, *, is_form: bool) -> None:
     """Bytes: base64 inside JSON, as they are in a form."""
     own = {id(one) for one in _parts(schema)} if is_form else set()
     for one in walk(schema):
-        if one.get("contentMediaType") == "application/octet-stream" and one.get("type") == "string":
-            del one["contentMediaType"]
-            one.pop("contentEncoding", None)
-            one.update({"format": "binary"} if id(one) in own else {"format": "byte", "contentEncoding": "base64"})
-        elif one.get("format") in ("base64", "base64url", "binary") and id(one) not in own:
-            encoding = "base64url" if one["format"] == "base64url" else "base64"
+        if one.get("type") != "string":
+            continue
+        is_octets = one.get("contentMediaType") == "application/octet-stream"
+        if id(one) in own:
+            if is_octets:
+                del one["contentMediaType"]
+                one.pop("contentEncoding", None)
+                one["format"] = "binary"
+        elif is_octets or one.get("format") in ("base64", "base64url", "binary"):
+            one.pop("contentMediaType", None)
+            encoding = "base64url" if one.get("format") == "base64url" else "base64"
             one.update({"format": "byte", "contentEncoding": encoding})
 
 

@@ -1,0 +1,199 @@
+"""Rule 5: errors in the document."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import UploadFile
+from pydantic import BaseModel
+
+from fastapi_poto import Poto, PotoError, PotoModule, public, roles, rpc
+from fastapi_poto.errors import Conflict, Forbidden, TooManyRequests
+
+from .conftest import SECRET, Document, app_of, document_of, ref
+
+
+class SoldOutData(BaseModel):
+    sku: str
+
+
+class SoldOut(PotoError):
+    """The article is gone.
+
+    More.
+    """
+
+    code = "sold_out"
+    status = 409
+    data: SoldOutData | None = None
+
+
+class Moved(SoldOut):
+    """Somewhere else."""
+
+    code = "moved"
+
+
+class QuotaError(PotoError):
+    code = "quota"
+    status = 402
+
+
+class Shop(PotoModule):
+    @rpc(errors=[SoldOut, Moved, QuotaError, TooManyRequests])
+    async def buy(self, sku: str) -> None: ...
+
+    @rpc(errors=[SoldOut])
+    async def watch(self) -> AsyncIterator[int]:
+        yield 1
+
+    @rpc(errors=[Forbidden, Conflict])
+    @roles("admin")
+    async def close(self) -> None: ...
+
+    @public
+    async def get_status(self) -> str: ...
+
+    @public
+    async def get_item(self, sku: str) -> str: ...
+
+    async def upload(self, file: UploadFile) -> None: ...
+
+    @rpc(resumable=True)
+    async def follow(self) -> AsyncIterator[int]:
+        yield 1
+
+
+document = document_of(Shop)
+
+
+def statuses(operation: str) -> set[str]:
+    return {status for status in document.operations[operation]["responses"] if status not in ("200", "204")}
+
+
+def test_a_component_per_code() -> None:
+    """The body of an error: its code is a required const, its data are typed and optional."""
+    assert document.schemas["SoldOutError"] == {
+        "type": "object",
+        "description": "The article is gone",
+        "properties": {"detail": ref("SoldOutErrorDetail")},
+        "required": ["detail"],
+    }
+    detail = document.schemas["SoldOutErrorDetail"]
+    assert detail["properties"] == {
+        "code": {"type": "string", "const": "sold_out"},
+        "message": {"type": "string"},
+        "data": ref("SoldOutData"),
+    }
+    assert detail["required"] == ["code", "message"]
+    assert document.schemas["QuotaErrorDetail"]["properties"].keys() == {"code", "message"}
+
+
+def test_a_union_per_status() -> None:
+    """Several errors of one status are a named union; one is a reference."""
+    assert document.answer("Shop_buy", "409") == ("application/json", ref("ShopBuyError409"))
+    assert document.schemas["ShopBuyError409"] == {"anyOf": [ref("SoldOutError"), ref("MovedError")]}
+    assert document.answer("Shop_buy", "402") == ("application/json", ref("QuotaError"))
+    assert document.answer("Shop_watch", "409") == ("application/json", ref("SoldOutError"))
+    assert document.operations["Shop_buy"]["responses"]["409"]["description"] == (
+        "`sold_out`: The article is gone; `moved`: Somewhere else"
+    )
+
+
+def test_where_an_error_can_occur() -> None:
+    """Errors before the method runs are documented where they can happen, and the general one everywhere."""
+    assert statuses("Shop_get_status") == {"401", "504", "default"}
+    assert statuses("Shop_get_item") == {"401", "422", "504", "default"}
+    assert statuses("Shop_buy") == {"401", "402", "409", "413", "422", "429", "503", "504", "default"}
+    assert statuses("Shop_upload") == {"401", "413", "422", "503", "504", "default"}
+    assert statuses("Shop_close") == {"401", "403", "409", "503", "504", "default"}
+    assert statuses("Shop_follow") == {"401", "403", "409", "503", "504", "default"}
+    for operation in document.operations.values():
+        assert operation["responses"]["default"]["content"]["application/json"]["schema"] == ref("GeneralError")
+
+
+def test_a_declared_error_that_occurs_anyway() -> None:
+    """It is documented once."""
+    assert document.answer("Shop_close", "403") == ("application/json", ref("ForbiddenError"))
+
+
+def test_headers() -> None:
+    """401 and a role's 403 challenge; 429 and 503 say when to come back."""
+    responses = document.operations["Shop_close"]["responses"]
+    assert list(responses["401"]["headers"]) == list(responses["403"]["headers"]) == ["WWW-Authenticate"]
+    responses = document.operations["Shop_buy"]["responses"]
+    assert responses["429"]["headers"]["Retry-After"]["schema"] == {"type": "integer"}
+    assert responses["503"]["headers"].keys() == {"Retry-After"}
+
+
+def test_the_sign_in_routes() -> None:
+    """They have typed errors, named bodies and summaries too."""
+    assert statuses("Auth_login") >= {"401", "422", "429", "503", "default"}
+    assert document.answer("Auth_upgrade", "409")[1] == ref("AuthUpgradeError409")
+    assert document.answer("Auth_login") == ("application/json", ref("TokenPair"))
+    (content,) = document.operations["Auth_refresh"]["requestBody"]["content"].values()
+    assert content["schema"] == ref("RefreshRequest")
+    assert all(one.get("description") != one["summary"] for one in document.operations.values())
+
+
+def test_what_the_application_says_of_a_status() -> None:
+    """`responses` of the router stand, unless the method declares an error of that status; a body is filled in."""
+    operation = document_of(
+        Shop, responses={401: {"description": "Sign in first"}, 409: {"description": "No"}, 418: {"description": "Tea"}}
+    ).operations["Shop_buy"]
+    described = {status: response["description"] for status, response in operation["responses"].items()}
+    assert described["401"] == "Sign in first"
+    assert operation["responses"]["401"]["content"]["application/json"]["schema"] == ref("UnauthenticatedError")
+    assert described["418"] == "Tea"
+    assert described["409"].startswith("`sold_out`")
+
+
+def test_errors_of_one_name() -> None:
+    """Two classes of one name are two components; one that is called like ours does not change ours."""
+
+    class Unauthenticated(PotoError):
+        code = "own"
+        status = 401
+
+    class Own(PotoModule):
+        @rpc(errors=[Unauthenticated])
+        async def act(self) -> None: ...
+
+    found = document_of(Own)
+    union = found.resolve(found.answer("Own_act", "401")[1])["anyOf"]
+    codes = [found.resolve(found.resolve(one)["properties"]["detail"])["properties"]["code"]["const"] for one in union]
+    assert codes == ["own", "unauthenticated"]
+
+
+@pytest.mark.anyio
+async def test_errors_are_what_they_are_documented_as() -> None:
+    """A live answer of each kind fits its schema."""
+    import jsonschema
+
+    class Live(PotoModule):
+        @rpc(errors=[SoldOut])
+        async def buy(self, sku: str) -> None:
+            raise SoldOut(data=SoldOutData(sku=sku))
+
+    app = app_of(Live, poto=Poto(SECRET))
+    found = Document(app)
+
+    def check(status: str, body: object) -> None:
+        schema = {**found.answer("Live_buy", status)[1], "components": found.content["components"]}
+        jsonschema.Draft202012Validator(schema).validate(body)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.post("/Live/buy", json={"sku": "a"})
+        check("401", answer.json())
+        token = (await client.post("/auth/visitor")).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        answer = await client.post("/Live/buy", json={"sku": "a"})
+        assert answer.status_code == 409
+        check("409", answer.json())
+        check("default", answer.json())
+        answer = await client.post("/Live/buy", json={"sku": 1})
+        assert answer.status_code == 422
+        check("422", answer.json())
+        answer = await client.post("/Live/buy", json={"sku": "a"}, headers={"Poto-Timeout-Ms": "x"})
+        assert answer.status_code == 400
+        check("default", answer.json())
