@@ -137,7 +137,7 @@ def _running(loop: asyncio.AbstractEventLoop | None) -> Iterator[Any]:
             frame = getattr(coroutine, "cr_frame", None)
             if frame is None:
                 break
-            if coroutine.__name__ == "serve":
+            if getattr(coroutine, "__name__", "") == "serve":
                 yield frame.f_locals.get("self")
             coroutine = coroutine.cr_await
 

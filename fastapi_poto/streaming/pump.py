@@ -38,8 +38,8 @@ class Pump:
     )  # fmt: skip
 
     def __init__(self, items: Any, frame: Callable[[Any], bytes], *, limit: int, context: Context) -> None:
-        """`context` is the generator's own: it runs there from its first step to its last."""
-        self._items = items
+        """`items` is an iterator. `context` is the generator's own: it runs there from its first step to its last."""
+        self._items: Any = items
         self._frame = frame
         self._limit = limit
         self._context = context
@@ -146,8 +146,7 @@ class Pump:
         self.wake()
 
     async def _run(self) -> None:
-        given: Any = self._items
-        items: AsyncIterator[Any] = given if hasattr(given, "__anext__") else given.__aiter__()
+        items: AsyncIterator[Any] = self._items
         step, frame, chunks, limit = items.__anext__, self._frame, self.chunks, self._limit
         turn = monotonic()
         try:
@@ -239,8 +238,7 @@ class ThreadPump(Pump):
             self._room.set_result(None)
 
     async def _run(self) -> None:
-        given: Any = self._items
-        items: Iterator[Any] = iter(given)
+        items: Iterator[Any] = self._items
 
         def visit() -> bool:
             return self._context.run(self._visit, items)
@@ -249,9 +247,11 @@ class ThreadPump(Pump):
             self._context.run(self._close, items)
 
         try:
-            while await to_thread.run_sync(visit, limiter=self._limiter):
+            more = True
+            while more and not self.stopping:
+                more = await to_thread.run_sync(visit, limiter=self._limiter)
                 self._collect()
-                if self.size > self._limit:
+                if more and self.size > self._limit:
                     await self._make_room()
             self._collect()
             self._end()
@@ -310,5 +310,6 @@ class ThreadPump(Pump):
 
 def pump_of(items: Any, frame: Callable[[Any], bytes], *, limit: int, context: Context) -> Pump:
     """The pump that fits: a generator's, or a sync generator's."""
-    kind = Pump if hasattr(items, "__anext__") or hasattr(items, "__aiter__") else ThreadPump
-    return kind(items, frame, limit=limit, context=context)
+    if hasattr(items, "__aiter__"):
+        return Pump(aiter(items), frame, limit=limit, context=context)
+    return ThreadPump(iter(items), frame, limit=limit, context=context)

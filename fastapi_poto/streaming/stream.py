@@ -144,7 +144,9 @@ class Stream:
         error = self._error()
         if error is not None and not is_told(error):
             self._log(error)
-        await self._send(send, {"type": "http.response.body", "body": head + data + self.tail(error)})
+        last = {"type": "http.response.body", "body": head + data + self.tail(error)}
+        self._is_over = True  # servers tell the end of the response as a disconnect, too
+        await self._send(send, last)
 
     async def _wait(self) -> None:
         self._check_client()
@@ -192,8 +194,8 @@ class Stream:
                 self.options.cleanup_timeout,
                 self.context.request_id,
             )
-        if self._gone and pump.error is not None and not is_told(pump.error):
-            self._log(pump.error)
+        if pump.stopping and pump.error is not None and not is_told(pump.error):
+            self._log(pump.error)  # it failed when it was closed, and nobody was told
         pump.error = self._interruption = None  # their tracebacks would keep the caller alive
 
     # Ends that others bring about
