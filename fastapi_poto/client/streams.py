@@ -95,7 +95,8 @@ async def _events(plan: StreamPlan) -> AsyncGenerator[Event[Any], None]:
                     raise
                 raise StreamCut(plan.operation, received, last_id, str(error)) from error.__cause__ or error
             delay = error.retry_after if isinstance(error, Unavailable) else (decoder.retry_ms or 100) / 1000
-        await _sleep(min(_LONGEST_DELAY, delay * 2 ** (attempts - 1)) * random.uniform(0.5, 1.0), plan)  # noqa: S311
+        delay = min(_LONGEST_DELAY, delay * 2 ** min(attempts - 1, 10))
+        await _sleep(delay * random.uniform(0.5, 1.0), plan)  # noqa: S311
 
 
 async def _itself(one: T) -> T:
