@@ -41,7 +41,13 @@ class CookieTransport:
 
     def check_origin(self, scope: Scope) -> None:
         """Raise `CrossSiteRequest` for a request that may change something and may be a foreign page's."""
-        if scope.get("method", "GET") in _SAFE:
+        if scope["type"] == "websocket":
+            # A page cannot set a header of its own here, but its browser always names it.
+            if _header(scope, b"origin") is None:
+                raise CrossSiteRequest("A websocket with the cookie needs an Origin")
+            self.check_foreign(scope)
+            return
+        if scope.get("method") in _SAFE:
             return
         if not self.asked(scope):
             raise CrossSiteRequest(f"A request with the cookie needs the header {HEADER}: cookie")

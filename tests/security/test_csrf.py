@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.security.world import H1, NAME, PASSWORD, World, is_refused, world
 
@@ -138,6 +140,29 @@ def test_18_two_cookies_of_the_name(own: World) -> None:
     first, second = sign_in(own), sign_in(own)
     planted = f"__Host-poto={first['__Host-poto']}; __Host-poto={second['__Host-poto']}"
     assert own.http.get("/Vault/me", headers={"Cookie": planted}).status_code == 401
+
+
+def opens_a_socket(own: World, *, origin: str | None = None, **headers: str) -> bool:
+    url = own.url.replace("http://", "ws://") + "/socket"
+    try:
+        with connect(url, origin=origin, additional_headers=headers) as socket:  # type: ignore[arg-type]
+            assert str(socket.recv()).startswith("visitor_")
+    except InvalidStatus as refused:
+        return refused.response.status_code not in (401, 403)
+    return True
+
+
+def test_18_a_foreign_pages_websocket(own: World) -> None:
+    """Threat 18: a socket with the cookie opens for our own page only; with a bearer token for anybody."""
+    cookie = {"Cookie": f"__Host-poto={sign_in(own)['__Host-poto']}"}
+    assert opens_a_socket(own, origin=own.url, **cookie)
+    assert opens_a_socket(own, origin="https://app.example", **cookie)
+    assert not opens_a_socket(own, origin="https://evil.example", **cookie)
+    assert not opens_a_socket(own, origin="null", **cookie)
+    assert not opens_a_socket(own, **cookie)
+    assert not opens_a_socket(own)
+    bearer = {"Authorization": f"Bearer {own.visitor()['access_token']}"}
+    assert opens_a_socket(own, origin="https://evil.example", **bearer)
 
 
 def test_18_off_unless_asked_for() -> None:

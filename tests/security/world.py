@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from pydantic import BaseModel
 
 from fastapi_poto import CurrentSession, CurrentUser, Event, Poto, PotoModule, poto_router, public, roles, rpc
@@ -201,6 +201,12 @@ def make_app(poto: Poto | None = None) -> FastAPI:
     @app.get("/plain")
     async def plain(user: CurrentUser) -> str:
         return user.id
+
+    @app.websocket("/socket")
+    async def talk(websocket: WebSocket, user: CurrentUser) -> None:
+        await websocket.accept()
+        await websocket.send_text(user.id)
+        await websocket.close()
 
     @app.post("/plain/count")
     async def count(session: CurrentSession) -> int:
