@@ -26,6 +26,9 @@ ROOT = Path(__file__).parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
+# A busy machine may leave a connection idle for more than uvicorn's 5 s: a client would find it closed under its hands.
+_DEFAULTS = {"timeout_graceful_shutdown": 5, "timeout_keep_alive": 120}
+
 
 def listen(host: str = "127.0.0.1") -> socket.socket:
     """A listening socket on a free port."""
@@ -105,7 +108,7 @@ def start(
     wait: bool = True,
 ) -> LiveProcess:
     """Start `module:attribute` in a process; prefer `serve`, which also stops it."""
-    arguments = {"loop": loop, "http": http, "factory": factory, "timeout_graceful_shutdown": 5, **(options or {})}
+    arguments = {"loop": loop, "http": http, "factory": factory, **_DEFAULTS, **(options or {})}
     log = tempfile.NamedTemporaryFile(dir=directory, prefix="uvicorn-", suffix=".log", delete=False)  # noqa: SIM115
     with listen() as sock, log:
         host, port = sock.getsockname()
@@ -168,7 +171,7 @@ class LiveThread:
 @contextmanager
 def serve_in_thread(app: Any, *, loop: Loop = "auto", http: Http = "auto", **options: Any) -> Iterator[LiveThread]:
     """Serve an app object from a thread. `options` are uvicorn's."""
-    options = {"log_level": "warning", "timeout_graceful_shutdown": 2, "lifespan": "on", **options}
+    options = {"log_level": "warning", "lifespan": "on", **_DEFAULTS, **options}
     with listen() as sock:
         host, port = sock.getsockname()
         server = _ThreadServer(uvicorn.Config(app, loop=loop, http=http, **options))

@@ -29,7 +29,7 @@ class CutOff(Exception):
 def new_client(url: str) -> httpx.AsyncClient:
     """Many connections, so that concurrent calls are concurrent."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx.AsyncClient(base_url=url, limits=limits, timeout=40)
+    return httpx.AsyncClient(base_url=url, limits=limits, timeout=120)
 
 
 class Caller:
