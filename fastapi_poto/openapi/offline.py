@@ -5,13 +5,13 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import FileResponse, HTMLResponse
+from starlette.routing import BaseRoute, Route
 
 from ..errors import ConfigurationError
 
 _PATH = "/_docs"
+_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "redoc.standalone.js", "favicon.png")
 
 
 def offline_docs(app: FastAPI) -> None:
@@ -54,7 +54,11 @@ def offline_docs(app: FastAPI) -> None:
             with_google_fonts=False,
         )
 
-    routes: list[BaseRoute] = [Mount(_PATH, StaticFiles(directory=files), name="offline docs")]
+    async def asset(request: Request) -> FileResponse:
+        return FileResponse(files / request.url.path.rpartition("/")[2], headers={"Cache-Control": "max-age=3600"})
+
+    # Not a mount: behind a proxy that strips the root path, StaticFiles would not find its files.
+    routes: list[BaseRoute] = [Route(f"{_PATH}/{name}", asset, include_in_schema=False) for name in _ASSETS]
     if app.docs_url:
         routes.append(Route(app.docs_url, swagger_ui, include_in_schema=False))
         if app.swagger_ui_oauth2_redirect_url:

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import pytest
 from fastapi import UploadFile
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from fastapi_poto import PotoModule
 from fastapi_poto.openapi.docstrings import Docstring, parse_docstring
 
 from .conftest import app_of, document_of
+
+Note = Annotated[str, Field(description="Own words.")]
 
 
 class Base(PotoModule):
@@ -18,7 +20,7 @@ class Base(PotoModule):
     *Really* every one.
     """
 
-    async def buy(self, sku: str, count: int = 1, note: Annotated[str, Field(description="Own words.")] = "") -> int:
+    async def buy(self, sku: str, count: int = 1, note: Note = "") -> int:
         """Buy an article.
 
         It is **yours** then.
@@ -56,24 +58,18 @@ class Base(PotoModule):
 
 
 class Shop(Base):
-    async def buy(
-        self, sku: str, count: int = 1, note: Annotated[str, Field(description="Own words.")] = ""
-    ) -> int: ...
+    async def buy(self, sku: str, count: int = 1, note: Note = "") -> int: ...
 
 
 class Other(Base):
     """Another one."""
 
-    async def buy(self, sku: str, count: int = 1, note: Annotated[str, Field(description="Own words.")] = "") -> int:
+    async def buy(self, sku: str, count: int = 1, note: Note = "") -> int:
         """Buy otherwise"""
 
 
 class Plain(PotoModule):
     async def act(self) -> None: ...
-
-
-class Model(BaseModel):
-    """A model's words."""
 
 
 document = document_of(Shop, Other, Plain)
@@ -138,7 +134,7 @@ def test_without_words() -> None:
         ("One line.", Docstring("One line")),
         ("One\n\nTwo.", Docstring("One", "Two.")),
         ("One\n\nArgs:\n    a: b: c", Docstring("One", arguments={"a": "b: c"})),
-        ("One\n\nArgs:\n    a (int, optional): b\n\n        more\n    c: d", Docstring("One", "", {"a": "b more", "c": "d"})),
+        ("One\n\nArgs:\n    a (int): b\n\n        more\n    c: d", Docstring("One", "", {"a": "b more", "c": "d"})),
         ("One\n\nArgs:\n    no colon\n    a: b\n\nAfter.", Docstring("One", "After.", {"a": "b"})),
         ("One\n\nYields:\n    Line: Each line.", Docstring("One", result="Each line.")),
         ("One\n\nReturns:\n    The lines: all of them.", Docstring("One", result="The lines: all of them.")),
