@@ -44,6 +44,8 @@ class Event(Generic[T]):
         for field, value in (("event", self.event), ("id", self.id)):
             if value is not None and _BREAKS_A_LINE.search(value):
                 raise ValueError(f"the {field} of a server-sent event must not contain CR, LF or NUL: {value!r}")
+        if self.event in ("close", "error"):
+            raise ValueError(f"the event name {self.event!r} is that of a stream's last frame")
         if self.id == END_ID:
             raise ValueError(f"the id {END_ID!r} is that of a stream's last frame")
 

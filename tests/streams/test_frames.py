@@ -130,3 +130,10 @@ def test_retry_joins_the_next_frame() -> None:
     """The reconnection time is no event of its own."""
     (event,) = decoded(retry_field(2500) + frame(1))
     assert (event.retry, event.data) == (2500, "1")
+
+
+@pytest.mark.parametrize("name", ["close", "error"])
+def test_names_of_last_frames_are_refused(name: str) -> None:
+    """An item that is called like a stream's end would be taken for it."""
+    with pytest.raises(ValueError, match="last frame"):
+        Event(data=1, event=name)
