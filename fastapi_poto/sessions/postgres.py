@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,6 +12,7 @@ import asyncpg
 from ..errors import ConfigurationError, Unavailable
 from .loops import PerLoop
 from .sql import Flow, NameTakenError, Rows, check_version, schema
+from .turns import Turns
 
 T = TypeVar("T")
 
@@ -32,9 +34,9 @@ _SCHEMA_LOCK = 0x706F746F  # "poto"
 class PostgresDriver:
     """A PostgreSQL server that many machines share. What was acknowledged is committed, as durable as the server is.
 
-    Every operation ends within `timeout` seconds, the wait for a connection included: then its connection is
-    dropped, not waited for. Dead connections are replaced when they are next needed. At most `pool_size` connections
-    a process and event loop.
+    An operation ends when the server has not answered for `timeout` seconds: then its connection is dropped, not
+    waited for. Dead connections are replaced when they are next needed. At most `pool_size` connections for each
+    process and event loop; who finds them busy waits in line.
     """
 
     lock = "FOR NO KEY UPDATE"
@@ -46,11 +48,11 @@ class PostgresDriver:
         " AND (r.expires_at IS NULL OR r.expires_at > $2) RETURNING convert_from(value, 'UTF8')"
     )
 
-    def __init__(self, dsn: str, *, timeout: float = 0.75, pool_size: int = 10) -> None:
+    def __init__(self, dsn: str, *, timeout: float = 0.5, pool_size: int = 10) -> None:
         self._dsn = dsn
         self._timeout = timeout
         self._pool_size = pool_size
-        self._pools: PerLoop[Any] = PerLoop(self._make_pool)
+        self._connected = PerLoop(self._connect)
         self._ready = False
 
     @classmethod
@@ -59,7 +61,7 @@ class PostgresDriver:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         try:
-            timeout, pool_size = float(query.pop("timeout", 0.75)), int(query.pop("pool_size", 10))
+            timeout, pool_size = float(query.pop("timeout", 0.5)), int(query.pop("pool_size", 10))
         except ValueError as error:
             raise ConfigurationError(f"{parts.scheme}://…?{parts.query}: {error}") from None
         dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
@@ -85,30 +87,36 @@ class PostgresDriver:
             return (yield from schema("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "BYTEA", 'COLLATE "C"'))
 
         flow = work()
-        check_version(await self._run(lambda connection: _transact(connection, flow), 10 * self._timeout))
+        check_version(await self._run(lambda connection: _transact(connection, flow)))
         self._ready = True
 
     async def close(self) -> None:
         self._ready = False
-        pool = self._pools.pop()
-        if pool is not None:
+        connected = self._connected.pop()
+        if connected is not None:
             try:
                 async with asyncio.timeout(self._timeout):
-                    await pool.close()
+                    await connected.pool.close()
             except _UNREACHABLE:
-                pool.terminate()
+                connected.pool.terminate()
 
-    async def _run(self, work: Callable[[Any], Awaitable[T]], timeout: float | None = None) -> T:
+    async def _run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        connected = self._connected.get()
+        pool = connected.pool
         connection: Any = None
-        pool = await self._pools.get()  # awaiting it connects nothing: it has no least size
         sound = False
         try:
-            async with asyncio.timeout(timeout or self._timeout):
+            deadline = await connected.turns.take()
+        except TimeoutError as error:
+            raise Unavailable("The session store cannot be reached") from error
+        try:
+            await pool  # connects nothing: it has no least size
+            async with asyncio.timeout_at(deadline):
                 connection = await pool.acquire()
                 result = await work(connection)
             sound = True
             return result
-        except _UNREACHABLE as error:
+        except (*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise Unavailable("The session store cannot be reached") from error
         except asyncpg.UniqueViolationError as error:
             sound = True
@@ -116,8 +124,6 @@ class PostgresDriver:
         except asyncpg.DataError as error:
             sound = True
             raise ValueError("the field does not hold an integer of 64 bits") from error
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            raise Unavailable("The session store cannot be reached") from error
         except Exception:
             sound = True
             raise
@@ -128,9 +134,10 @@ class PostgresDriver:
                     if not sound:
                         connection.terminate()  # at once: a polite cancel waits for a server that may be gone
                     await pool.release(connection)
+            connected.turns.give_back(answered=sound)
 
-    def _make_pool(self) -> Any:
-        return asyncpg.create_pool(
+    def _connect(self) -> "_Connected":
+        pool = asyncpg.create_pool(
             self._dsn,
             min_size=0,
             max_size=self._pool_size,
@@ -139,6 +146,15 @@ class PostgresDriver:
             connect=_connect,
             server_settings={"application_name": "fastapi_poto"},
         )
+        return _Connected(pool, Turns(self._pool_size, self._timeout))
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    """A pool, for one event loop, and the line before it."""
+
+    pool: Any
+    turns: Turns
 
 
 async def _connect(*arguments: Any, **options: Any) -> Any:

@@ -16,6 +16,7 @@ from ..errors import ConfigurationError, TooLarge, Unavailable
 from .loops import PerLoop
 from .memory import check_integer
 from .names import check_name
+from .turns import Turns
 
 T = TypeVar("T")
 
@@ -99,7 +100,8 @@ class RedisStore:
     What was acknowledged is what Redis has: it survives a crash of Redis with `appendonly yes` and
     `appendfsync always`; with the snapshots of a plain installation the last minutes may be lost.
     Records expire by Redis's clock. Use an instance that does not evict (`maxmemory-policy noeviction`); not Redis
-    Cluster, whose nodes cannot rename between them. Every operation ends within twice `timeout` seconds.
+    Cluster, whose nodes cannot rename between them. An operation ends when Redis has not answered for `timeout`
+    seconds. At most `pool_size` connections for each process and event loop; who finds them busy waits in line.
     """
 
     def __init__(self, url: str, *, prefix: str = "poto:", timeout: float = 0.5, pool_size: int = 50) -> None:
@@ -233,7 +235,7 @@ class RedisStore:
             socket_connect_timeout=self._timeout,
             retry=Retry(NoBackoff(), 0),
         )
-        return _Connected(redis.Redis(connection_pool=pool), self._pool_size)
+        return _Connected(redis.Redis(connection_pool=pool), Turns(self._pool_size, self._timeout))
 
     def _client(self) -> "redis.Redis":
         return self._connection().client
@@ -257,10 +259,17 @@ class RedisStore:
         return result
 
     async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
+        turns = self._connection().turns
+        answered = False
         try:
-            # Connecting and answering have their own limits: this is that of their sum, and of the wait for a turn.
-            async with asyncio.timeout(1.6 * self._timeout), self._connection().turns:
-                return await command()
+            deadline = await turns.take()
+        except TimeoutError as error:
+            raise Unavailable("The session store cannot be reached") from error
+        try:
+            async with asyncio.timeout_at(deadline):
+                result = await command()
+            answered = True
+            return result
         except (AuthenticationError, AuthorizationError):
             raise
         except ResponseError as error:
@@ -269,6 +278,8 @@ class RedisStore:
             raise
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable("The session store cannot be reached") from error
+        finally:
+            turns.give_back(answered=answered)
 
 
 class _Connected:
@@ -276,10 +287,9 @@ class _Connected:
 
     __slots__ = ("add", "client", "rename", "swap", "turns", "write")
 
-    def __init__(self, client: "redis.Redis", connections: int) -> None:
+    def __init__(self, client: "redis.Redis", turns: Turns) -> None:
         self.client = client
-        # redis-py has a pool that waits, which costs a sixth more for each command.
-        self.turns = asyncio.Semaphore(connections)
+        self.turns = turns
         self.write = client.register_script(_WRITE)
         self.add = client.register_script(_ADD)
         self.swap = client.register_script(_SWAP)

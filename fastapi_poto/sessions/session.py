@@ -207,6 +207,16 @@ def check_shape(shape: Any) -> type[BaseModel]:
 
 
 def _counts_from_zero(shape: type[BaseModel], key: str) -> bool:
-    """Whether the store may count without asking the model: a plain `int` that starts at 0."""
-    field = shape.model_fields[key]
-    return field.annotation is int and not field.metadata and field.default == 0 and type(field.default) is int
+    """Whether the store may count without asking the model: a plain `int` that starts at 0 and that nobody checks."""
+    field, decorators = shape.model_fields[key], shape.__pydantic_decorators__
+    checked = {name for one in decorators.field_validators.values() for name in one.info.fields}
+    checked |= {name for one in decorators.validators.values() for name in one.info.fields}
+    return (
+        field.annotation is int
+        and not field.metadata
+        and type(field.default) is int
+        and field.default == 0
+        and not decorators.model_validators
+        and not decorators.root_validators
+        and checked.isdisjoint({key, "*"})
+    )

@@ -58,5 +58,5 @@ async def pass_gate(gate: Path) -> None:
 
 
 app = FastAPI()
-poto = Poto("R3v0lv1ng-doors-of-the-session-suite-0042", store=os.environ["POTO_STORE"], session_keys=400)
+poto = Poto("R3v0lv1ng-doors-of-the-session-suite-0042", store=os.environ["POTO_STORE"], session_keys=410)
 app.include_router(poto_router(Box, poto=poto))

@@ -95,6 +95,22 @@ class Cart(BaseModel):
         return value.strip() if value else value
 
 
+class Tally(BaseModel):
+    """Counters, of which some have a say in what they become."""
+
+    free: int = 0
+    checked: int = 0
+    limited: Annotated[int, Field(le=2)] = 0
+    started: int = 5
+
+    @field_validator("checked")
+    @classmethod
+    def at_most_two(cls, value: int) -> int:
+        if value > 2:
+            raise ValueError("more than two")
+        return value
+
+
 class CartOfTomorrow(BaseModel):
     """The same session after a deployment that changed its shape."""
 

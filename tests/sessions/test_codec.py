@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastapi_poto.sessions.codec import UndecodableError, decode, encode
@@ -33,6 +33,9 @@ from tests.sessions.models import (
     Remembering,
     Size,
 )
+
+# On a machine that is busy with other things, slowness says nothing.
+patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 BERLIN = ZoneInfo("Europe/Berlin")
 offsets = st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
@@ -78,6 +81,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@patiently
 @given(values)
 def test_round_trip(value: Any) -> None:
     """Every value of the types in the docs, nested as you like, comes back equal and of the same types."""
@@ -188,6 +192,7 @@ def test_endless_values() -> None:
         encode(endless)
 
 
+@patiently
 @given(st.binary() | st.text().map(str.encode))
 def test_any_bytes(data: bytes) -> None:
     """Whatever a store gives back decodes or is refused; nothing else is raised."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from anyio import from_thread
 from fastapi import FastAPI
 
 from fastapi_poto import CurrentSession, Poto, PotoModule, Session, poto_router, roles
@@ -36,6 +37,10 @@ class Shop(PotoModule):
     async def get_one(self, key: str) -> str | None:
         value: str | None = await self.get_session_value(key)
         return value
+
+    def count_in_a_thread(self) -> int:
+        """A plain method, which runs in a thread."""
+        return from_thread.run(self.session.increment, "threads")
 
     async def count_up(self, to: int) -> AsyncIterator[int]:
         """Writes the session from inside the stream."""
@@ -153,6 +158,13 @@ async def test_written_from_inside_a_stream() -> None:
             answer = await visitor.post("/Shop/count_up", to=3)
             assert events(answer.text) == ["data: 1", "data: 2", "data: 3", "event: close"]
             assert (await visitor.post("/Shop/count_up", to=1)).text.startswith("data: 4")
+
+
+async def test_from_a_thread() -> None:
+    """Plain methods reach the session through anyio, and lose nothing either."""
+    visitor = await visitor_of(app_of())
+    answers = await asyncio.gather(*(visitor.post("/Shop/count_in_a_thread") for _ in range(10)))
+    assert sorted(answer.json() for answer in answers) == list(range(1, 11))
 
 
 # The cookie store, whole

@@ -13,7 +13,7 @@ from fastapi_poto.context import CallContext
 from fastapi_poto.errors import ConfigurationError, SessionEnded, TooLarge
 from fastapi_poto.sessions import MemoryStore, Session, Sessions, SessionStore
 from tests.sessions.calls import Clock, call_of
-from tests.sessions.models import Cart, CartOfTomorrow, Line, NeedsMore
+from tests.sessions.models import Cart, CartOfTomorrow, Line, NeedsMore, Tally
 
 pytestmark = pytest.mark.anyio
 
@@ -559,6 +559,18 @@ async def test_a_shape_refuses(session: Session) -> None:
     with pytest.raises(ValueError, match="validation error"):
         await cart.update("discount", lambda value: value - 1)
     assert await cart.all() == {}
+
+
+async def test_counting_in_a_shape(session: Session) -> None:
+    """`increment` starts at the field's default and stops where the model says."""
+    tally = session.typed(Tally)
+    assert [await tally.increment("free") for _ in range(3)] == [1, 2, 3]
+    assert [await tally.increment("started") for _ in range(3)] == [6, 7, 8]
+    for key in ("checked", "limited"):
+        assert [await tally.increment(key) for _ in range(2)] == [1, 2]
+        with pytest.raises(ValueError, match="validation error"):
+            await tally.increment(key)
+    assert await tally.load() == Tally(free=3, started=8, checked=2, limited=2)
 
 
 async def test_save(session: Session) -> None:

@@ -329,7 +329,7 @@ def test_loops_that_end_without_a_close(store_url: str, name: str) -> None:
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
             assert asyncio.run(store.add(name, "n", 1, create=True)) == number
             gc.collect()
-    kept = getattr(store, "_connected", None) or getattr(getattr(store, "_db", None), "_pools", None)
+    kept = getattr(getattr(store, "_db", store), "_connected", None)
     if kept is not None:
         assert len(kept._made) == 1
     asyncio.run(store.close())

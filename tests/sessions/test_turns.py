@@ -1,0 +1,74 @@
+"""The line before a store's connections: long lines are served, dead stores are noticed."""
+
+import asyncio
+import time
+
+import pytest
+
+from fastapi_poto.sessions.turns import Turns
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_long_line_is_served() -> None:
+    """30 operations of 20 ms, two at a time and in order, while the patience is a fraction of the whole wait."""
+    turns = Turns(2, patience=0.15)
+    order: list[int] = []
+    at_once = most = 0
+
+    async def operate(number: int) -> None:
+        nonlocal at_once, most
+        await turns.take()
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.02)
+        at_once -= 1
+        order.append(number)
+        turns.give_back(answered=True)
+
+    await asyncio.gather(*(operate(number) for number in range(30)))
+    assert order == list(range(30))
+    assert most == 2
+
+
+async def test_a_dead_store_is_noticed_by_all() -> None:
+    """When nobody is answered any more, everybody in line is told within the patience, not one after the other."""
+    turns = Turns(2, patience=0.1)
+    waits: list[float] = []
+
+    async def operate() -> None:
+        began = time.monotonic()
+        try:
+            deadline = await turns.take()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.sleep(10)
+            finally:
+                turns.give_back(answered=False)
+        except TimeoutError:
+            waits.append(time.monotonic() - began)
+
+    await asyncio.gather(*(operate() for _ in range(40)))
+    assert len(waits) == 40
+    assert max(waits) < 0.25
+    await turns.take()
+    await turns.take()
+
+
+async def test_callers_who_leave_the_line() -> None:
+    """A turn is never lost: not by who leaves while waiting, nor by who leaves just as it is their turn."""
+    turns = Turns(1, patience=5)
+    await turns.take()
+    waiting = [asyncio.create_task(turns.take()) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    waiting[2].cancel()
+    await asyncio.sleep(0)
+    turns.give_back(answered=True)
+    waiting[1].cancel()  # it has the turn, and does not know it yet
+    results = await asyncio.gather(*waiting[:3], waiting[3], return_exceptions=True)
+    assert [isinstance(result, asyncio.CancelledError) for result in results] == [True, True, True, False]
+    turns.give_back(answered=True)
+    await waiting[4]
+    turns.give_back(answered=True)
+    await turns.take()
