@@ -53,44 +53,48 @@ def security_schemes(_auth: Any = None) -> list[Any]:
     return [bearer_scheme, password_scheme]
 
 
-async def _caller(
-    connection: HTTPConnection,
-    response: Response,
-    _bearer: Annotated[Any, Depends(bearer_scheme)] = None,
-    _password: Annotated[Any, Depends(password_scheme)] = None,
-) -> CallContext:
+async def _context(connection: HTTPConnection, response: Response) -> CallContext:
+    """The call that a module's method runs in; for a plain route one of its own."""
     scope = connection.scope
     known: CallContext | None = scope.get("poto.context")
     if known is not None:
         return known
     poto = poto_of(connection.app)
-    if not getattr(poto, "is_open", True):
-        await poto.open()
     context = CallContext(f"{scope.get('method', 'WS')} {scope['path']}", scope, None, poto.sessions)
-    identity = await poto.authenticator.authenticate(scope)
-    if identity is None:
-        raise poto.authenticator.refuse()
-    context.identity = identity
-    context.user = identity.user
     # One list: what a session writes into it, FastAPI sends.
     context.response_headers = response.headers.raw
     return context
 
 
-async def current_user(caller: Annotated[CallContext, Depends(_caller)]) -> User:
+async def current_user(
+    connection: HTTPConnection,
+    context: Annotated[CallContext, Depends(_context)],
+    _bearer: Annotated[Any, Depends(bearer_scheme)] = None,
+    _password: Annotated[Any, Depends(password_scheme)] = None,
+) -> User:
     """The caller. 401 without one, except in a `@public` method: there it is None."""
-    return caller.user  # type: ignore[return-value]
+    if context.user is None and "poto.context" not in connection.scope:
+        poto = poto_of(connection.app)
+        if not getattr(poto, "is_open", True):
+            await poto.open()
+        identity = await poto.authenticator.authenticate(connection.scope)
+        if identity is None:
+            raise poto.authenticator.refuse()
+        context.identity = identity
+        context.user = identity.user
+    return context.user  # type: ignore[return-value]
 
 
-async def current_session(caller: Annotated[CallContext, Depends(_caller)]) -> Session[Any]:
+async def current_session(
+    context: Annotated[CallContext, Depends(_context)], user: Annotated[User, Depends(current_user)]
+) -> Session[Any]:
     """What the caller keeps between calls. 401 without a caller."""
-    return caller.session
+    if user is not context.user:  # app.dependency_overrides[current_user]
+        context.user = user
+    return context.session
 
 
 # A module's method gets both from its call, without FastAPI's solver (see methods.parameters).
-current_user.__poto_source__ = "USER"  # type: ignore[attr-defined]
-current_session.__poto_source__ = "SESSION"  # type: ignore[attr-defined]
-
 CurrentUser = Annotated[User, Depends(current_user)]
 CurrentSession = Annotated[Session[Any], Depends(current_session)]
 

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from fastapi_poto.auth import CurrentUser, auth_router
+from fastapi_poto.auth import CurrentSession, CurrentUser, User, auth_router, current_user
+from fastapi_poto.sessions import Sessions
 from tests.auth.house import House
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 def app(house: House) -> FastAPI:
     router = auth_router(house.auth)
     router.poto = SimpleNamespace(  # type: ignore[attr-defined]
-        authenticator=house.auth.authenticator, sessions=SimpleNamespace(handle=None)
+        authenticator=house.auth.authenticator, sessions=Sessions(house.store)
     )
     app = FastAPI()
     app.include_router(router, prefix="/api")
@@ -25,6 +26,10 @@ def app(house: House) -> FastAPI:
     @app.get("/plain")
     async def plain(user: CurrentUser) -> str:
         return user.id
+
+    @app.post("/count")
+    async def count(session: CurrentSession) -> int:
+        return await session.increment("count")
 
     return app
 
@@ -73,6 +78,21 @@ async def test_a_plain_route_knows_the_caller(client: httpx.AsyncClient) -> None
     refused = await client.get("http://test/plain")
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"] == 'Bearer realm="poto"'
+
+
+async def test_a_plain_route_has_the_callers_session(client: httpx.AsyncClient) -> None:
+    """CurrentSession is the session that the caller's methods have; without a caller it is 401."""
+    visitor = await client.post("/auth/visitor")
+    counts = [(await client.post("http://test/count", headers=bearer(visitor))).json() for _ in range(3)]
+    assert counts == [1, 2, 3]
+    assert (await client.post("http://test/count")).status_code == 401
+
+
+async def test_who_overrides_the_user_overrides_the_session(app: FastAPI, client: httpx.AsyncClient) -> None:
+    """`app.dependency_overrides[current_user]` is all that a test of an application needs."""
+    app.dependency_overrides[current_user] = lambda: User("user_of_a_test")
+    assert (await client.get("http://test/plain")).json() == "user_of_a_test"
+    assert [(await client.post("http://test/count")).json() for _ in range(2)] == [1, 2]
 
 
 async def test_authentication_comes_before_the_body(client: httpx.AsyncClient) -> None:
@@ -129,10 +149,10 @@ async def test_the_document(app: FastAPI) -> None:
     assert operations["/api/auth/me"]["tags"] == ["Auth"]
     lock = [{"PotoBearer": []}, {"PotoPassword": []}]
     assert [path for path, operation in operations.items() if operation.get("security") == lock] == [
-        "/api/auth/logout", "/api/auth/upgrade", "/api/auth/me", "/plain",
+        "/api/auth/logout", "/api/auth/upgrade", "/api/auth/me", "/plain", "/count",
     ]  # fmt: skip
     schemes = document["components"]["securitySchemes"]
     assert schemes["PotoBearer"]["bearerFormat"] == "JWT"
-    assert schemes["PotoPassword"]["flows"]["password"]["tokenUrl"] == "auth/login"
+    assert schemes["PotoPassword"]["flows"]["password"]["tokenUrl"].endswith("auth/login")
     forms = operations["/api/auth/login"]["requestBody"]["content"]
     assert forms == {"application/x-www-form-urlencoded": {"schema": {"$ref": "#/components/schemas/LoginForm"}}}

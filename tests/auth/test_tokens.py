@@ -204,21 +204,21 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_=-]*\.[A-Za-z0-9_=-]*\.[A-Za-z0-9_=-]*"))
 def test_any_text_is_refused(token: str) -> None:
     """No text of any kind makes anything but a refusal."""
     assert refused(token)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=80), st.binary(max_size=200), st.binary(min_size=32, max_size=32))
 def test_any_three_parts_are_refused(header: bytes, claims: bytes, signature: bytes) -> None:
     """No bytes behind the base64 make anything but a refusal."""
     assert refused(f"{b64(header)}.{b64(claims)}.{b64(signature)}")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "jwk", "x"]), JSON, max_size=4),
     st.dictionaries(st.sampled_from([*GOOD_CLAIMS, "nbf"]), JSON, max_size=4),
