@@ -237,12 +237,13 @@ class Server:
 
 def speeds(loop: str, http: str, rounds: int) -> None:
     with Server(loop=loop, http=http) as server:
-        cases = [
-            ("items ready", "ready", READY_ITEMS, 1, ("raw", "poto", "sse-starlette", "fastapi"), 1.5),
-            ("one per loop turn", "turn", TURN_ITEMS, 1, ("raw", "poto", "sse-starlette", "fastapi"), 0.5),
-            ("100 streams, one per loop turn", "turn", ITEMS_OF_EACH, STREAMS, ("raw", "poto", "sse-starlette", "fastapi"), 0.5),
+        everybody = ("raw", "poto", "sse-starlette", "fastapi")
+        cases: list[tuple[str, str, int, int, tuple[str, ...], float]] = [
+            ("items ready", "ready", READY_ITEMS, 1, everybody, 1.5),
+            ("one per loop turn", "turn", TURN_ITEMS, 1, everybody, 0.5),
+            ("100 streams, one per loop turn", "turn", ITEMS_OF_EACH, STREAMS, everybody, 0.5),
             (f"{MEGABYTES} MB of bytes", "bytes", MEGABYTES * 16, 1, ("raw", "poto"), 0.8),
-        ]  # fmt: skip
+        ]
         for title, mode, count, streams, opponents, target in cases:
             samples: dict[str, list[float]] = {name: [] for name in opponents}
             for number in range(rounds + 1):
@@ -276,6 +277,7 @@ def memory(loop: str, http: str) -> None:
                 while b"data:" not in connection.recv(4096):
                     pass
             each = (server.resident() - before) / IDLE / 1024
+            time.sleep(2)  # until the last of the opening is done
             busy = server.processor_seconds()
             time.sleep(3)
             share = (server.processor_seconds() - busy) / 3 * 100

@@ -26,6 +26,7 @@ log = logging.getLogger("fastapi_poto")
 _WRITE_PAUSE: Final = 0.02
 """Seconds between two writes to the store: items that come quickly are written together."""
 _DETACHED_POLL: Final = 0.25
+_PUMP_BYTES: Final = 16384
 
 
 class Channel:
@@ -51,7 +52,7 @@ class Channel:
         self._replays = replays
         self._number = 0
         self._encode = event_frame(encode)
-        self._pump = pump_of(items, self._frame, limit=1, context=copy_context())
+        self._pump = pump_of(items, self._frame, limit=_PUMP_BYTES, context=copy_context())
         self._kept_bytes = self._unseen_bytes = 0
         self._reader: object | None = None
         self._left_at = inf

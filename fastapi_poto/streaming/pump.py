@@ -24,7 +24,7 @@ _GIL_PAUSE: Final = 0.0001
 """Seconds for which a thread lets go of the interpreter after a slice: the loop would wait 5 ms for it, every time."""
 LARGE: Final = 16384
 """Bytes from which a frame is not copied to be sent together with others."""
-GATHER: Final = 0.001
+GATHER: Final = 0.005
 """Items that follow a write within so many seconds wait a turn of the loop for the next ones, while those come."""
 _GATHER_TURNS: Final = 8
 

@@ -130,7 +130,7 @@ class Replays:
     # What a channel of this process asks for
 
     async def save(self, channel: Channel) -> None:
-        """Write what is new of a stream. A store that is away is tried again with the next items."""
+        """Write what is new of a stream. A store that fails is tried again with the next items."""
         first, last = self._stored.get(channel.id, (1, 0))
         changes: dict[str, bytes | None] = {
             str(number): frame for number, frame in channel.frames.items() if number > last
@@ -151,7 +151,7 @@ class Replays:
             await self._store.write(
                 _record(channel.id), changes, create=True, expires_in=self.grace + _KEPT_AFTER_END
             )  # fmt: skip
-        except Unavailable as error:
+        except Exception as error:  # who reads the stream here does not suffer for the store
             log.warning("%s: its items could not be stored: %s", channel.operation, error)
         else:
             self._stored[channel.id] = stored
@@ -163,7 +163,7 @@ class Replays:
         """Up to which item a reader in another process has come since it was last asked; None without one."""
         try:
             found = await self._store.read(_record(channel.id), ["reader"])
-        except Unavailable:
+        except Exception:
             return None
         reader = (found or {}).get("reader")
         if reader is None or reader == self._readers.get(channel.id):

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -152,14 +153,20 @@ def test_another_users_stream_is_forbidden(live: LiveThread, connect: Connect) -
 # Several processes on one store
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveProcess, LiveProcess]]:
-    """Two servers behind which is one Redis."""
-    folder: Path = tmp_path_factory.mktemp("redis")
-    with RedisServer(folder, durable=False) as redis:
-        environment = {"TEST_STORE": redis.url}
-        with serve_many("tests.streams.apps:make_stored_app", 2, factory=True, env=environment) as (one, other):
-            yield one, other
+@pytest.fixture(scope="module", params=["redis", "sqlite"])
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[LiveProcess, LiveProcess]]:
+    """Two servers with one store."""
+    folder: Path = tmp_path_factory.mktemp("store")
+    with ExitStack() as stack:
+        if request.param == "redis":
+            url = stack.enter_context(RedisServer(folder, durable=False)).url
+        else:
+            url = f"sqlite:///{folder}/poto.db"
+        servers = serve_many("tests.streams.apps:make_stored_app", 2, factory=True, env={"TEST_STORE": url})
+        one, other = stack.enter_context(servers)
+        yield one, other
 
 
 def test_another_worker_goes_on(pair: tuple[LiveProcess, LiveProcess]) -> None:
