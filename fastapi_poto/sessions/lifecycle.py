@@ -15,13 +15,14 @@ import re
 import secrets
 import time
 from asyncio import Lock, get_running_loop, timeout
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from ..errors import SessionConflict, SessionEnded, TooLarge
+from ..errors import SessionConflict, SessionEnded
+from .backing import SEEN, UserBacking
 from .session import Session
 from .store import SessionStore
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fastapi_poto.sessions")
 
 DAY = 86_400.0
-_SEEN = "~seen"
 _ATTEMPTS = 20
 _ENDED_FOR = 3_600.0
 _REMEMBERED = 10_000
@@ -163,9 +163,7 @@ class Sessions:
             now = self._clock()
             session_id = _new_id(int(now))
             record = f"session:{session_id}"
-            await self.store.write(
-                record, {_SEEN: b"%d" % now}, create=True, expires_in=min(self._idle, self._absolute)
-            )
+            await self.store.write(record, {SEEN: b"%d" % now}, create=True, expires_in=min(self._idle, self._absolute))
             if await self._set_owner(user_id, current, session_id.encode(), expires_in=self._absolute):
                 self._remember(user_id, session_id, now)
                 return session_id
@@ -233,12 +231,12 @@ class Sessions:
 
     async def _alive(self, session_id: str) -> bool:
         record = f"session:{session_id}"
-        found = await self.store.read(record, (_SEEN,))
+        found = await self.store.read(record, (SEEN,))
         if found is None:
             return False
         now, ends_at = self._clock(), _began_at(session_id) + self._absolute
         try:
-            seen = int(found.get(_SEEN, b""))
+            seen = int(found.get(SEEN, b""))
         except ValueError:
             logger.warning("A session without a readable time of its last use is treated as expired")
             seen = 0
@@ -246,7 +244,7 @@ class Sessions:
             await self.store.delete(record)
             return False
         if now - seen >= self._touch:
-            return await self.store.write(record, {_SEEN: b"%d" % now}, expires_in=min(self._idle, ends_at - now))
+            return await self.store.write(record, {SEEN: b"%d" % now}, expires_in=min(self._idle, ends_at - now))
         return True
 
     def _remember(self, user_id: str, session_id: str, now: float) -> None:
@@ -271,108 +269,3 @@ def _new_id(began_at: int) -> str:
 
 def _began_at(session_id: str) -> int:
     return int(session_id.rpartition(".")[2])
-
-
-class UserBacking:
-    """One user's session in a store. `trusted`: on behalf of the server, not of a sign-in."""
-
-    __slots__ = ("_had_one", "_identity", "_sessions", "_trusted", "_user_id", "value_bytes")
-
-    def __init__(self, sessions: Sessions, user_id: str, identity: Any, trusted: bool = False) -> None:
-        self.value_bytes = sessions.value_bytes
-        self._sessions = sessions
-        self._user_id = user_id
-        self._identity = identity
-        self._trusted = trusted
-        self._had_one = False
-
-    async def read(self, keys: Sequence[str] | None) -> dict[str, bytes]:
-        session_id = await self._sessions.find(self._user_id)
-        found = None
-        if session_id is not None:
-            found = await self._sessions.store.read(f"session:{session_id}", keys)
-            if found is None:
-                session_id = await self._find_again()
-                if session_id is not None:
-                    found = await self._sessions.store.read(f"session:{session_id}", keys)
-        if found is None:
-            return {}
-        self._had_one = True
-        if keys is None:
-            found.pop(_SEEN, None)
-        return found
-
-    async def write(self, changes: Mapping[str, bytes | None]) -> None:
-        removes = all(value is None for value in changes.values())
-        session_id = await self._sessions.find(self._user_id)
-        for _ in range(_ATTEMPTS):
-            if session_id is None:
-                if removes:
-                    return
-                session_id = await self._obtain()
-            try:
-                # One more for the time of the last use.
-                done = await self._sessions.store.write(
-                    f"session:{session_id}", changes, max_fields=self._sessions.max_keys + 1
-                )
-            except TooLarge:
-                raise self._too_many_keys() from None
-            if done:
-                self._had_one = True
-                return
-            session_id = await self._find_again() if removes else await self._obtain()
-        raise SessionConflict
-
-    async def add(self, key: str, by: int) -> int:
-        session_id = await self._sessions.find(self._user_id) or await self._obtain()
-        for _ in range(_ATTEMPTS):
-            try:
-                total = await self._sessions.store.add(
-                    f"session:{session_id}", key, by, max_fields=self._sessions.max_keys + 1
-                )
-            except TooLarge:
-                raise self._too_many_keys() from None
-            if total is not None:
-                self._had_one = True
-                return total
-            session_id = await self._obtain()
-        raise SessionConflict
-
-    async def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
-        session_id = await self._sessions.find(self._user_id) or await self._obtain()
-        for _ in range(_ATTEMPTS):
-            try:
-                swapped = await self._sessions.store.swap(
-                    f"session:{session_id}", key, old, new, max_fields=self._sessions.max_keys + 1
-                )
-            except TooLarge:
-                raise self._too_many_keys() from None
-            if swapped is not None:
-                self._had_one = True
-                return swapped
-            session_id = await self._obtain()
-        raise SessionConflict
-
-    async def clear(self) -> None:
-        await self.write(dict.fromkeys(await self.read(None)))
-
-    def turn(self, key: str) -> AbstractAsyncContextManager[Any]:
-        return self._sessions.turn(self._user_id, key)
-
-    async def _find_again(self) -> str | None:
-        self._sessions.forget(self._user_id)
-        return await self._sessions.find(self._user_id)
-
-    async def _obtain(self) -> str:
-        self._sessions.forget(self._user_id)
-        return await self._sessions.obtain(self._user_id, self._allowed)
-
-    async def _allowed(self, ended: bool) -> bool:
-        if self._trusted:
-            return True
-        if self._sessions.still_valid is None:
-            return not (ended and self._had_one)
-        return await self._sessions.still_valid(self._identity)
-
-    def _too_many_keys(self) -> TooLarge:
-        return TooLarge(f"A session has at most {self._sessions.max_keys} keys")

@@ -104,7 +104,7 @@ class RedisStore:
     seconds. At most `pool_size` connections for each process and event loop; who finds them busy waits in line.
     """
 
-    def __init__(self, url: str, *, prefix: str = "poto:", timeout: float = 0.5, pool_size: int = 50) -> None:
+    def __init__(self, url: str, *, prefix: str = "poto:", timeout: float = 0.5, pool_size: int = 20) -> None:
         """`url` is redis-py's, whose `timeout` (seconds) and `pool_size` go before the arguments."""
         parts = urlsplit("unix://" + url.removeprefix("redis+unix://") if url.startswith("redis+unix://") else url)
         query = dict(parse_qsl(parts.query))

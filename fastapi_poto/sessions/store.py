@@ -17,6 +17,9 @@ class SessionStore(Protocol):
     of an existing record as it is and gives a new one no end. A write without `create` never
     brings a record into being, so a slow writer cannot undo a delete.
 
+    A name of more than 1,024 bytes, with a NUL or a lone surrogate raises `BadRequest`: a user name that a client
+    sent may be part of it. A store object serves any number of event loops and threads of its process.
+
     A store that cannot be reached raises `Unavailable` within a second; every operation may.
     """
 
@@ -67,7 +70,10 @@ class SessionStore(Protocol):
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> bool | None:
-        """Compare and set: `new` if the field is `old` (None: absent); False if it is not; None if no such record."""
+        """Compare and set: `new` if the field is `old` (None: absent); False if it is not; None if no such record.
+
+        With `create` a record that is not there counts as one without fields: None is never given.
+        """
         ...
 
     async def delete(self, record: str) -> bool:
@@ -75,7 +81,7 @@ class SessionStore(Protocol):
         ...
 
     async def rename(self, record: str, new: str) -> bool:
-        """Move the record with its life to a name that is not taken; False if there is no such record."""
+        """Move the record with its life to another name; False if there is no such record, or the name is taken."""
         ...
 
     async def scan(self, prefix: str, *, limit: int = 1000) -> list[str]:
@@ -90,7 +96,10 @@ class SessionStore(Protocol):
         """Return if the store answers, else raise `Unavailable`."""
 
     async def open(self) -> None:
-        """Connect, create what is missing. Called again after `close`, and safe to call twice."""
+        """Connect, create what is missing. Called again after `close`, and safe to call twice.
+
+        The first operation does the same where nobody did.
+        """
 
     async def close(self) -> None:
         """Let go of connections and tasks. Safe to call twice."""
