@@ -118,12 +118,13 @@ class Docs:
         block.locator("button.execute").click()
         answer = block.locator(".live-responses-table")
         expect(answer.locator("tbody td.response-col_status").first).to_be_visible()
-        self.shot(f"answer-{operation}")
+        status = answer.locator("tbody td.response-col_status").first.inner_text().strip()[:3]
+        self.shot(f"answer-{operation}-{status}", block)
         return answer
 
-    def shot(self, name: str) -> None:
+    def shot(self, name: str, part: Locator | None = None) -> None:
         if SHOTS:
-            self.page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+            (part or self.page).screenshot(path=Path(SHOTS) / f"{name}.png")
 
 
 @pytest.fixture
