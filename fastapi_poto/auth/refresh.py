@@ -137,6 +137,8 @@ class SignIns:
                     successor = self._successor(key, secret, family.nonce)
                     if hmac.compare_digest(_hash(successor), family.current):
                         return SignIn(user_id, name, family.ver, _token(user_id, name, successor), ends_at)
+                # Rotated by a process that has a newer secret already: this one cannot repeat the answer.
+                raise Unauthenticated
             ended = await self._store.swap(record, field, raw, None)
             if ended:
                 raise RefreshReused(user_id, name)

@@ -164,7 +164,7 @@ def auth_router(poto: Any) -> APIRouter:
 
     @route(
         "upgrade",
-        errors=(Unauthenticated, Conflict, UsernameTaken, Unavailable),
+        errors=(Unauthenticated, Conflict, UsernameTaken, TooManyRequests, Unavailable),
         guarded=True,
         response_model=TokenPair,
     )
@@ -172,7 +172,7 @@ def auth_router(poto: Any) -> APIRouter:
         """Give a visitor a name and a password; its id and session stay"""
         _check(name_problem(body.username), "username")
         _check(password_problem(body.password), "password")
-        pair = await auth.upgrade(_identity(request), body.username, body.password)
+        pair = await auth.upgrade(_identity(request), body.username, body.password, auth.address(request.scope))
         return _signed_in(auth, request, pair, TokenPair)
 
     @route("me", "GET", errors=(Unauthenticated, Unavailable), guarded=True)

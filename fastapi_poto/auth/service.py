@@ -1,6 +1,5 @@
 """Signing in and out, as the routes and an application's own code do it."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -181,16 +180,20 @@ class AuthService:
         self.audit("refreshed", user_id=user.id, family=sign_in.family, address=address)
         return self._pair(user, sign_in)
 
-    async def upgrade(self, identity: Identity, username: str, password: str) -> Pair:
+    async def upgrade(self, identity: Identity, username: str, password: str, address: str = "unknown") -> Pair:
         """Give a visitor a name and a password. Its id and session stay; older tokens end.
 
-        Raises `UsernameTaken`, or `Conflict` for somebody who has a name.
+        Raises `UsernameTaken`, or `Conflict` for somebody who has a name. Who tries many names that are
+        taken has to wait like who guesses passwords.
         """
+        with self._throttling(address, "upgrade"):
+            await self.throttle.check_address(address)
         visitor = identity.user
         account = await self._find(visitor.id) if visitor.visitor else None
         if account is None:
             raise Conflict("Only a visitor can be given a name")
         if await self._find(username) is not None:
+            await self.throttle.count_address(address)
             raise UsernameTaken
         password_hash = await self.passwords.hash(password)
         set_credentials = self.users.set_credentials(
@@ -272,11 +275,8 @@ class AuthService:
         self.audit("user_removed", user_id=user_id)
 
     async def purge(self) -> None:
-        """Remove the visitors who were away for too long, with their sessions, batch by batch."""
-        removed = 1
-        while removed:
-            removed = await self.visitors.purge(self.remove_visitor)
-            await asyncio.sleep(0)
+        """Remove the visitors who were away for too long, with their sessions."""
+        await self.visitors.purge(self.remove_visitor)
 
     async def remove_visitor(self, user_id: str) -> None:
         """Forget a visitor. Whoever has a name by now is left alone: under a visitor's id only a visitor is found."""

@@ -38,12 +38,7 @@ class Throttle:
         now = self._clock()
         if until > now:
             raise TooManyRequests("Too many failed sign-ins", retry_after=until - now)
-        settings = self._settings
-        if settings.failures_per_address:
-            record, left = self._window("address", address, settings.address_window)
-            fields = await self._store.read(record, ("failures",))
-            if fields and _number(fields.get("failures")) >= settings.failures_per_address:
-                raise TooManyRequests("Too many failed sign-ins", retry_after=left)
+        await self.check_address(address)
         return Attempt(account, address, failures)
 
     async def failed(self, attempt: Attempt) -> None:
@@ -57,9 +52,7 @@ class Throttle:
             delay = min(settings.first_delay * 2**doublings, settings.longest_delay)
             until = self._clock() + delay
             await self._store.write(record, {"until": repr(until).encode()})
-        if settings.failures_per_address:
-            window, left = self._window("address", attempt.address, settings.address_window)
-            await self._store.add(window, "failures", 1, create=True, expires_in=left)
+        await self.count_address(attempt.address)
         self._refuse_overtaken(attempt, failures - 1, delay)
 
     async def succeeded(self, attempt: Attempt) -> None:
@@ -68,6 +61,21 @@ class Throttle:
         self._refuse_overtaken(attempt, failures, max(1.0, until - self._clock()))
         if failures:
             await self._store.delete(f"throttle:account:{attempt.account}")
+
+    async def check_address(self, address: str) -> None:
+        """Raises if too much that came from this address has failed."""
+        settings = self._settings
+        if settings.failures_per_address:
+            record, left = self._window("address", address, settings.address_window)
+            fields = await self._store.read(record, ("failures",))
+            if fields and _number(fields.get("failures")) >= settings.failures_per_address:
+                raise TooManyRequests("Too many failed sign-ins", retry_after=left)
+
+    async def count_address(self, address: str) -> None:
+        """Note a failure from this address."""
+        if self._settings.failures_per_address:
+            record, left = self._window("address", address, self._settings.address_window)
+            await self._store.add(record, "failures", 1, create=True, expires_in=left)
 
     async def visitor(self, address: str) -> None:
         """Count a new visitor from this address."""

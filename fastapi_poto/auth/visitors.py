@@ -1,5 +1,6 @@
 """Which visitors have been away for too long."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from ..sessions.store import SessionStore
@@ -29,24 +30,24 @@ class Visitors:
             await self._store.write(f"visitors:{day}", {user_id: b""}, create=True, expires_in=life)
             await self._store.write(record, {"day": b"%d" % day}, create=True, expires_in=life)
 
-    async def purge(self, remove: Callable[[str], Awaitable[None]], *, limit: int = 500) -> int:
-        """Call `remove` for up to `limit` visitors who were idle for too long; their number."""
+    async def purge(self, remove: Callable[[str], Awaitable[None]]) -> int:
+        """Call `remove` for every visitor who was idle for too long, letting others have their turns; their number."""
         last = int((self._clock() - self._idle) // DAY) - 1
         if last == self._purged_to:
             return 0
         removed = 0
         for day in range(last, last - _LOOK_BACK_DAYS, -1):
             noted = await self._store.read(f"visitors:{day}")
-            for user_id in noted or ():
-                if removed >= limit:
-                    return removed
+            if noted is None:
+                continue
+            for user_id in noted:
                 if await self._last_day(user_id) <= day:
                     await remove(user_id)
                     await self._store.delete(f"visitor:{user_id}")
                     removed += 1
-                await self._store.write(f"visitors:{day}", {user_id: None})
-            if noted is not None:
-                await self._store.delete(f"visitors:{day}")
+                await asyncio.sleep(0)  # the memory store never waits
+            # Last: who is interrupted begins this day again, and finds those gone whom it removed.
+            await self._store.delete(f"visitors:{day}")
         self._purged_to = last
         return removed
 

@@ -101,7 +101,10 @@ async def test_a_refresh_token_outlives_a_rotated_secret(house: House) -> None:
     later = make_house({"new": SECRET[::-1], Secrets(SECRET).current_id: SECRET}, store=house.store)
     later.clock.now = house.clock.now + 5
     assert (await later.auth.refresh(pair.refresh_token, "a")).refresh_token == one.refresh_token
-    await later.auth.refresh(one.refresh_token, "a")
+    newer = await later.auth.refresh(one.refresh_token, "a")
+    # A process that does not have the new secret yet cannot repeat the answer, and must not take it for theft.
+    assert await dead(house, one.refresh_token)
+    await later.auth.refresh(newer.refresh_token, "a")
     later.auth.close()
 
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from fastapi_poto.auth import UsernameTaken
 from fastapi_poto.errors import TooManyRequests, Unauthenticated
-from tests.auth.house import House, make_house
+from tests.auth.house import House, make_house, scope
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +91,22 @@ async def test_an_address_has_thirty_failures_in_five_minutes(house: House) -> N
     await house.auth.login(NAME, PASSWORD, "192.0.2.2")
     house.clock.forward(wait)
     await house.auth.login(NAME, PASSWORD, "192.0.2.1")
+
+
+async def test_trying_out_names_is_throttled(house: House) -> None:
+    """Upgrade has to tell that a name is taken; not more often than a wrong password may be tried."""
+    await house.auth.create_user(NAME, PASSWORD)
+    pair = await house.auth.visitor("192.0.2.1")
+    identity = await house.auth.authenticator.authenticate(scope(pair.access_token))
+    assert identity is not None
+    for _ in range(30):
+        with pytest.raises(UsernameTaken):
+            await house.auth.upgrade(identity, NAME, PASSWORD, "192.0.2.1")
+    with pytest.raises(TooManyRequests):
+        await house.auth.upgrade(identity, NAME, PASSWORD, "192.0.2.1")
+    with pytest.raises(TooManyRequests):
+        await house.auth.upgrade(identity, "a free one", PASSWORD, "192.0.2.1")
+    await house.auth.upgrade(identity, "a free one", PASSWORD, "192.0.2.2")
 
 
 async def test_processes_count_together(house: House) -> None:
