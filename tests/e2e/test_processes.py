@@ -28,7 +28,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield f"sqlite:///{folder / 'poto.db'}"
     else:
         with (RedisServer if request.param == "redis" else PostgresServer)(folder) as running:
-            yield running.url
+            yield f"{running.url}?timeout=15"  # these tests are about what is kept, not about slow machines
 
 
 @pytest.fixture(scope="module")
