@@ -1,0 +1,98 @@
+"""What a client is to be able to, and what each tool is known not to be able to: the table in docs/clients.md."""
+
+import re
+from pathlib import Path
+
+ABILITIES = {
+    "visitor": "sign in as a visitor, call with the token",
+    "body": "arguments in a JSON body",
+    "optional": "arguments left out, or null",
+    "query": "query arguments, lists and dates among them",
+    "union": "a discriminated union in and out",
+    "nullable": "a value or `null`",
+    "types": "every type there and back",
+    "big_integer": "integers past 2^53",
+    "no_content": "204",
+    "unauthenticated": "typed 401",
+    "forbidden": "typed 403",
+    "declared_errors": "typed declared errors (404, 409)",
+    "invalid": "typed 422",
+    "upload": "upload",
+    "download": "download",
+    "byte_stream": "stream of bytes",
+    "stream": "stream, item by item",
+    "stream_early_error": "stream that fails before its first item",
+    "stream_error": "stream that fails in the middle",
+    "resume": "stream resumed after a cut",
+}
+
+_SSE = "it has no reader of event streams: the answer comes as text, for a reader such as eventsource-parser"
+NO_STREAMS = {"stream": _SSE, "stream_error": _SSE, "resume": _SSE}
+
+LACKS: dict[str, dict[str, str]] = {
+    "openapi-typescript": NO_STREAMS,
+    "@hey-api/openapi-ts": {
+        "stream_early_error": "its event-stream reader throws away the body of an answer that is not 200, "
+        "and tells only the status",
+    },
+    "orval": NO_STREAMS,
+    "openapi-generator typescript-fetch": NO_STREAMS,
+    "openapi-generator python": NO_STREAMS,
+    "openapi-python-client": {
+        name: "it takes the text of a stream for one JSON document, and gives what is no such thing an error: "
+        "call the path with its httpx client (`client.get_httpx_client()`) and httpx-sse"
+        for name in NO_STREAMS
+    },
+    "swagger-client": NO_STREAMS,
+}
+"""By tool and ability, why not. A test fails as soon as one of these works."""
+
+found: dict[str, tuple[str, dict[str, str | None]]] = {}
+"""What this run has seen: by tool, its version, and by ability None or what was wrong."""
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "clients.md"
+_MARKS = re.compile(r"(?<=<!-- table: begin -->\n).*?(?=<!-- table: end -->)", re.DOTALL)
+
+
+def check(tool: str, version: str, result: dict[str, str | None]) -> None:
+    """Keep what was seen for the table; raise unless it is what is known of the tool."""
+    lacks = LACKS.get(tool, {})
+    found[tool] = (version, result)
+    unknown = set(result) - set(ABILITIES)
+    assert not unknown, f"no such abilities: {unknown}"
+    wrong = {name: error for name, error in result.items() if error is not None and name not in lacks}
+    untried = [name for name in ABILITIES if name not in result and name not in lacks]
+    learned = [name for name in lacks if name in result and result[name] is None]
+    assert not wrong, f"{tool} {version}: {wrong}"
+    assert not untried, f"{tool}: its driver does not try {untried}"
+    assert not learned, f"{tool} {version} has learned {learned}: take it out of what it lacks"
+
+
+def table() -> str:
+    """The table of what was found, and under it why not."""
+    tools = [tool for tool in LACKS if tool in found]
+    notes: list[str] = []
+    rows = [["", *(tool.replace(" ", "<br>") for tool in tools)], ["---", *([":-:"] * len(tools))]]
+    rows.append(["version", *(found[tool][0].replace(" with ", "<br>") for tool in tools)])
+    for name, title in ABILITIES.items():
+        row = [title]
+        for tool in tools:
+            if found[tool][1].get(name, "") is None:
+                row.append("yes")
+                continue
+            note = f"{LACKS[tool].get(name, found[tool][1].get(name))}."
+            if note not in notes:
+                notes.append(note)
+            row.append(f"no ({notes.index(note) + 1})")
+        rows.append(row)
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    why = [f"{number}. {note[:1].upper()}{note[1:]}" for number, note in enumerate(notes, 1)]
+    return "\n".join([*lines, "", *why, ""])
+
+
+def write_table() -> None:
+    """Put the table into the page, if this run has seen every tool."""
+    if set(found) == set(LACKS):
+        text = PAGE.read_text(encoding="utf-8")
+        assert len(_MARKS.findall(text)) == 1, f"{PAGE.name} has lost the marks of its table"
+        PAGE.write_text(_MARKS.sub(lambda _: table(), text), encoding="utf-8")

@@ -1,0 +1,62 @@
+"""The documents themselves: valid, and nothing in them that a linter would complain about."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator, validate
+
+from example_app.app import make_app as make_example
+from tests.live import serve_in_thread
+
+from .toolchain import HERE, NODE, ROOT, Npm, run
+
+
+def test_the_validator(document: Path, server: str) -> None:
+    """Both documents are valid OpenAPI of the version that they name."""
+    old = json.loads(document.read_text())
+    new = httpx.get(f"{server}/openapi-3.2.json").raise_for_status().json()
+    assert (old["openapi"], new["openapi"]) == ("3.1.0", "3.2.0")
+    validate(old, cls=OpenAPIV31SpecValidator)
+    validate(new, cls=OpenAPIV32SpecValidator)
+
+
+def test_the_linter(npm: Npm, document: Path, server: str) -> None:
+    """Redocly's recommended rules find nothing, neither errors nor warnings, in either document."""
+    new = document.with_name("openapi-3.2.json")
+    new.write_text(httpx.get(f"{server}/openapi-3.2.json").raise_for_status().text)
+    config = ("--config", HERE / "redocly.yaml", "--format", "json")
+    for path in (document, new):
+        done = run(NODE, npm.tool("redocly"), "lint", path, *config, cwd=npm.folder, check=False)
+        problems = json.loads(done.stdout)["problems"]
+        found = {f"{one['ruleId']} {one['location'][0]['pointer']}" for one in problems}
+        # It takes nothing, so nothing of it can be its caller's fault.
+        assert found <= {"operation-4xx-response #/paths/~1auth~1health/get/responses"}
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(540)
+def test_schemathesis(tmp_path: Path) -> None:
+    """Every check of schemathesis, made-up calls and chains of calls, finds nothing wrong with the example app."""
+    with serve_in_thread(make_example("x" * 32)) as live:
+        tokens = httpx.post(f"{live.url}/auth/visitor").raise_for_status().json()
+        (tmp_path / "schemathesis.toml").write_text(
+            f'headers = {{ Authorization = "Bearer {tokens["access_token"]}" }}\n'
+        )
+        command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{live.url}/openapi.json"]
+        options = ["--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--no-color"]
+        done = subprocess.run(
+            [*command, *options, "--max-examples", "30", "--request-timeout", "20", "--seed", "1"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout[-20000:] + done.stderr
+    assert re.search(r"No issues found|passed", done.stdout), done.stdout
