@@ -26,7 +26,12 @@ log = logging.getLogger("fastapi_poto")
 _WRITE_PAUSE: Final = 0.02
 """Seconds between two writes to the store: items that come quickly are written together."""
 _DETACHED_POLL: Final = 0.25
-_PUMP_BYTES: Final = 16384
+
+
+class StreamLost(Conflict):
+    """The stream's generator is no longer there to go on."""
+
+    code = "stream_lost"
 
 
 class Channel:
@@ -52,7 +57,7 @@ class Channel:
         self._replays = replays
         self._number = 0
         self._encode = event_frame(encode)
-        self._pump = pump_of(items, self._frame, limit=_PUMP_BYTES, context=copy_context())
+        self._pump = pump_of(items, self._frame, limit=1, context=copy_context())
         self._kept_bytes = self._unseen_bytes = 0
         self._reader: object | None = None
         self._left_at = inf
@@ -233,7 +238,7 @@ class Channel:
         # Who never got an item has no id to come back with.
         grace = self._replays.grace if self.last else 0.0
         if self._reader is None and monotonic() - self._left_at >= grace:
-            self.stop()
+            self.stop(StreamLost("Nobody came back in time"))
 
     # Visits of the timer: none; it brings the news of the server's end.
 

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from ..context import CallContext
 from ..errors import Conflict, Forbidden, ShuttingDown, Unavailable
 from ..sessions.store import SessionStore
-from .channel import Channel
+from .channel import Channel, StreamLost
 from .frames import error_body, status_of
 
 log = logging.getLogger("fastapi_poto")
@@ -34,12 +34,6 @@ class PastReplay(Conflict):
     """The stream cannot be resumed from there."""
 
     code = "past_replay"
-
-
-class StreamLost(Conflict):
-    """The server that ran the stream has gone."""
-
-    code = "stream_lost"
 
 
 class Replays:

@@ -552,6 +552,16 @@ class Resuming(PotoModule):
             probe.note("closed")
 
     @rpc(resumable=True)
+    async def get_slow_start(self, tag: str) -> AsyncIterator[int]:
+        probe = PROBES[tag]
+        try:
+            probe.note("started")
+            await asyncio.sleep(60)
+            yield 1
+        finally:
+            probe.note("closed")
+
+    @rpc(resumable=True)
     async def get_failing(self) -> AsyncIterator[int]:
         yield 1
         raise SoldOut(data=SoldOutData(sku="a"))

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from tests.live import LiveProcess, LiveThread, serve_many
+from fastapi_poto.errors import Unavailable
+from fastapi_poto.sessions.memory import MemoryStore
+from tests.live import LiveProcess, LiveThread, serve_in_thread, serve_many
 from tests.servers import RedisServer
+from tests.streams.apps import make_app
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect, sign_in
 from tests.streams.probe import Probe
@@ -148,6 +151,75 @@ def test_another_users_stream_is_forbidden(live: LiveThread, connect: Connect) -
         anonymous = httpx.get(f"{live.url}/Private/count", headers={"Last-Event-ID": last})
         assert anonymous.status_code == 401
         assert len(numbers(read(live.url, "/Private/count", last, **mine))) == 9
+
+
+# What is kept, and for how long
+
+
+class Failing(MemoryStore):
+    """A store that is away, but for its first write."""
+
+    away = False
+
+    async def write(self, record: str, changes: Mapping[str, bytes | None], **options: Any) -> bool:
+        if self.away and record.startswith("replay:"):
+            raise Unavailable("the store is away")
+        return await super().write(record, changes, **options)
+
+
+@pytest.fixture(scope="module")
+def short() -> Iterator[tuple[LiveThread, Failing]]:
+    """A server that keeps 20 items, for a second without a reader."""
+    store = Failing()
+    with serve_in_thread(make_app(store=store, replay_grace=1, replay_items=20)) as live:
+        yield live, store
+
+
+def test_nobody_comes_back(short: tuple[LiveThread, Failing], tag: str, probe: Probe) -> None:
+    """After the grace time the generator is closed; who comes later gets what is kept, and the truth."""
+    with Connection(short[0].url, "/Resuming/count", query={"tag": tag, "count": 1000}) as connection:
+        last = cut(connection, 2)
+    left = time.monotonic()
+    assert 0.9 < probe.wait("closed") - left < 3
+    assert probe.count("item") <= 20
+    time.sleep(0.1)
+    events = read(short[0].url, "/Resuming/count?tag=-", last)
+    assert numbers(events)[:3] == [3, 4, 5]
+    assert (events[-1][0], events[-1][2]["detail"]["code"]) == ("error", "stream_lost")
+
+
+def test_who_got_no_item_cannot_come_back(short: tuple[LiveThread, Failing], tag: str, probe: Probe) -> None:
+    """There is no id to come back with, and no reason to wait."""
+    with Connection(short[0].url, "/Resuming/slow_start", query={"tag": tag}) as connection:
+        probe.wait("started")
+        left = connection.leave()
+    assert probe.wait("closed") - left < 0.9
+
+
+def test_nothing_unseen_is_dropped(short: tuple[LiveThread, Failing], tag: str, probe: Probe) -> None:
+    """A generator without a reader waits before it would push out what nobody has seen."""
+    query = {"tag": tag, "count": 100, "pause": 0.02}
+    with Connection(short[0].url, "/Resuming/count", query=query) as connection:
+        last = cut(connection, 2)
+    time.sleep(0.5)
+    assert probe.count("item") < 20
+    events = read(short[0].url, f"/Resuming/count?tag={tag}", last)
+    assert numbers(events) == list(range(3, 101))
+
+
+def test_a_store_that_is_away_does_not_stop_the_stream(
+    short: tuple[LiveThread, Failing], tag: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readers of the generator's own process are served, cuts included, and the log says what is missing."""
+    live, store = short
+    store.away = True
+    try:
+        with Connection(live.url, "/Resuming/count", query={"tag": tag}) as connection:
+            last = cut(connection, 3)
+        assert numbers(read(live.url, f"/Resuming/count?tag={tag}", last)) == list(range(4, 11))
+    finally:
+        store.away = False
+    assert any("could not be stored" in record.getMessage() for record in caplog.records)
 
 
 # Several processes on one store
