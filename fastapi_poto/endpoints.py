@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Body, Depends, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import ValidationError
+from starlette.datastructures import UploadFile as StarletteUploadFile
 from starlette.types import Receive, Scope, Send
 
 from .auth.dependencies import current_user
@@ -64,7 +65,8 @@ def solving_endpoint(call: Call) -> Endpoint:
         values = await call.bind(request)
         for name, value in solved.items():
             if name in json_fields and value is not _ABSENT:
-                values[name] = _from_json(name, value, json_fields[name])
+                text = await value.read() if isinstance(value, StarletteUploadFile) else value
+                values[name] = _from_json(name, text, json_fields[name])
             elif name not in wire_names or value is not _ABSENT:
                 values[name] = value
         if spec.form:
@@ -160,10 +162,10 @@ def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False, ma
     default = Signature.empty if parameter.required else (absent if absent is not None else _default(parameter))
     if is_upload(parameter.annotation):
         return _keyword(parameter.name, parameter.annotation, default)
-    return _keyword(parameter.name, Annotated[str if as_text else parameter.annotation, mark or Form()], default)
+    return _keyword(parameter.name, Annotated[Any if as_text else parameter.annotation, mark or Form()], default)
 
 
-def _from_json(name: str, text: str, type_: WireType[Any]) -> Any:
+def _from_json(name: str, text: str | bytes, type_: WireType[Any]) -> Any:
     try:
         return type_.validate_json(text)
     except ValidationError as error:

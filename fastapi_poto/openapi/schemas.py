@@ -1,5 +1,6 @@
 """JSON Schemas as FastAPI makes them, and the ways to walk and to change them."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -170,7 +171,10 @@ def require_defaults(schema: Schema) -> None:
 
 
 def say_default(member: Schema, default: Any) -> None:
+    """Tell people of a member's default: in its description, and as what Swagger UI fills in."""
     if not isinstance(default, str | int | float | bool) or "$ref" in member:
+        return
+    if isinstance(default, float) and not math.isfinite(default):
         return
     shown = str(default).lower() if isinstance(default, bool) else str(default)
     if 0 < len(shown) <= 60 and "\n" not in shown and "`" not in shown:
@@ -178,6 +182,8 @@ def say_default(member: Schema, default: Any) -> None:
         addition = f"Default: `{shown}`."
         if addition not in said:
             member["description"] = f"{said} {addition}".strip()
+        is_text = member.get("type") == "string"
+        member.setdefault("examples", [shown if is_text else default])
 
 
 def require_discriminators(schemas: Mapping[str, Schema], roots: Iterable[Schema]) -> None:
@@ -266,7 +272,9 @@ def same_for_clients(one: Any, other: Any) -> bool:
 def _essence(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
-    essence = {key: value for key, value in schema.items() if key not in ("title", "default", "description")}
+    essence = {
+        key: value for key, value in schema.items() if key not in ("title", "default", "description", "examples")
+    }
     for key in _OF_MANY:
         if key in essence:
             essence[key] = {name: _essence(value) for name, value in essence[key].items()}

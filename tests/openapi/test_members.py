@@ -113,7 +113,8 @@ class Kinds(PotoModule):
         other: UploadFile | None = None,
         color: Color = Color.RED,
         size: int | None = None,
-    ) -> bytes: ...
+    ) -> bytes:
+        return b"%d %d" % (settings.size, len(many))
 
     @public
     async def form(self, data: Annotated[bytes, File()], note: Annotated[str, Form()] = "") -> None: ...
@@ -152,11 +153,11 @@ def test_discriminators_are_required() -> None:
 
 
 def test_defaults_of_inputs() -> None:
-    """Members with a default are not required, and have no default keyword: the description says it."""
+    """Members with a default are not required, and have no default keyword: the description says it, and an example."""
     settings = document.schemas["Settings"]
     assert "required" not in settings
     assert not any("default" in member for member in settings["properties"].values())
-    assert settings["properties"]["size"] == {"type": "integer", "description": "Default: `3`."}
+    assert settings["properties"]["size"] == {"type": "integer", "description": "Default: `3`.", "examples": [3]}
     assert settings["properties"]["flag"]["description"] == "Default: `true`."
     assert settings["properties"]["name"]["description"] == "The name. Default: `plain`."
     assert settings["properties"]["name"]["examples"] == ["fancy"]
@@ -267,6 +268,21 @@ async def test_values_are_as_documented(separate: bool) -> None:
         answer = await client.get("/Kinds/query", params={"number": str(big), "wide": 1})
         assert json.loads(answer.text) == str(big + 1)
         assert (await client.get("/Kinds/query", params={"number": "1.5"})).status_code == 422
+
+
+@pytest.mark.anyio
+async def test_parts_of_json_as_browsers_send_them() -> None:
+    """A model in a form may be a part with text, as httpx sends it, or a Blob, which has a file name."""
+    app = app_of(Kinds)
+    files: list[Any] = [("file", ("a", b"a")), ("many", ("b", b"b")), ("many", ("c", b"c"))]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        for name in (None, "blob"):
+            part = ("settings", (name, b'{"size": 5}', "application/json"))
+            answer = await client.post("/Kinds/upload", files=[*files, part])
+            assert answer.text == "5 2"
+            part = ("settings", (name, b'{"size": "x"}', "application/json"))
+            answer = await client.post("/Kinds/upload", files=[*files, part])
+            assert answer.json()["detail"][0]["loc"] == ["body", "settings", "size"]
 
 
 def test_recursive_models() -> None:
