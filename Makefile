@@ -10,7 +10,7 @@ WORKERS ?= 2
 PORT ?= 0
 ARGS ?=
 
-.PHONY: help setup servers test run lint types bench docs conformance soak clean
+.PHONY: help setup servers test run lint types bench docs conformance clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,9 +49,6 @@ docs: setup servers  ## run every code block of README.md and docs/
 conformance: setup servers  ## client generators, a real browser, nginx
 	@scripts/install-servers nginx chromium nodejs npm
 	$(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
-
-soak: setup servers  ## minutes of load
-	$(BIN)/python -m pytest -m soak --timeout 900 $(ARGS)
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
