@@ -16,7 +16,7 @@ from ..errors import (
     Unavailable,
 )
 from ..methods import MethodSpec
-from ..streaming.replay import PastReplay, StreamLost
+from ..streaming import PastReplay, StreamLost
 from .schemas import PREFIX, Add, Schema, camel, named, ref
 
 _TEXT: Schema = {"type": "string"}

@@ -61,9 +61,12 @@ class Admin(PotoModule):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    app = FastAPI(title="A shop")
+    app, mounted = FastAPI(title="A shop"), FastAPI()
     app.include_router(poto_router(Shop, Admin, poto=Poto(SECRET)))
+    mounted.include_router(poto_router(Shop, poto=Poto(SECRET), prefix="/v1"))
     offline_docs(app)
+    offline_docs(mounted)
+    app.mount("/sub", mounted)
     with serve_in_thread(app) as live:
         yield live.url
 
@@ -86,11 +89,13 @@ class Docs:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        self.foreign: list[str] = []
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.goto(f"{url}/docs")
-        expect(page.locator(".opblock").first).to_be_visible()
+        self.open("/docs")
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.url + path)
+        expect(self.page.locator(".opblock").first).to_be_visible()
 
     def block(self, operation: str) -> Locator:
         """An operation, unfolded."""
@@ -206,6 +211,14 @@ def test_a_visitor(docs: Docs) -> None:
     answer = docs.try_out("Shop_add_line", '{"line": {"sku": "pear"}}')
     assert status_of(answer) == "200"
     expect(answer).to_contain_text(visitor["user_id"])
+
+
+def test_a_mounted_application(docs: Docs) -> None:
+    """Authorize finds the sign-in of an application that is mounted in another one, below its router's prefix."""
+    visitor = httpx.post(f"{docs.url}/sub/v1/auth/visitor").json()
+    docs.open("/sub/docs")
+    docs.authorize(visitor["user_id"], visitor["password"])
+    assert status_of(docs.try_out("Shop_add_line")) == "200"
 
 
 def test_redoc(docs: Docs) -> None:
