@@ -273,16 +273,20 @@ async def test_a_move_that_was_cut_short(store: SessionStore, user_id: str) -> N
         assert (await store.read(f"owner:{user_id}") or {})["session"].decode() == new
 
 
-async def test_logout_in_the_middle_of_a_move(store: SessionStore, user_id: str) -> None:
-    """A session is ended wherever it is on its way."""
+@pytest.mark.parametrize("renamed", [False, True])
+async def test_logout_in_the_middle_of_a_move(store: SessionStore, user_id: str, renamed: bool) -> None:
+    """A session is ended wherever it is on its way, and nothing of it stays in the store."""
     sessions = Sessions(store)
     await sessions.handle(call_of(user_id)).set("a", 1)
     current = (await store.read(f"owner:{user_id}") or {})["session"].decode()
-    moving = f"{current}>{uuid4().hex}.{current.rpartition('.')[2]}"
-    await store.swap(f"owner:{user_id}", "session", current.encode(), moving.encode())
+    new = f"{uuid4().hex}.{current.rpartition('.')[2]}"
+    await store.swap(f"owner:{user_id}", "session", current.encode(), f"{current}>{new}".encode())
+    if renamed:
+        await store.rename(f"session:{current}", f"session:{new}")
     await sessions.end(user_id)
     assert await Sessions(store).handle(call_of(user_id)).all() == {}
     assert await store.read(f"session:{current}") is None
+    assert await store.read(f"session:{new}") is None
 
 
 class SignIns:
