@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -230,6 +231,33 @@ async def test_writes_during_rotations(store: SessionStore, user_id: str) -> Non
     assert found == {"start": 1, "n": 20} | {f"{name}{number}": number for name in "ab" for number in range(10)}
     await here.end(user_id)
     assert await there.handle(call_of(user_id)).all() == {}
+
+
+class Meddled(MemoryStore):
+    """A store in which something happens just before a session's own field is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meddle: Callable[[], Awaitable[None]] | None = None
+
+    async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
+        meddle, self.meddle = (self.meddle, None) if fields == ("~seen",) else (None, self.meddle)
+        if meddle is not None:
+            await meddle()
+        return await super().read(record, fields)
+
+
+async def test_a_move_between_two_reads(user_id: str) -> None:
+    """A session that moves after its place was read, and before it is looked at, is not taken for an ended one."""
+    store = Meddled()
+    await Sessions(store).of_user(user_id).set("a", 1)
+    store.meddle = lambda: Sessions(store).rotate(user_id)
+    assert await Sessions(store).of_user(user_id).get("a") == 1
+    store.meddle = lambda: Sessions(store).rotate(user_id)
+    await Sessions(store).of_user(user_id).set("b", 2)
+    assert await Sessions(store).of_user(user_id).all() == {"a": 1, "b": 2}
+    store.meddle = lambda: Sessions(store).end(user_id)
+    assert await Sessions(store).of_user(user_id).all() == {}
 
 
 # Begin and end
