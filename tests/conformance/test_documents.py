@@ -1,9 +1,6 @@
 """The documents themselves: valid, and nothing in them that a linter would complain about."""
 
 import json
-import os
-import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,9 +9,9 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator, validate
 
 from example_app.app import make_app as make_example
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve, sign_in
 
-from .toolchain import HERE, NODE, ROOT, Npm, run
+from .toolchain import HERE, NODE, Npm, run
 
 
 def test_the_validator(document: Path, server: str) -> None:
@@ -43,20 +40,20 @@ def test_the_linter(npm: Npm, document: Path, server: str) -> None:
 @pytest.mark.timeout(540)
 def test_schemathesis(tmp_path: Path) -> None:
     """Every check of schemathesis, made-up calls and chains of calls, finds nothing wrong with the example app."""
-    with serve_in_thread(make_example("x" * 32)) as live:
-        tokens = httpx.post(f"{live.url}/auth/visitor").raise_for_status().json()
-        (tmp_path / "schemathesis.toml").write_text(
-            f'headers = {{ Authorization = "Bearer {tokens["access_token"]}" }}\n'
-        )
-        command = [str(Path(sys.executable).with_name("schemathesis")), "run", f"{live.url}/openapi.json"]
-        options = ["--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--no-color"]
-        done = subprocess.run(
-            [*command, *options, "--max-examples", "30", "--request-timeout", "20", "--seed", "1"],
+    app = make_example("x" * 32)
+    with serve(app) as live:
+
+        @app.get("/token", include_in_schema=False)
+        async def token() -> str:  # signing out is among the calls: the hooks come back for another
+            return (await sign_in(app, roles=["admin"])).access_token
+
+        options = ("--checks=all", "--phases=examples,coverage,fuzzing,stateful", "--max-examples=40", "--seed=1")
+        done = run(
+            Path(sys.executable).with_name("schemathesis"),
+            *("run", f"{live.url}/openapi.json", *options, "--request-timeout=20", "--no-color"),
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
+            env={"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE / "drivers")},
+            timeout=500,
         )
-    assert done.returncode == 0, done.stdout[-20000:] + done.stderr
-    assert re.search(r"No issues found|passed", done.stdout), done.stdout
+    assert "No issues found" in done.stdout, done.stdout
+    assert "Authentication failed" not in done.stdout, done.stdout

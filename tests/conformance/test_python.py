@@ -56,3 +56,17 @@ def test_openapi_generator(document: Path, server: str, tmp_path: Path) -> None:
     assert not wrong, wrong
     found = venv.call("openapi_generator.py", server, generated=tmp_path)
     check("openapi-generator python", venv.version("openapi-generator-cli"), found)
+
+
+def test_datamodel_code_generator(document: Path, server: str, tmp_path: Path) -> None:
+    """datamodel-code-generator: models, clean under mypy --strict, that read and write what the server does."""
+    venv = Venv("datamodel-code-generator")
+    what = ("--input", document, "--input-file-type", "openapi", "--output", "poto_models.py")
+    how = ("--output-model-type", "pydantic_v2.BaseModel", "--target-python-version", "3.11", "--use-annotated")
+    run(venv.tool("datamodel-codegen"), *what, *how, "--formatters", "builtin", cwd=tmp_path)
+    copy_driver("models.py", tmp_path)
+    wrong = errors_of_mypy(venv, tmp_path, "--strict", "poto_models.py", "models.py")
+    assert not wrong, wrong
+    assert venv.call("models.py", server, generated=tmp_path) == dict.fromkeys(
+        ("visitor", "types", "union", "declared_errors")
+    )
