@@ -14,13 +14,13 @@ pytestmark = pytest.mark.anyio
 NewVisitor = Callable[[], Awaitable[Caller]]
 
 
-async def _ends(caller: Caller, *, finished: int, abandoned: int, within: float) -> float:
-    """Wait until the server has closed so many generators; how long that took, in seconds."""
+async def _ends(caller: Caller, *, finished: int, abandoned: int, within: float) -> None:
+    """Wait until the server has closed so many generators, for `within` seconds."""
     start = time.monotonic()
     while True:
         ends = await caller.value("GET", "/Llm/ends")
         if (ends["finished"], ends["abandoned"]) == (finished, abandoned):
-            return time.monotonic() - start
+            return
         assert time.monotonic() - start < within, ends
 
 
@@ -45,7 +45,7 @@ async def test_a_reader_who_leaves_stops_the_model(visitor: Caller) -> None:
     async with aclosing(visitor.stream("/Llm/answer", prompt="p", tokens=10_000, pause=0.01)) as items:
         async for _ in items:
             break
-    assert await _ends(visitor, finished=0, abandoned=1, within=5) < 2
+    await _ends(visitor, finished=0, abandoned=1, within=10)  # benchmarks/ measures how soon; the whole stream: 100 s
     assert await visitor.call("/Keep/value", key="answers") == 1
 
 
@@ -68,7 +68,7 @@ async def test_twenty_answers_at_once(new_visitor: NewVisitor) -> None:
         count = 5 if number % 4 == 0 else 30
         assert text == "".join(f"{visitor.id}-{n} " for n in range(count))
         stopped = number % 4 == 0
-        await _ends(visitor, finished=int(not stopped), abandoned=int(stopped), within=5)
+        await _ends(visitor, finished=int(not stopped), abandoned=int(stopped), within=20)
 
 
 async def test_the_headers_of_a_stream(http: httpx.AsyncClient, visitor: Caller) -> None:
