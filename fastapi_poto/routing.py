@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 from fastapi.datastructures import DefaultPlaceholder
+from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -187,10 +189,12 @@ class PotoRouter(APIRouter):
         included = _fastapi.inclusion_of(self, scope)
         if included is not None and scope["type"] == "http":
             path = _fastapi.route_path(scope)
-            door = self._table(included).doors.get((scope["method"], path)) or self.document_at(scope.get("app"), path)
+            table = self._table(included)
+            door = table.doors.get((scope["method"], path)) or self.document_at(scope.get("app"), path)
             if door is not None:
                 await door(scope, receive, send)
                 return
+            table.refuse_verb(scope, path)
         await super().handle(scope, receive, send)
 
     def _table(self, included: Any) -> "_Table":
@@ -218,6 +222,18 @@ class _Table:
             else:
                 self.others = None
         self.paths = frozenset(path for _, path in self.doors)
+
+    def refuse_verb(self, scope: Scope, path: str) -> None:
+        """Raise 405 with every verb that a path has (RFC 9110, 15.5.6), if nothing else can have it.
+
+        Starlette's names only those of the first route.
+        """
+        if path not in self.paths or self.others is None:
+            return
+        if any(route.matches(scope)[0] is not Match.NONE for route in self.others):
+            return
+        verbs = sorted(verb for verb, other in self.doors if other == path)
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(verbs)})
 
 
 def check_operation_ids(routes: list[BaseRoute]) -> None:

@@ -104,6 +104,28 @@ async def test_other_verbs_and_paths(serve: Serve) -> None:
         assert (await client.post(path)).status_code == 404, path
 
 
+async def test_every_verb_of_a_path() -> None:
+    """405 names all the verbs that a path has, not only the first (RFC 9110, 15.5.6)."""
+
+    @public
+    class Shelf(PotoModule):
+        async def get_book(self) -> str:
+            return "a book"
+
+        async def put_book(self) -> None: ...
+
+        async def delete_book(self) -> None: ...
+
+    app = FastAPI()
+    app.include_router(poto_router(Shelf, poto=Poto(SECRET)), prefix="/v1")
+    async with client_of(app) as client:
+        for verb in ("POST", "OPTIONS", "PATCH"):
+            answer = await client.request(verb, "/v1/Shelf/book")
+            assert (answer.status_code, answer.json()) == (405, {"detail": "Method Not Allowed"})
+            assert answer.headers["allow"] == "DELETE, GET, PUT"
+        assert (await client.get("/v1/Shelf/book")).json() == "a book"
+
+
 async def test_other_routes_of_the_application(serve: Serve) -> None:
     """Routes before and after the router, and on the router, work as ever."""
     app = FastAPI()
