@@ -24,6 +24,8 @@ TURN_ITEMS = 20_000
 STREAMS = 100
 ITEMS_OF_EACH = 300
 MEGABYTES = 10
+DOWNLOADS = 10
+"""One takes a few milliseconds, too few to be a sample."""
 CHUNK = b"x" * 65536
 IDLE = 1000
 
@@ -249,9 +251,10 @@ def speeds(loop: str, http: str, rounds: int) -> None:
             for number in range(rounds + 1):
                 for name in opponents:
                     slow = 4 if name in ("sse-starlette", "fastapi") else 1
-                    measured = rate(server.port, name, mode, max(1, count // slow), streams)
+                    times = DOWNLOADS if mode == "bytes" else 1
+                    rates = [rate(server.port, name, mode, max(1, count // slow), streams) for _ in range(times)]
                     if number:
-                        samples[name].append(measured)
+                        samples[name].append(statistics.harmonic_mean(rates))
             print(f"\n{title}" + (f" ({len(CHUNK) // 1024} KiB chunks)" if mode == "bytes" else ""))
             for name, rates in samples.items():
                 ratio = statistics.median(a / b for a, b in zip(rates, samples["raw"], strict=True))

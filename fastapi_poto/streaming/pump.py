@@ -20,6 +20,7 @@ log = logging.getLogger("fastapi_poto")
 
 FAIR_SLICE: Final = 0.002
 """Seconds for which a generator that never awaits may hold the event loop."""
+_TURNS_FOR_OTHERS: Final = 4
 _GIL_PAUSE: Final = 0.0001
 """Seconds for which a thread lets go of the interpreter after a slice: the loop would wait 5 ms for it, every time."""
 LARGE: Final = 16384
@@ -165,8 +166,7 @@ class Pump:
                         await self._make_room()
                         turn = monotonic()
                     elif (held := monotonic() - turn) > FAIR_SLICE:
-                        # Another call needs several turns of the loop: one would delay it by a slice for each.
-                        await asyncio.sleep(held / 4)
+                        await _let_others(held)
                         turn = monotonic()
                 except BaseException as error:
                     # A timeout or a scope of the generator's, or the end of the stream, strikes at its `yield`.
@@ -193,6 +193,15 @@ def _unasked(error: BaseException) -> Exception:
     failure = RuntimeError("The generator was cancelled from within")
     failure.__cause__ = error
     return failure
+
+
+async def _let_others(held: float) -> None:
+    """Give the loop back for several turns: another call needs some, and one would delay it by a slice for each."""
+    if held > 2 * FAIR_SLICE:
+        await asyncio.sleep(held / 4)
+    else:
+        for _ in range(_TURNS_FOR_OTHERS):
+            await asyncio.sleep(0)
 
 
 async def _close(items: Any) -> None:
