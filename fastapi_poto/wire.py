@@ -9,6 +9,7 @@ from pydantic import (
     PlainSerializer,
     PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
+    Strict,
     TypeAdapter,
     WithJsonSchema,
 )
@@ -21,7 +22,9 @@ SAFE_INTEGER: Final = 2**53 - 1
 
 BIG_INTEGER: Final[dict[str, Any]] = {"type": "string", "pattern": "^-?[0-9]+$"}
 
-BigInt = Annotated[int, PlainSerializer(str, return_type=str, when_used="json"), WithJsonSchema(BIG_INTEGER)]
+BigInt = Annotated[
+    int, Strict(False), PlainSerializer(str, return_type=str, when_used="json"), WithJsonSchema(BIG_INTEGER)
+]
 """An integer of any size: a string on the wire, accepted as a string or a number."""
 
 # Pydantic's own defaults lose something: bytes become UTF-8 text or an error, NaN and infinity become null.
@@ -63,7 +66,7 @@ def _rewired(schema: Any) -> Any:
         elif kind == "bytes" and "serialization" not in schema:
             copy["serialization"] = _BYTES_OUT
         elif kind == "int" and "serialization" not in schema and is_big(map(schema.get, ("ge", "gt", "le", "lt"))):
-            copy["serialization"] = _STRING_OUT
+            copy |= {"serialization": _STRING_OUT, "strict": False}
         return copy
     if isinstance(schema, list):
         return [_rewired(item) for item in schema]

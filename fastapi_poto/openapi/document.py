@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from ..methods import MethodSpec
 from ..module import PotoModule
 from .docstrings import doc_of_class
+from .errors import ANY_OTHER
 from .operations import Operation, OperationRefiner, errors_as_json
 from .schemas import (
     Schema,
@@ -93,7 +94,7 @@ def refine(document: Document, routes: Sequence[BaseRoute]) -> Document:
 
 
 def _is_refined(ours: list[Ours]) -> bool:
-    return any("GeneralError" in set(references(one.operation)) for one in ours)
+    return any(one.operation["responses"].get("default", {}).get("description") == ANY_OTHER for one in ours)
 
 
 class _Workshop:

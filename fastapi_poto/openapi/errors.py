@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from ..documentation import by_status, error_name
 from ..errors import (
@@ -18,6 +18,9 @@ from ..errors import (
 from ..methods import MethodSpec
 from ..streaming import PastReplay, StreamLost
 from .schemas import PREFIX, Add, Schema, camel, named, ref
+
+ANY_OTHER: Final = "Any other error"
+"""By which a refined operation is known."""
 
 _TEXT: Schema = {"type": "string"}
 _CHALLENGE = {"WWW-Authenticate": {"description": "How to authenticate (RFC 6750).", "schema": _TEXT}}
@@ -165,7 +168,7 @@ def add_errors(
             response["headers"] = headers
         responses[key] = {**response, **said}
     general = {"application/json": {"schema": ref(general_error(add))}}
-    responses.setdefault("default", {"description": "Any other error", "content": general})
+    responses.setdefault("default", {"description": ANY_OTHER, "content": general})
     for key, response in responses.items():
         if key[0] in "45":
             response.setdefault("content", general)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import httpx
 import pytest
 from fastapi import FastAPI, File, Form, UploadFile
-from pydantic import Base64UrlBytes, BaseModel, Field
+from pydantic import Base64UrlBytes, BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from fastapi_poto import BigInt, PotoModule, public
@@ -66,6 +66,13 @@ class Answer(BaseModel):
     blob: bytes = b""
 
 
+class Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    big: BigInt
+    wide: Annotated[int, Field(le=2**60)]
+
+
 class Every(BaseModel):
     decimal: decimal.Decimal
     date: datetime.date
@@ -85,6 +92,7 @@ class Every(BaseModel):
     bigs: list[BigInt]
     wide: Annotated[int, Field(ge=0, le=2**64)]
     safe: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    strict: "Strict"
     renamed: int = Field(alias="other-name", examples=[4])
     anything: Any
     default: int = 4
@@ -248,7 +256,7 @@ async def test_values_are_as_documented(separate: bool) -> None:
         "decimal": "1.50", "date": "2026-01-01", "time": "2026-01-01T00:00:00Z", "duration": "PT1S", "set": [1],
         "tuple": [1, "a"], "blob": "+/8=", "blobs": {"a": None}, "url_blob": "-_8=", "color": "red", "literal": "x",
         "point": [1, 2], "piece": {"data": ["AA=="]}, "loose": {}, "big": str(big), "bigs": ["1", "-2"],
-        "wide": str(big), "safe": 1, "other-name": 4, "anything": {"a": [1]},
+        "wide": str(big), "safe": 1, "other-name": 4, "strict": {"big": "1", "wide": "2"}, "anything": {"a": [1]},
     }  # fmt: skip
 
     def check(schema: Any, instance: Any) -> None:

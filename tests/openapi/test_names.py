@@ -173,6 +173,28 @@ def test_fastapis_validation_error_is_replaced() -> None:
     assert "HTTPValidationError" not in document.schemas
 
 
+def test_models_that_are_called_like_ours() -> None:
+    """They keep their names, and ours get others."""
+
+    class StreamError(BaseModel):
+        own: int
+
+    class GeneralError(BaseModel):
+        own: int
+
+    class Own(PotoModule):
+        async def act(self, error: StreamError) -> GeneralError: ...
+
+        async def stream(self) -> AsyncIterator[StreamError]:
+            yield StreamError(own=1)
+
+    found = document_of(Own)
+    assert "own" in found.schemas["StreamError"]["properties"]
+    assert found.answer("Own_act")[1] == ref("GeneralError")
+    assert found.answer("Own_act", "default")[1] == ref("PotoGeneralError")
+    assert found.answer("Own_stream")[1] == {"anyOf": [ref("StreamError"), ref("PotoStreamError")]}
+
+
 def test_every_component_is_used() -> None:
     """Nothing is left over from what was replaced."""
     text = str(document.content)
