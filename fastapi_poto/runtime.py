@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from . import openapi
 from .auth import AuthService, Secrets, UserProvider, auth_router, build_auth, security_schemes
 from .context import SessionKeeper
-from .errors import ConfigurationError
+from .errors import ConfigurationError, Unavailable
 from .health import add_health
 from .methods import MethodSpec
 from .module import PotoModule
@@ -64,7 +64,7 @@ class Poto:
         self.auth.ensure_open = self.open
         self.is_open = False
         self._users_of_lifespan = 0
-        self._opening: asyncio.Lock | None = None
+        self._opening: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
 
     @property
@@ -102,13 +102,23 @@ class Poto:
         """Connect the stores. Routers do it when the application starts, or else at the first call."""
         if self.is_open:
             return
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            if not self.is_open:
-                for store in self.stores:
-                    await store.open()
-                self.is_open = True
+        loop = asyncio.get_running_loop()
+        if self._opening is None or self._opening.get_loop() is not loop:
+            # One attempt for all who wait: a store that is away costs each of them one time-out, not one after another.
+            self._opening = loop.create_task(self._open_stores(), context=Context())
+            self._opening.add_done_callback(self._opened)
+        await asyncio.shield(self._opening)
+
+    async def _open_stores(self) -> None:
+        for store in self.stores:
+            await store.open()
+        self.is_open = True
+
+    def _opened(self, attempt: "asyncio.Task[None]") -> None:
+        if self._opening is attempt:
+            self._opening = None
+        if not attempt.cancelled():
+            attempt.exception()  # whoever waits has it
 
     async def close(self) -> None:
         """Let go of the stores. A call opens them again."""
@@ -120,14 +130,17 @@ class Poto:
             self.auth.close()
             for store in self.stores:
                 await store.close()
-        self._opening = None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open while at least one application that includes a router of this runtime runs."""
         self._users_of_lifespan += 1
         try:
-            await self.open()
+            try:
+                await self.open()
+            except Unavailable as error:
+                # A worker that starts while the store is away serves 503 until it is back, as its neighbours do.
+                log.error("A store does not answer; calls will be refused until it does: %s", error)
             if self._purging is None and self.settings.purge_interval > 0:
                 self._purging = asyncio.get_running_loop().create_task(self._purge_forever(), context=Context())
             yield
