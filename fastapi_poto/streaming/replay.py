@@ -16,6 +16,7 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
+from ..auth.challenge import insufficient
 from ..context import CallContext
 from ..errors import Conflict, Forbidden, ShuttingDown, Unavailable
 from ..sessions.store import SessionStore
@@ -173,7 +174,7 @@ def _record(stream: str) -> str:
 def _check(owner: str, operation: str, context: CallContext) -> None:
     user = context.user.id if context.user is not None else ""
     if owner and owner != user:
-        raise Forbidden("The stream is another user's")
+        raise Forbidden("The stream is another user's", headers=insufficient())
     if operation != context.operation:
         raise PastReplay
 

@@ -148,6 +148,7 @@ def test_another_users_stream_is_forbidden(live: LiveThread, connect: Connect) -
         time.sleep(seconds)
         foreign = httpx.get(f"{live.url}/Private/count", headers={**other, "Last-Event-ID": last})
         assert (foreign.status_code, foreign.json()["detail"]["code"]) == (403, "forbidden")
+        assert 'error="insufficient_scope"' in foreign.headers["www-authenticate"]
         anonymous = httpx.get(f"{live.url}/Private/count", headers={"Last-Event-ID": last})
         assert anonymous.status_code == 401
         assert len(numbers(read(live.url, "/Private/count", last, **mine))) == 9

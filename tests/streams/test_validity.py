@@ -10,6 +10,8 @@ import pytest
 from fastapi import FastAPI
 
 from fastapi_poto import Poto, PotoModule, poto_router, rpc
+from fastapi_poto.auth.authenticator import Authenticator, Identity
+from fastapi_poto.errors import Unavailable
 from tests.live import LiveThread, serve_in_thread
 from tests.streams.client import Connection
 from tests.streams.conftest import sign_in
@@ -36,13 +38,37 @@ class Watching(PotoModule):
             PROBES[tag].note("closed")
 
 
-@pytest.fixture(scope="module")
-def checked() -> Iterator[LiveThread]:
-    """A server that looks at its open streams' callers every tenth of a second."""
+def app_that_checks() -> FastAPI:
+    """It looks at its open streams' callers every tenth of a second."""
     app = FastAPI()
     app.include_router(poto_router(Watching, poto=Poto(SECRET, ping_interval=0.1)))
-    with serve_in_thread(app) as live:
+    return app
+
+
+@pytest.fixture(scope="module")
+def checked() -> Iterator[LiveThread]:
+    with serve_in_thread(app_that_checks()) as live:
         yield live
+
+
+def test_a_store_that_is_away_ends_no_stream(
+    tag: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who could not be checked is checked again: a store's restart must not bring all clients back at once."""
+
+    async def away(self: Authenticator, identity: Identity) -> bool:
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(Authenticator, "stands", away)
+    with serve_in_thread(app_that_checks()) as live:
+        headers = sign_in(live.url)
+        with Connection(live.url, "/Watching/idle", query={"tag": tag}, headers=headers) as connection:
+            connection.read_until(b"data: ")
+            for _ in range(3):
+                connection.received = b""
+                connection.read_until(b": ping")
+            assert not connection.is_complete
+    assert any("could not be checked" in record.getMessage() for record in caplog.records)
 
 
 @pytest.mark.parametrize("name", ["idle", "count"])
