@@ -8,9 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from ..errors import Conflict, CrossSiteRequest, PotoError, TooManyRequests, Unauthenticated, Unavailable
+from ..errors import Conflict, CrossSiteRequest, PotoError, TooLarge, TooManyRequests, Unauthenticated, Unavailable
 from .authenticator import Identity
 from .dependencies import bearer_scheme, password_scheme
 from .service import AuthService, Pair, name_problem, password_problem
@@ -53,7 +53,7 @@ class RefreshRequest(BaseModel):
 class UpgradeRequest(BaseModel):
     """The name and the password that a visitor wants."""
 
-    username: str
+    username: str = Field(json_schema_extra={"minLength": 1, "maxLength": 128})
     password: str = Field(json_schema_extra={"format": "password"})
 
 
@@ -82,7 +82,7 @@ class AuthRoute(APIRoute):
             if identity is None:
                 raise auth.authenticator.refuse()
             scope["poto.identity"] = identity
-        await super().handle(scope, receive, send)
+        await super().handle(scope, _limited(scope, receive, auth.settings.max_body_size), send)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -95,6 +95,25 @@ class AuthRoute(APIRoute):
                 raise RequestValidationError([{**one, "input": None} for one in error.errors()]) from None
 
         return answer
+
+
+def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
+    """A `receive` that raises `TooLarge`; Starlette's own limit would answer plain text."""
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    left = limit - (int(announced) if announced.isdigit() else 0)
+    if left >= 0:
+        left = limit
+
+    async def limited() -> Message:
+        nonlocal left
+        if left >= 0:
+            message = await receive()
+            left -= len(message.get("body", b""))
+        if left < 0:
+            raise TooLarge(f"The body may have {limit} bytes at most")
+        return message
+
+    return limited
 
 
 def auth_router(poto: Any) -> APIRouter:
@@ -116,7 +135,6 @@ def auth_router(poto: Any) -> APIRouter:
                 summary=summary,
                 description=description.strip(),
                 dependencies=[Depends(bearer_scheme), Depends(password_scheme)] if guarded else None,
-                max_body_size=auth.settings.max_body_size,
                 **arguments,
             )
             added = router.routes[-1]
@@ -131,7 +149,7 @@ def auth_router(poto: Any) -> APIRouter:
         _refuse_foreign_page(auth, request)
         return _signed_in(auth, request, await auth.visitor(auth.address(request.scope)), VisitorTokens)
 
-    @route("login", errors=(Unauthenticated, TooManyRequests, Unavailable), response_model=TokenPair)
+    @route("login", errors=(Unauthenticated, TooLarge, TooManyRequests, Unavailable), response_model=TokenPair)
     async def login(request: Request, form: Annotated[LoginForm, Form()]) -> Response:
         """Sign in with a name and a password"""
         _refuse_foreign_page(auth, request)
@@ -150,7 +168,7 @@ def auth_router(poto: Any) -> APIRouter:
         return _signed_in(auth, request, await auth.refresh(token, auth.address(request.scope)), TokenPair)
 
     by_cookie = auth.cookies is not None
-    add_refresh = route("refresh", errors=(Unauthenticated, Unavailable), response_model=TokenPair)
+    add_refresh = route("refresh", errors=(Unauthenticated, TooLarge, Unavailable), response_model=TokenPair)
     add_refresh(refresh_by_cookie if by_cookie else refresh)
 
     @route("logout", errors=(Unauthenticated, Unavailable), guarded=True, status_code=204)
@@ -164,7 +182,7 @@ def auth_router(poto: Any) -> APIRouter:
 
     @route(
         "upgrade",
-        errors=(Unauthenticated, Conflict, UsernameTaken, TooManyRequests, Unavailable),
+        errors=(Unauthenticated, Conflict, UsernameTaken, TooLarge, TooManyRequests, Unavailable),
         guarded=True,
         response_model=TokenPair,
     )

@@ -135,8 +135,18 @@ async def test_no_422_repeats_what_was_sent(client: httpx.AsyncClient) -> None:
 
 async def test_a_large_body_is_413(client: httpx.AsyncClient) -> None:
     """Sign-in bodies are small; more is refused before it is read."""
-    answer = await client.post("/auth/login", data={"username": "ann", "password": "x" * 100_000})
-    assert answer.status_code == 413
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 1_000
+
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for answer in (
+        await client.post("/auth/login", data={"username": "ann", "password": "x" * 100_000}),
+        await client.post("/auth/login", content=chunks(), headers=form),
+        await client.post("/auth/refresh", json={"refresh_token": "x" * 100_000}),
+    ):
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (413, "too_large")
 
 
 async def test_the_document(app: FastAPI) -> None:
