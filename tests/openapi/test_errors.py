@@ -1,13 +1,14 @@
 """Rule 5: errors in the document."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import UploadFile
 from pydantic import BaseModel
 
-from fastapi_poto import Poto, PotoError, PotoModule, public, roles, rpc
+from fastapi_poto import ConfigurationError, Poto, PotoError, PotoModule, public, roles, rpc
 from fastapi_poto.errors import Conflict, Forbidden, TooManyRequests
 
 from .conftest import SECRET, Document, app_of, document_of, ref
@@ -163,6 +164,68 @@ def test_errors_of_one_name() -> None:
     union = found.resolve(found.answer("Own_act", "401")[1])["anyOf"]
     codes = [found.resolve(found.resolve(one)["properties"]["detail"])["properties"]["code"]["const"] for one in union]
     assert codes == ["own", "unauthenticated"]
+
+
+def test_a_declared_422_stands_beside_the_list() -> None:
+    """Bad arguments are answered with FastAPI's list, whatever a method declares for the same status."""
+
+    class Refused(PotoError):
+        code = "refused"
+        status = 422
+
+    class Strict(PotoModule):
+        @rpc(errors=[Refused])
+        async def take(self, text: str) -> None: ...
+
+        @rpc(errors=[Refused])
+        async def plain(self) -> None: ...
+
+    found = Document(app_of(Strict))
+    schemas = found.content["components"]["schemas"]
+
+    def names(operation: str) -> list[str]:
+        schema = found.answer(operation, "422")[1]
+        union = schemas[schema["$ref"].rpartition("/")[2]]
+        return [one["$ref"].rpartition("/")[2] for one in union.get("anyOf", [schema])]
+
+    assert names("Strict_take") == ["RefusedError", "ValidationError"]
+    assert names("Strict_plain") == ["RefusedError"]
+
+
+def test_the_types_of_data() -> None:
+    """Any type will do, an inherited one too; one that cannot be resolved is refused, with the cure."""
+
+    class Many(PotoError):
+        code = "many"
+        data: list[SoldOutData] | dict[str, int] | None = None
+
+    class Fewer(Many):
+        code = "fewer"
+
+    class Untyped(PotoError):
+        code = "untyped"
+        data: Any = None
+
+    class Lost(PotoError):
+        code = "lost"
+        data: "Nowhere"  # type: ignore[name-defined]  # noqa: F821
+
+    class Own(PotoModule):
+        @rpc(errors=[Many, Fewer, Untyped])
+        async def act(self) -> None: ...
+
+    found = document_of(Own)
+    for name in ("ManyErrorDetail", "FewerErrorDetail"):
+        members = found.resolve(found.schemas[name]["properties"]["data"])["anyOf"]
+        assert [one["type"] for one in members] == ["array", "object"]
+    assert "data" not in found.schemas["UntypedErrorDetail"]["properties"]
+
+    class Broken(PotoModule):
+        @rpc(errors=[Lost])
+        async def act(self) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"Lost\.data: the annotation names 'Nowhere'"):
+        document_of(Broken)
 
 
 @pytest.mark.anyio
