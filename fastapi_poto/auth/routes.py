@@ -109,9 +109,9 @@ def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
         if left >= 0:
             message = await receive()
             left -= len(message.get("body", b""))
-        if left < 0:
-            raise TooLarge(f"The body may have {limit} bytes at most")
-        return message
+            if left >= 0:
+                return message
+        raise TooLarge(f"The body may have {limit} bytes at most")
 
     return limited
 
