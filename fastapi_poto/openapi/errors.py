@@ -158,6 +158,8 @@ def add_errors(
             component = ref(error_component(error, add))
             if component not in members:
                 members.append(component)
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY and ("parameters" in operation or "requestBody" in operation):
+            members.append(ref(validation_error(add)))
         name = f"{camel(operation['operationId'])}Error{status}"
         schema = members[0] if len(members) == 1 else ref(add({"anyOf": members}, name))
         response: dict[str, Any] = {
