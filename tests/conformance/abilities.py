@@ -38,11 +38,11 @@ LACKS: dict[str, dict[str, str]] = {
     "orval": NO_STREAMS,
     "openapi-generator typescript-fetch": NO_STREAMS,
     "openapi-generator python": NO_STREAMS,
-    "openapi-python-client": {
-        name: "it takes the text of a stream for one JSON document, and gives what is no such thing an error: "
-        "call the path with its httpx client (`client.get_httpx_client()`) and httpx-sse"
-        for name in NO_STREAMS
-    },
+    "openapi-python-client": dict.fromkeys(
+        NO_STREAMS,
+        "it raises `TypeError` on a stream, whose text it takes for one JSON document: "
+        "read the path with its `client.get_httpx_client()` and httpx-sse",
+    ),
     "swagger-client": NO_STREAMS,
 }
 """By tool and ability, why not. A test fails as soon as one of these works."""

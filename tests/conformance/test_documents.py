@@ -11,6 +11,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValida
 from example_app.app import make_app as make_example
 from fastapi_poto.testing import serve, sign_in
 
+from .app import SECRET
 from .toolchain import HERE, NODE, Npm, run
 
 
@@ -39,21 +40,25 @@ def test_the_linter(npm: Npm, document: Path, server: str) -> None:
 @pytest.mark.conformance
 @pytest.mark.timeout(540)
 def test_schemathesis(tmp_path: Path) -> None:
-    """Every check of schemathesis, made-up calls and chains of calls, finds nothing wrong with the example app."""
-    app = make_example("x" * 32)
+    """Every check of schemathesis, made-up calls and chains of calls, finds nothing wrong with the example app.
+
+    It reads the document of OpenAPI 3.2: only there it knows that a stream's schema is of its items.
+    """
+    app = make_example(SECRET)
     with serve(app) as live:
 
         @app.get("/token", include_in_schema=False)
         async def token() -> str:  # signing out is among the calls: the hooks come back for another
             return (await sign_in(app, roles=["admin"])).access_token
 
-        options = ("--checks=all", "--phases=examples,coverage,fuzzing,stateful", "--max-examples=40", "--seed=1")
+        options = ("--phases=examples,coverage,fuzzing,stateful", "--max-examples=25", "--seed=1")
         done = run(
             Path(sys.executable).with_name("schemathesis"),
-            *("run", f"{live.url}/openapi.json", *options, "--request-timeout=20", "--no-color"),
+            *("--config-file", HERE / "schemathesis.toml", "run", f"{live.url}/openapi-3.2.json"),
+            *(*options, "--request-timeout=20", "--no-color"),
             cwd=tmp_path,
             env={"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(HERE / "drivers")},
             timeout=500,
         )
-    assert "No issues found" in done.stdout, done.stdout
     assert "Authentication failed" not in done.stdout, done.stdout
+    assert "failed" not in done.stdout, done.stdout
