@@ -65,7 +65,7 @@ def main() -> None:
             secret=os.environ.get("POTO_SECRET") or secret_of(DATA),
             store=os.environ.get("POTO_STORE") or f"sqlite:///{DATA / 'example.db'}",
         )
-        _Server(uvicorn.Config(app, timeout_graceful_shutdown=5)).run(sockets=[sock])
+        _Server(uvicorn.Config(app, timeout_graceful_shutdown=5, proxy_headers=False)).run(sockets=[sock])
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def stream_options(spec: MethodSpec, settings: Settings, store: SessionStore) ->
         ping_interval=settings.ping_interval,
         send_timeout=settings.send_timeout,
         cleanup_timeout=settings.cleanup_timeout,
+        validity_interval=settings.validity_interval,
         buffer_bytes=settings.stream_buffer,
         retry_ms=None if settings.retry is None else round(settings.retry * 1000),
         replays=_replays(store, settings) if spec.resumable else None,

@@ -205,9 +205,14 @@ def _secrets(secret: SecretValue | None, store: SessionStore, *, strict: bool) -
 
 @cache
 def default_poto() -> Poto:
-    """The runtime of routers that are given none: made once, from the environment."""
+    """The runtime of routers that are given none: made once, from the environment.
+
+    `POTO_PREVIOUS_SECRETS` has the secrets before `POTO_SECRET` whose tokens still hold, with spaces between them.
+    """
+    secret = os.environ.get("POTO_SECRET")
+    previous = os.environ.get("POTO_PREVIOUS_SECRETS", "").split()
     return Poto(
-        os.environ.get("POTO_SECRET") or None,
+        [secret, *previous] if secret else None,
         store=os.environ.get("POTO_STORE", "memory://"),
         strict=os.environ.get("POTO_STRICT", "").lower() in ("1", "true", "yes"),
         **from_environment(),

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from .. import errors as framework
 from ..auth.users import UsernameTaken
 from ..errors import PotoError, RetryLater
-from ..streaming.replay import PastReplay, StreamLost
+from ..streaming import PastReplay, StreamLost
 from ..wire import WireType
 
 

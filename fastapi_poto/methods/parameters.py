@@ -133,7 +133,7 @@ def check_query(parameters: Iterable[Parameter], where: str, verb: str) -> None:
                 continue
             shown = getattr(member, "__name__", None) or str(member)
             raise ConfigurationError(
-                f"{where}: {parameter.name!r} is a {shown}, which cannot be a query parameter of {verb}. "
+                f"{where}: {parameter.name!r} has the type {shown}, which cannot be a query parameter of {verb}. "
                 'Give the method a name without the verb, or `@rpc(method="POST")`, so that it takes a body.'
             )
 

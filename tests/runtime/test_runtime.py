@@ -156,6 +156,18 @@ def test_the_default_runtime_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
         default_poto.cache_clear()
 
 
+def test_secrets_rotate_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """POTO_SECRET signs; POTO_PREVIOUS_SECRETS still verify."""
+    old, older = SECRET[::-1], SECRET.upper()
+    monkeypatch.setenv("POTO_SECRET", SECRET)
+    monkeypatch.setenv("POTO_PREVIOUS_SECRETS", f"{old} {older}")
+    default_poto.cache_clear()
+    try:
+        assert [secret for _, secret in default_poto().secrets] == [one.encode() for one in (SECRET, old, older)]
+    finally:
+        default_poto.cache_clear()
+
+
 def test_a_store_of_ones_own_for_sessions(tmp_path: Path) -> None:
     """sessions= takes a URL or a store, apart from the rest."""
     poto = Poto(SECRET, sessions=f"sqlite:///{tmp_path}/only-sessions.db")

@@ -4,14 +4,11 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from fastapi_poto import answers
-from fastapi_poto.streaming import StreamOptions
 from tests.security.world import H1, NAME, PASSWORD, World, headers_of, is_refused, opened, signed, world
 
 
@@ -60,10 +57,9 @@ def test_09_the_next_call_knows(own: World) -> None:
 
 
 @pytest.fixture
-def watchful(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def watchful() -> Iterator[World]:
     """A world whose streams ask often whether their caller still stands."""
-    monkeypatch.setattr(answers, "StreamOptions", partial(StreamOptions, validity_interval=0.05))
-    with world() as made:
+    with world(validity_interval=0.05) as made:
         yield made
 
 
