@@ -11,7 +11,7 @@ from tests.live import serve_in_thread
 
 from . import abilities
 from .app import make_app
-from .toolchain import Npm
+from .toolchain import HERE, Npm
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +29,24 @@ def document(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def npm() -> Npm:
-    return Npm()
+def npm() -> Iterator[Npm]:
+    npm = Npm()
+    yield npm
+    npm.clean()
+
+
+INSTALLING_SECONDS = 300
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make conformance` runs the fast part too, since its table is of all tools. The first test installs."""
+    for item in items:
+        if item.path.parent == HERE and {"npm", "document"} & set(getattr(item, "fixturenames", ())):
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(INSTALLING_SECONDS))
+            if "not conformance" not in config.getoption("markexpr"):
+                item.add_marker(pytest.mark.conformance)
 
 
 def pytest_sessionfinish() -> None:

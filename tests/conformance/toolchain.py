@@ -84,12 +84,17 @@ class Npm:
         shutil.copy(HERE / "drivers" / "steps.ts", folder)
         return folder
 
-    def compile(self, folder: Path, driver: str, *, strict: tuple[str, ...] = ()) -> None:
+    def clean(self) -> None:
+        """Remove the workspaces of this process."""
+        for folder in (self.folder / "work").glob(f"*-{os.getpid()}"):
+            shutil.rmtree(folder)
+
+    def compile(self, folder: Path, driver: str) -> None:
         """tsc --strict over the driver and all generated code."""
         options = ("--noEmit", "--strict", "--skipLibCheck", "--target", "es2022", "--lib", "es2023,dom,dom.iterable")
         modules = ("--module", "preserve", "--moduleResolution", "bundler", "--types", "node")
         generated = sorted((folder / "generated").rglob("*.ts"))
-        run(NODE, self.tool("tsc"), *options, *modules, *strict, driver, *generated, cwd=folder)
+        run(NODE, self.tool("tsc"), *options, *modules, driver, *generated, cwd=folder)
 
     def bundle(self, folder: Path, source: str, target: str) -> None:
         """What a front end's build does: one file of JavaScript."""
