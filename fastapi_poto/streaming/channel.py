@@ -65,6 +65,7 @@ class Channel:
         self._room: asyncio.Future[None] | None = None
         self._dirty = asyncio.Event()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._stopped = False
         self._stop_error: PotoError | None = None
 
     @property
@@ -85,11 +86,13 @@ class Channel:
 
     def stop(self, error: PotoError | None = None) -> None:
         """Close the generator; readers get `error`."""
-        if not self._pump.ended and self._stop_error is None:
-            self._stop_error = error
+        if not self._stopped:
+            self._stopped = True
             self._context.mark_cancelled()
-            self._pump.stop()
-            self._pump.wake()
+            if not self._pump.ended:
+                self._stop_error = error
+                self._pump.stop()
+                self._pump.wake()
             self._wake_room()
 
     async def finished(self) -> None:
@@ -174,7 +177,7 @@ class Channel:
         pump = self._pump
         try:
             while True:
-                while not self._has_room() and not pump.stopping:
+                while not self._has_room() and not self._stopped:
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
                 if not pump.chunks and not pump.ended:

@@ -135,6 +135,8 @@ class Pump:
     # The generator's side
 
     async def _make_room(self) -> None:
+        if self.stopping:  # since the last look: nobody would call any more
+            return
         self._room = self._loop.create_future()
         try:
             await self._room
@@ -286,10 +288,10 @@ class ThreadPump(Pump):
                 tell, self._is_told = not self._is_told, True
             if tell:
                 self._loop.call_soon_threadsafe(self._collect, context=Context())
-            if is_full:
-                return True
             if self.stopping:
                 break
+            if is_full:
+                return True
             if monotonic() - turn > FAIR_SLICE:
                 sleep(_GIL_PAUSE)
                 turn = monotonic()
