@@ -41,7 +41,7 @@ class Watching(PotoModule):
 def app_that_checks() -> FastAPI:
     """It looks at its open streams' callers every tenth of a second."""
     app = FastAPI()
-    app.include_router(poto_router(Watching, poto=Poto(SECRET, ping_interval=0.1)))
+    app.include_router(poto_router(Watching, poto=Poto(SECRET, ping_interval=0.1, validity_interval=0.1)))
     return app
 
 
