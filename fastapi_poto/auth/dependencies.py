@@ -95,6 +95,8 @@ async def current_session(
 
 
 # A module's method gets both from its call, without FastAPI's solver (see methods.parameters).
+current_user.__poto_source__ = "USER"  # type: ignore[attr-defined]
+current_session.__poto_source__ = "SESSION"  # type: ignore[attr-defined]
 CurrentUser = Annotated[User, Depends(current_user)]
 CurrentSession = Annotated[Session[Any], Depends(current_session)]
 
