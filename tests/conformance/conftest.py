@@ -49,5 +49,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.conformance)
 
 
-def pytest_sessionfinish() -> None:
-    abilities.write_table()
+def pytest_sessionfinish(exitstatus: int) -> None:
+    if exitstatus == pytest.ExitCode.OK:
+        abilities.write_table()

@@ -145,4 +145,13 @@ run({
     same(ids.length, 2)
     truthy(ids[1])
   },
+  async sign_in() {
+    const name: sdk.UpgradeRequest = { username: 'hey-api', password: 'a long password' }
+    token = (await sdk.authUpgrade({ body: name })).data?.access_token
+    const { data } = await sdk.authLogin({ body: name, throwOnError: true })
+    token = (await sdk.authRefresh({ body: { refresh_token: data.refresh_token } })).data?.access_token
+    same((await sdk.authMe()).data?.visitor, false)
+    same((await sdk.authLogout()).response?.status, 204)
+    same((await sdk.authMe()).response?.status, 401)
+  },
 })

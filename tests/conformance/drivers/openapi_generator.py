@@ -136,6 +136,21 @@ def stream_early_error() -> None:
     raise AssertionError("it did not fail")
 
 
+def sign_in() -> None:
+    name, password = "openapi-generator", "a long password"
+    api.AuthApi(client).auth_upgrade(api.UpgradeRequest(username=name, password=password))
+    pair = api.AuthApi(anonymous).auth_login(name, password)
+    pair = api.AuthApi(anonymous).auth_refresh(api.RefreshRequest(refresh_token=pair.refresh_token))
+    mine = api.AuthApi(api.ApiClient(api.Configuration(host=URL, access_token=pair.access_token)))
+    assert not mine.auth_me().visitor
+    assert mine.auth_logout_with_http_info().status_code == 204
+    try:
+        mine.auth_me()
+    except api.exceptions.UnauthorizedException:
+        return
+    raise AssertionError("it did not fail")
+
+
 if __name__ == "__main__":
     run(
         visitor,
@@ -156,4 +171,5 @@ if __name__ == "__main__":
         byte_stream,
         stream,
         stream_early_error,
+        sign_in,
     )

@@ -5,7 +5,7 @@ import io
 import json
 
 from poto_client import AuthenticatedClient, Client, models
-from poto_client.api.auth import auth_me, auth_visitor
+from poto_client.api.auth import auth_login, auth_logout, auth_me, auth_refresh, auth_upgrade, auth_visitor
 from poto_client.api.feed import feed_fail, feed_talk
 from poto_client.api.files import files_export, files_get_download, files_upload
 from poto_client.api.shop import (
@@ -151,6 +151,21 @@ def stream_early_error() -> None:
     assert isinstance(answer, models.SoldOutError), answer
 
 
+def sign_in() -> None:
+    name = models.UpgradeRequest("openapi-python-client", "a long password")
+    pair = auth_upgrade.sync(client=client, body=name)
+    assert isinstance(pair, models.TokenPair), pair
+    pair = auth_login.sync(client=anonymous, body=models.LoginForm(name.username, name.password))
+    assert isinstance(pair, models.TokenPair), pair
+    pair = auth_refresh.sync(client=anonymous, body=models.RefreshRequest(pair.refresh_token))
+    assert isinstance(pair, models.TokenPair), pair
+    mine = AuthenticatedClient(base_url=URL, token=pair.access_token)
+    me = auth_me.sync(client=mine)
+    assert isinstance(me, models.Me) and not me.visitor
+    assert auth_logout.sync_detailed(client=mine).status_code == 204
+    assert auth_me.sync_detailed(client=mine).status_code == 401
+
+
 if __name__ == "__main__":
     run(
         visitor,
@@ -171,4 +186,5 @@ if __name__ == "__main__":
         byte_stream,
         stream,
         stream_early_error,
+        sign_in,
     )

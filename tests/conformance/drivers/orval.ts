@@ -106,4 +106,18 @@ run({
     if (answer.status !== 409) throw new Error(`${answer.status}`)
     same(typed<'sold_out'>(answer.data.detail.code), 'sold_out')
   },
+  async sign_in() {
+    const name: api.UpgradeRequest = { username: 'orval', password: 'a long password' }
+    const upgraded = await api.authUpgrade(name)
+    if (upgraded.status !== 200) throw upgraded.data
+    const pair = await api.authLogin(name)
+    if (pair.status !== 200) throw pair.data
+    const refreshed = await api.authRefresh({ refresh_token: pair.data.refresh_token })
+    if (refreshed.status !== 200) throw refreshed.data
+    token = refreshed.data.access_token
+    const me = await api.authMe()
+    same(me.status === 200 && me.data.visitor, false)
+    same((await api.authLogout()).status, 204)
+    same((await api.authMe()).status, 401)
+  },
 })

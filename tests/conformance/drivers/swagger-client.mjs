@@ -96,6 +96,15 @@ const steps = {
     const answer = await failing(post('Feed_fail', { after: 0 }))
     equal([answer.status, answer.body.detail.code], [409, 'sold_out'])
   },
+  async sign_in() {
+    const name = { username: 'swagger-client', password: 'a long password' }
+    token = (await post('Auth_upgrade', name)).access_token
+    const pair = (await client.apis.Auth.Auth_login({}, { requestBody: name })).body
+    token = (await post('Auth_refresh', { refresh_token: pair.refresh_token })).access_token
+    same((await call('Auth_me')).body.visitor, false)
+    same((await call('Auth_logout')).status, 204)
+    same((await failing(call('Auth_me'))).status, 401)
+  },
 }
 
 const result = {}

@@ -113,4 +113,14 @@ run({
     same(status, 409)
     same(api.SoldOutErrorFromJSON(body).detail.code, 'sold_out')
   },
+  async sign_in() {
+    const auth = new api.AuthApi(configuration)
+    const name: api.UpgradeRequest = { username: 'typescript-fetch', password: 'a long password' }
+    token = (await auth.authUpgrade({ upgradeRequest: name })).accessToken
+    const pair = await new api.AuthApi(anonymous).authLogin(name)
+    token = (await auth.authRefresh({ refreshRequest: { refreshToken: pair.refreshToken } })).accessToken
+    same((await auth.authMe()).visitor, false)
+    same(await auth.authLogout(), undefined)
+    same((await failing(auth.authMe()))[0], 401)
+  },
 })
