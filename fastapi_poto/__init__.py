@@ -9,7 +9,7 @@ from .routing import PotoRouter
 from .runtime import Poto, poto_router
 from .sessions import Session, SessionStore
 from .settings import Settings
-from .streaming import Event
+from .streaming import Event, describe_download
 from .wire import BigInt
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "current_context",
     "current_session",
     "current_user",
+    "describe_download",
     "poto_router",
     "public",
     "roles",

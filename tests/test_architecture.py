@@ -35,6 +35,7 @@ PUBLIC = [
     "current_context",
     "current_session",
     "current_user",
+    "describe_download",
     "poto_router",
     "public",
     "roles",
