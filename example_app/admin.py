@@ -17,6 +17,13 @@ class Worth(BaseModel):
     value: Decimal
 
 
+# What can be done next with an article: clients and test tools that follow links find it in the document.
+NEXT = {
+    "count": {"operationId": "Admin_patch_stock", "requestBody": {"sku": "$response.body#/sku", "by": 1}},
+    "remove": {"operationId": "Admin_delete_article", "parameters": {"sku": "$response.body#/sku"}},
+}
+
+
 @roles("admin")
 class Admin(PotoModule):
     """The stock, for those who keep it."""
@@ -24,6 +31,7 @@ class Admin(PotoModule):
     def __init__(self, warehouse: Annotated[Warehouse, Depends(get_warehouse)]) -> None:
         self._warehouse = warehouse
 
+    @rpc(openapi_extra={"responses": {"200": {"links": NEXT}}})
     async def put_article(self, article: Article) -> Article:
         """Add an article, or replace the one with its sku."""
         self._warehouse.put(article)

@@ -1,6 +1,7 @@
 """The documents themselves: valid, and nothing in them that a linter would complain about."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -62,3 +63,4 @@ def test_schemathesis(tmp_path: Path) -> None:
         )
     assert "Authentication failed" not in done.stdout, done.stdout
     assert "failed" not in done.stdout, done.stdout
+    assert re.search(r"API Links:\s+2 covered", done.stdout), done.stdout
