@@ -124,6 +124,15 @@ def wire_errors(error: ValidationError, source: str) -> list[dict[str, Any]]:
 def _echo(value: Any) -> Any:
     if isinstance(value, Exception):
         return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return to_jsonable_python(value, inf_nan_mode="strings", bytes_mode="base64", fallback=repr, serialize_unknown=True)
+    return _finite(to_jsonable_python(value, bytes_mode="base64", fallback=repr, serialize_unknown=True))
+
+
+def _finite(value: Any) -> Any:
+    """NaN and the infinities as texts, however deep: `to_jsonable_python` leaves them in dictionaries and lists."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
