@@ -4,6 +4,7 @@ ConfigurationError            a mistake seen at start-up: names Class.method and
 NoContextError                current_context() outside a call
 PotoError                     anything a caller is told, {"detail": {"code", "message", "data"}}
 ├── BadRequest            400
+│   └── SessionValueError      a session key that is none, or a sum past 64 bits
 ├── Unauthenticated       401  no credentials, or none that hold
 ├── Forbidden             403  signed in, but not allowed
 │   └── CrossSiteRequest       a cookie-authenticated write from a foreign page
@@ -79,6 +80,12 @@ class BadRequest(PotoError):
 
     code = "bad_request"
     status = 400
+
+
+class SessionValueError(BadRequest, ValueError):
+    """The session cannot keep this."""
+
+    code = "session_value"
 
 
 class Unauthenticated(PotoError):

@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, cast
 from pydantic import BaseModel, ValidationError
 from typing_extensions import TypeVar
 
-from ..errors import ConfigurationError, SessionConflict, TooLarge
+from ..errors import ConfigurationError, SessionConflict, SessionValueError, TooLarge
 from .codec import UndecodableError, decode, encode
 
 logger = logging.getLogger("fastapi_poto.sessions")
@@ -89,12 +89,16 @@ class Session(Generic[Shape]):
     async def increment(self, key: str, by: int = 1) -> int:
         """Add to an integer of 64 bits (absent: 0, or the shape's default) and give the sum.
 
-        Raises `ValueError` if the value is not such an integer.
+        Raises `SessionValueError` if the value is not such an integer.
         """
         self._check_key(key)
         if self._shape is not None and not _counts_from_zero(self._shape, key):
             return cast("int", await self.update(key, lambda value: (value or 0) + by))
-        return await self._backing.add(key, by)
+        try:
+            return await self._backing.add(key, by)
+        except ValueError as error:
+            # The number may be a client's: not the server's failure.
+            raise SessionValueError(f"{key!r} does not hold an integer of 64 bits") from error
 
     async def update(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
         """Set the value to `fn(value)` and give it, as one step: what others write in between is seen, not lost.
@@ -160,7 +164,7 @@ class Session(Generic[Shape]):
         if not self._knows(key):
             raise KeyError(f"{self._need_shape().__name__} has no field {key!r}")
         if not key or key[0] == "~" or "\0" in key or (len(key) > KEY_BYTES // 4 and len(key.encode()) > KEY_BYTES):
-            raise ValueError(f"A session key has 1 to {KEY_BYTES} bytes, no NUL, and does not start with '~': {key!r}")
+            raise SessionValueError(f"A session key has 1 to {KEY_BYTES} bytes, no NUL, and no '~' in front: {key!r}")
 
     def _bytes(self, key: str, value: Any) -> bytes:
         if self._shape is not None:

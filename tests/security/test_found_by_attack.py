@@ -1,8 +1,11 @@
 """What attacks from outside found, each with the request that did it."""
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from tests.security.world import World, headers_of
+from fastapi_poto import Poto, PotoModule, poto_router
+from tests.security.world import SECRET, World, headers_of
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
@@ -16,3 +19,22 @@ def test_numbers_that_json_lacks_are_refused(shared: World, path: str, body: str
     answer = shared.http.post(path, headers=headers, content=body % number)
     assert answer.status_code == 422
     assert answer.json()["detail"]
+
+
+class Diary(PotoModule):
+    async def write(self, key: str, by: int = 1) -> int:
+        return await self.session.increment(key, by)
+
+
+@pytest.mark.parametrize(
+    ("key", "by"), [("", 1), ("a\0b", 1), ("~seen", 1), ("k" * 300, 1), ("n", 2**63), ("n", -(2**70))]
+)
+def test_a_session_key_or_a_number_of_the_clients(key: str, by: int) -> None:
+    """What a method passes on to the session is refused as the client's mistake, 400, and not as the server's."""
+    app = FastAPI()
+    app.include_router(poto_router(Diary, poto=Poto(SECRET)))
+    with TestClient(app) as client:
+        token = client.post("/auth/visitor").json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = client.post("/Diary/write", json={"key": key, "by": by}, headers=headers)
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (400, "session_value")
