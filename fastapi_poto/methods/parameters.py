@@ -5,6 +5,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
+from functools import partial
 from typing import Annotated, Any, NotRequired, Union, get_args, get_origin
 
 from fastapi import BackgroundTasks, Response, UploadFile, params
@@ -78,9 +79,19 @@ def _read(name: str, annotation: Any, default: Any, *, in_path: bool) -> Paramet
                 required, default = False, mark.default
             elif mark.default_factory is not None:
                 required, factory = False, mark.default_factory  # type: ignore[assignment]
+        if not required and factory is None and not _is_hashable(default):
+            factory = partial(copy.deepcopy, default)  # as in FastAPI: what one call does to it, the next never sees
         if any(isinstance(mark, FieldInfo) for mark in marks):
             annotation = Annotated[plain, *(_without_default(mark) for mark in marks)]
     return Parameter(name, annotation, source, required, default, factory, shape)
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _without_default(mark: Any) -> Any:

@@ -44,7 +44,7 @@ class Parameter:
     required: bool
     default: Any = None
     default_factory: Callable[[], Any] | None = None
-    """Where the default is made per call: `Field(default_factory=list)`."""
+    """Where the default is made per call: `Field(default_factory=list)`, or a copy of a mutable one."""
     shape: type | None = None
     """The model of a `Session[Model]` parameter."""
 

@@ -56,6 +56,15 @@ class Echo(PotoModule):
     ) -> list[Any]:
         return [a, b, c, d, e, f]
 
+    async def basket(self, sku: str, lines: list[Line] = [], prices: dict[str, int] = {}) -> int:  # noqa: B006
+        lines.append(Line(sku=sku))
+        prices[sku] = 1
+        return len(lines) + len(prices)
+
+    async def get_numbers(self, n: int, numbers: list[int] = []) -> list[int]:  # noqa: B006
+        numbers.append(n)
+        return numbers
+
     async def raw(self, data: bytes, lines: list[Line]) -> bytes:
         return data + lines[0].sku.encode()
 
@@ -132,6 +141,14 @@ async def test_defaults(serve: Serve) -> None:
         assert answer.json() == [1, [], 3, None, "e", 7]
     answer = await client.post("/Echo/defaults", json={"a": 2, "b": [1], "c": 4, "d": 5, "e": "f", "f": 8})
     assert answer.json() == [2, [1], 4, 5, "f", 8]
+
+
+async def test_a_mutable_default_is_each_calls_own(serve: Serve) -> None:
+    """What a method does to its default, the next caller never sees."""
+    client = serve(Echo).client
+    for sku in ("tea", "cup"):
+        assert (await client.post("/Echo/basket", json={"sku": sku})).json() == 2
+        assert (await client.get("/Echo/numbers", params={"n": 3})).json() == [3]
 
 
 async def test_constraints_hold(serve: Serve) -> None:
