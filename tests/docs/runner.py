@@ -39,8 +39,7 @@ class Page:
         self.module = ModuleType("docs_page")
         self.module.__dict__["__file__"] = "docs_page.py"
         sys.modules[self.module.__name__] = self.module
-        self.loop = asyncio.new_event_loop()
-        stack.callback(self.loop.close)
+        self._runner = stack.enter_context(asyncio.Runner())
 
     def run(self, block: Block) -> None:
         """Raises `Failed`."""
@@ -88,7 +87,7 @@ class Page:
         compiled: CodeType = compile(padded, str(block.path), "exec", flags=flags, dont_inherit=True)
         result: Any = eval(compiled, self.module.__dict__)
         if inspect.iscoroutine(result):
-            self.loop.run_until_complete(asyncio.wait_for(result, _SECONDS))
+            self._runner.run(asyncio.wait_for(result, _SECONDS))
 
     def _console(self, block: Block, code: str) -> None:
         script: list[str] = []
