@@ -61,11 +61,11 @@ class SqliteDriver:
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Rows:
         reader, _ = self._workers()
-        return await reader.run(lambda connection: connection.execute(_numbered(sql), arguments).fetchall())
+        return await reader.run(lambda connection: connection.execute(sql, _named(arguments)).fetchall())
 
     async def execute(self, sql: str, arguments: Sequence[Any]) -> Rows:
         _, writer = self._workers()
-        return await writer.run(lambda connection: connection.execute(_numbered(sql), arguments).fetchall())
+        return await writer.run(lambda connection: connection.execute(sql, _named(arguments)).fetchall())
 
     async def transact(self, flow: Flow[T]) -> T:
         _, writer = self._workers()
@@ -157,7 +157,7 @@ def _transact(connection: sqlite3.Connection, flow: Flow[T]) -> T:
         try:
             sql, arguments = next(flow)
             while True:
-                sql, arguments = flow.send(connection.execute(_numbered(sql), arguments).fetchall())
+                sql, arguments = flow.send(connection.execute(sql, _named(arguments)).fetchall())
         except StopIteration as done:
             connection.execute("COMMIT")
             result: T = done.value
@@ -178,5 +178,6 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 @lru_cache(maxsize=512)
-def _numbered(sql: str) -> str:
-    return sql.replace("$", "?")
+def _named(arguments: Sequence[Any]) -> dict[str, Any]:
+    # To SQLite $1 is a name; ?1 too in Python 3.12.0 to 3.12.3, which warn of a sequence for it.
+    return {str(number): argument for number, argument in enumerate(arguments, 1)}
