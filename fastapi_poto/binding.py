@@ -11,8 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from .context import CallContext
-from .errors import TooLarge
+from .errors import ConfigurationError, TooLarge
 from .methods import MethodSpec, Parameter, Source, is_sequence
+from .sessions import check_shape
 from .wire import wire_errors
 
 Values = dict[str, Any]
@@ -140,3 +141,13 @@ GIVERS: dict[Source, Giver] = {
     ),
     Source.CONTEXT: lambda context, parameter: context,
 }
+
+
+def check_shapes(spec: MethodSpec) -> None:
+    """Raise `ConfigurationError` for a `Session[…]` of the method or the constructor that is no shape."""
+    for parameter in (*spec.parameters, *spec.constructor):
+        if parameter.shape is not None:
+            try:
+                check_shape(parameter.shape)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{spec.where}: {parameter.name!r} is a {error}") from None

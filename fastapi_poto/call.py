@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from .answers import responder, stream_options, validity
 from .auth.challenge import insufficient
-from .binding import GIVERS, Binder, Giver, Values, check_content_type, read_body
+from .binding import GIVERS, Binder, Giver, Values, check_content_type, check_shapes, read_body
 from .context import CallContext, enter
 from .errors import DeadlineExceeded, Forbidden
 from .methods import MethodSpec, Parameter
@@ -36,6 +36,7 @@ class Call:
         self._authenticate = poto.authenticator.authenticate
         self._sessions = poto.sessions
         self.binder = Binder(spec)
+        check_shapes(spec)
         self._given = _given(spec.parameters)
         self._given_to_constructor = _given(spec.constructor)
         self._max_body = poto.settings.max_body_size

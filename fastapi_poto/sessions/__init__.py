@@ -4,7 +4,16 @@ from .cookie import CookieSessions
 from .lifecycle import Sessions, SessionStats
 from .memory import MemoryStore
 from .opening import open_store
-from .session import Session
+from .session import Session, check_shape
 from .store import SessionStore
 
-__all__ = ["CookieSessions", "MemoryStore", "Session", "SessionStats", "SessionStore", "Sessions", "open_store"]
+__all__ = [
+    "CookieSessions",
+    "MemoryStore",
+    "Session",
+    "SessionStats",
+    "SessionStore",
+    "Sessions",
+    "check_shape",
+    "open_store",
+]

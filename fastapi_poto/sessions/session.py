@@ -197,7 +197,7 @@ _shapes: dict[type[BaseModel], None] = {}
 
 
 def check_shape(shape: Any) -> type[BaseModel]:
-    """`shape` if it can be one. Raises `ConfigurationError`, so that it can be said at start-up."""
+    """`shape` if it can be one. Raises `ConfigurationError`: at start-up for a parameter, at once for `typed()`."""
     if shape not in _shapes:
         if not isinstance(shape, type) or not issubclass(shape, BaseModel):
             raise ConfigurationError(f"Session[{shape!r}]: a session's shape is a Pydantic model.")

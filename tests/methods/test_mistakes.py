@@ -7,7 +7,7 @@ import pytest
 from fastapi import Depends, UploadFile
 from pydantic import BaseModel
 
-from fastapi_poto import ConfigurationError, Poto, PotoModule, poto_router, rpc
+from fastapi_poto import ConfigurationError, Poto, PotoModule, Session, poto_router, rpc
 
 T = TypeVar("T")
 
@@ -117,6 +117,24 @@ class BadErrors(PotoModule):
         return 1
 
 
+class ShapeWithoutDefault(PotoModule):
+    async def act(self, kept: Session[Model]) -> int:
+        return 1
+
+
+class ShapeThatIsNoModel(PotoModule):
+    async def act(self, kept: Session[int]) -> int:
+        return 1
+
+
+class ShapeOfAConstructor(PotoModule):
+    def __init__(self, kept: Session[Model]) -> None:
+        self.kept = kept
+
+    async def act(self) -> int:
+        return 1
+
+
 MISTAKES: list[tuple[type, str]] = [
     (NoAnnotation, r"NoAnnotation\.act: 'thing' has no annotation. Write its type"),
     (Stars, r"Stars\.act: \*args and \*\*kwargs .* Name each parameter"),
@@ -136,6 +154,9 @@ MISTAKES: list[tuple[type, str]] = [
     (BadVerb, r"BadVerb\.act: method='FETCH'\. Use one of GET"),
     (BadPath, r"BadPath\.act: '/BadPath/a b\?c' is not a path"),
     (BadErrors, r"BadErrors\.act: errors=.*ValueError.*Derive it from PotoError"),
+    (ShapeWithoutDefault, r"ShapeWithoutDefault\.act: 'kept' is a Session\[Model\]: number needs a default"),
+    (ShapeThatIsNoModel, r"ShapeThatIsNoModel\.act: 'kept' is a Session\[.*int.*\]: .*Pydantic model"),
+    (ShapeOfAConstructor, r"ShapeOfAConstructor\.act: 'kept' is a Session\[Model\]: number needs a default"),
     (PotoModule, r"PotoModule is not a module class"),
     (int, r"int is not a module class.*class int\(PotoModule\)"),
 ]
