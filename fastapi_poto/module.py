@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from .context import CallContext, current_context
-from .errors import Forbidden, PotoError
+from .errors import ConfigurationError, Forbidden, PotoError
 
 if TYPE_CHECKING:
     from .auth.users import User
@@ -76,14 +76,24 @@ def rpc(
 
 def public(target: F) -> F:
     """Let callers without credentials in: to a method, or to all methods of a class."""
-    return _record(target, public=True, roles=None)
+    return _guard(target, public=True, roles=None)
 
 
 def roles(*names: str) -> Callable[[F], F]:
     """Let in only callers who have at least one of these roles."""
     if not names or not all(name and type(name) is str for name in names):
         raise TypeError('@roles takes the names of one or more roles: @roles("admin")')
-    return lambda target: _record(target, roles=frozenset(names), public=False)
+    return lambda target: _guard(target, public=False, roles=frozenset(names))
+
+
+def _guard(target: F, *, public: bool, roles: frozenset[str] | None) -> F:
+    before = options_of(target)
+    if before is not None and before.public is not None:
+        raise ConfigurationError(
+            f"{getattr(target, '__qualname__', target)} has two guards, of @public and @roles. Keep one: "
+            '@roles("admin", "clerk") lets in who has any of the roles, @public everybody.'
+        )
+    return _record(target, public=public, roles=roles)
 
 
 class PotoModule:

@@ -7,7 +7,7 @@ import pytest
 from fastapi import Depends, UploadFile
 from pydantic import BaseModel
 
-from fastapi_poto import ConfigurationError, Poto, PotoModule, Session, poto_router, rpc
+from fastapi_poto import ConfigurationError, Poto, PotoModule, Session, poto_router, public, roles, rpc
 
 T = TypeVar("T")
 
@@ -209,6 +209,27 @@ def test_a_class_cannot_hide_what_it_does_not_have(poto: Poto) -> None:
 
     with pytest.raises(ConfigurationError, match=r"Typo: @rpc\(expose=…\) names 'atc', which it does not have"):
         poto_router(Typo, poto=poto)
+
+
+@pytest.mark.parametrize("guards", [(public, roles("admin")), (roles("admin"), public), (roles("a"), roles("b"))])
+def test_two_guards(guards: tuple[Any, Any]) -> None:
+    """Which of two decorators counts must not depend on their order: one that lets everybody in is easily missed."""
+    inner, outer = guards
+    with pytest.raises(ConfigurationError, match=r"Office\.act has two guards.*Keep one"):
+
+        class Office(PotoModule):
+            @outer
+            @inner
+            def act(self) -> int:
+                return 1
+
+    with pytest.raises(ConfigurationError, match=r"Shop has two guards"):
+
+        @outer
+        @inner
+        class Shop(PotoModule):
+            def act(self) -> int:
+                return 1
 
 
 def test_two_modules_of_one_name(poto: Poto) -> None:
