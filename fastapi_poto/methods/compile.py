@@ -14,7 +14,7 @@ from ..wire import ANYTHING, WireType
 from .hints import resolve_hints
 from .parameters import check_query, is_upload, read_parameters, typed_dict
 from .results import read_result
-from .spec import Guard, MethodSpec, Parameter, Source
+from .spec import Guard, Kind, MethodSpec, Parameter, Source
 
 _VERBS = ("get", "post", "put", "patch", "delete")
 _RESERVED = frozenset(name for name in dir(PotoModule) if not name.startswith("_")) - {"route"}
@@ -61,6 +61,11 @@ def _exposed(cls: type[PotoModule]) -> Iterator[tuple[str, type]]:
         member = vars(owner)[name]
         if name in _RESERVED and owner is not PotoModule and not name.startswith("_"):
             raise ConfigurationError(f"{cls.__qualname__}.{name} hides PotoModule.{name}. Give it another name.")
+        if isinstance(member, staticmethod | classmethod) and (options_of(member) or options_of(member.__func__)):
+            raise ConfigurationError(
+                f"{cls.__qualname__}.{name} is a {type(member).__name__}, and so is never exposed, but is decorated. "
+                "Make it a method that takes self, or remove the decorator."
+            )
         if not inspect.isfunction(member) or owner is PotoModule:
             continue
         recorded = options_of(member)
@@ -149,7 +154,8 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     verb, path = _verb_and_path(cls, name, options, where)
     hints = resolve_hints(function, cls, owner, where)
     inner = inspect.unwrap(function)
-    kind, result = read_result(inner, hints.pop("return", Any))
+    kind, result = read_result(inner, hints.pop("return", Any), where)
+    _check_kind(kind, options, where)
     parameters = read_parameters(function, hints, where, path=path)
     operation_id = f"{cls.__name__}_{name}"
     wire = [parameter for parameter in parameters if parameter.source is Source.WIRE]
@@ -214,7 +220,23 @@ def _is_form(parameter: Parameter) -> bool:
     return is_upload(parameter.annotation) or any(isinstance(mark, params.Form) for mark in marks)
 
 
+def _check_kind(kind: Kind, options: RpcOptions, where: str) -> None:
+    """What was said of an answer that this kind of answer cannot keep."""
+    if options.resumable and kind != "stream":
+        raise ConfigurationError(
+            f"{where}: only a stream of items can be resumed. Write `-> AsyncIterator[…]` of what is not bytes, "
+            "or remove resumable=True."
+        )
+    if options.media_type is not None and kind not in ("bytes", "byte_stream", "response"):
+        raise ConfigurationError(
+            f"{where}: media_type={options.media_type!r}, but what it gives is sent as JSON. "
+            "Write `-> bytes` or `-> AsyncIterator[bytes]`, or remove media_type."
+        )
+
+
 def _check_errors(errors: Iterable[Any], where: str) -> tuple[type[PotoError], ...]:
+    if isinstance(errors, type):
+        raise ConfigurationError(f"{where}: errors={errors.__name__} is one class. Write errors=[{errors.__name__}].")
     for error in errors:
         if not (isinstance(error, type) and issubclass(error, PotoError)):
             raise ConfigurationError(f"{where}: errors={error!r} is not a PotoError class. Derive it from PotoError.")

@@ -29,7 +29,10 @@ def read_parameters(
 ) -> tuple[Parameter, ...]:
     """The parameters of a method without `self`. Raises `ConfigurationError` for what has no place on the wire."""
     found = []
-    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+    taken = list(inspect.signature(function).parameters.values())
+    if not taken:
+        raise ConfigurationError(f"{where} takes no `self`. Write it first, or put an underscore before the name.")
+    for parameter in taken[1:]:
         name = parameter.name
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ConfigurationError(

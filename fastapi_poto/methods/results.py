@@ -7,6 +7,7 @@ from typing import Any, Union, get_args, get_origin
 
 from starlette.responses import Response
 
+from ..errors import ConfigurationError
 from .parameters import members
 from .spec import Kind
 
@@ -21,14 +22,22 @@ _ITERATORS = {
 _OF_GENERATORS = {*_ITERATORS, collections.abc.Iterable}
 
 
-def read_result(function: Callable[..., Any], annotation: Any) -> tuple[Kind, Any]:
-    """The kind of answer, and its type; of a stream the type of its items."""
+def read_result(function: Callable[..., Any], annotation: Any, where: str) -> tuple[Kind, Any]:
+    """The kind of answer, and its type; of a stream the type of its items.
+
+    Raises `ConfigurationError` for a generator whose annotation is of something else.
+    """
     generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     origin = get_origin(annotation) or annotation
     if origin in (_OF_GENERATORS if generator else _ITERATORS):
         item = next(iter(get_args(annotation)), Any)
         return ("byte_stream" if item is bytes else "stream"), _payload(item)
     if generator:
+        if annotation is not Any:
+            raise ConfigurationError(
+                f"{where} yields, and so is a stream, but its annotation is {inspect.formatannotation(annotation)}. "
+                "Write the type of an item: `-> AsyncIterator[…]`, or `-> Iterator[…]` of a plain method."
+            )
         return "stream", Any
     if annotation is None or annotation is type(None):
         return "empty", None

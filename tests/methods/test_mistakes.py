@@ -1,13 +1,13 @@
 """Each mistake that can be seen at start-up is one error that names Class.method and the cure."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
 from fastapi import Depends, UploadFile
 from pydantic import BaseModel
 
-from fastapi_poto import ConfigurationError, Poto, PotoModule, Session, poto_router, public, roles, rpc
+from fastapi_poto import ConfigurationError, Poto, PotoError, PotoModule, Session, poto_router, public, roles, rpc
 
 T = TypeVar("T")
 
@@ -117,6 +117,63 @@ class BadErrors(PotoModule):
         return 1
 
 
+class Declared(PotoError):
+    """Declared."""
+
+
+class ErrorsOfOneClass(PotoModule):
+    @rpc(errors=Declared)  # type: ignore[arg-type]
+    def act(self) -> int:
+        return 1
+
+
+class NoSelf(PotoModule):
+    def act() -> int:  # type: ignore[misc]
+        return 1
+
+
+class Static(PotoModule):
+    @public
+    @staticmethod
+    def act(number: int) -> int:
+        return number
+
+
+class OfTheClass(PotoModule):
+    @classmethod
+    @rpc(summary="Act")
+    def act(cls, number: int) -> int:
+        return number
+
+
+class YieldsOther(PotoModule):
+    async def act(self) -> list[int]:  # type: ignore[misc]
+        yield 1
+
+
+class YieldsOrNone(PotoModule):
+    async def act(self) -> AsyncIterator[int] | None:  # type: ignore[misc]
+        yield 1
+
+
+class ResumesOne(PotoModule):
+    @rpc(resumable=True)
+    def act(self) -> int:
+        return 1
+
+
+class ResumesBytes(PotoModule):
+    @rpc(resumable=True)
+    async def act(self) -> AsyncIterator[bytes]:
+        yield b""
+
+
+class MediaTypeOfText(PotoModule):
+    @rpc(media_type="text/csv")
+    def act(self) -> str:
+        return "a,b"
+
+
 class ShapeWithoutDefault(PotoModule):
     async def act(self, kept: Session[Model]) -> int:
         return 1
@@ -154,6 +211,15 @@ MISTAKES: list[tuple[type, str]] = [
     (BadVerb, r"BadVerb\.act: method='FETCH'\. Use one of GET"),
     (BadPath, r"BadPath\.act: '/BadPath/a b\?c' is not a path"),
     (BadErrors, r"BadErrors\.act: errors=.*ValueError.*Derive it from PotoError"),
+    (ErrorsOfOneClass, r"ErrorsOfOneClass\.act: errors=Declared is one class\. Write errors=\[Declared\]"),
+    (NoSelf, r"NoSelf\.act takes no `self`"),
+    (Static, r"Static\.act is a staticmethod.*takes self"),
+    (OfTheClass, r"OfTheClass\.act is a classmethod.*takes self"),
+    (YieldsOther, r"YieldsOther\.act yields.* annotation is list\[int\]\. .*AsyncIterator"),
+    (YieldsOrNone, r"YieldsOrNone\.act yields.* annotation is .*None\. .*AsyncIterator"),
+    (ResumesOne, r"ResumesOne\.act: only a stream of items can be resumed.*remove resumable"),
+    (ResumesBytes, r"ResumesBytes\.act: only a stream of items can be resumed.*not bytes"),
+    (MediaTypeOfText, r"MediaTypeOfText\.act: media_type='text/csv'.* sent as JSON.*-> bytes"),
     (ShapeWithoutDefault, r"ShapeWithoutDefault\.act: 'kept' is a Session\[Model\]: number needs a default"),
     (ShapeThatIsNoModel, r"ShapeThatIsNoModel\.act: 'kept' is a Session\[.*int.*\]: .*Pydantic model"),
     (ShapeOfAConstructor, r"ShapeOfAConstructor\.act: 'kept' is a Session\[Model\]: number needs a default"),
