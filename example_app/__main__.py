@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -65,7 +66,8 @@ def main() -> None:
             secret=os.environ.get("POTO_SECRET") or secret_of(DATA),
             store=os.environ.get("POTO_STORE") or f"sqlite:///{DATA / 'example.db'}",
         )
-        _Server(uvicorn.Config(app, timeout_graceful_shutdown=5, proxy_headers=False)).run(sockets=[sock])
+        with suppress(KeyboardInterrupt):  # uvicorn has stopped in good order, and raises it once more
+            _Server(uvicorn.Config(app, timeout_graceful_shutdown=5, proxy_headers=False)).run(sockets=[sock])
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ class Running:
         self.process.send_signal(signal.SIGINT)
         code = self.process.wait(20)
         self._reader.join()
+        while (line := self._lines.get()) is not None:
+            self.output += line
         return code
 
 
