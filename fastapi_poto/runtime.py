@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
@@ -140,7 +141,8 @@ class Poto:
                 await self.open()
             except Unavailable as error:
                 # A worker that starts while the store is away serves 503 until it is back, as its neighbours do.
-                log.error("A store does not answer; calls will be refused until it does: %s", error)
+                why = traceback.format_exception_only(error.__cause__ or error)[-1].strip()
+                log.error("A store does not answer; calls will be refused until it does: %s", why)
             if self._purging is None and self.settings.purge_interval > 0:
                 self._purging = asyncio.get_running_loop().create_task(self._purge_forever(), context=Context())
             yield

@@ -231,6 +231,16 @@ def test_health() -> None:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
 
 
+def test_the_log_says_why_a_store_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller is told no more than 503; who started it reads what the driver said."""
+    store = f"sqlite:///{tmp_path}/missing/poto.db"
+    with TestClient(app_of(poto_router(Shop, poto=Poto(SECRET, store=store)))) as client:
+        answer = client.post("/auth/visitor")
+    assert answer.status_code == 503
+    assert "unable to open" not in answer.text
+    assert "unable to open database file" in caplog.text
+
+
 def test_a_store_that_is_away_at_the_start() -> None:
     """The application starts, calls are 503 with Retry-After, and it serves as soon as the store is there."""
 
