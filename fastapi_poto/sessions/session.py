@@ -17,6 +17,7 @@ from .codec import UndecodableError, decode, encode
 logger = logging.getLogger("fastapi_poto.sessions")
 
 Shape = TypeVar("Shape", default=Any)
+Another = TypeVar("Another", bound=BaseModel)
 
 KEY_BYTES = 200
 _ATTEMPTS = 200
@@ -129,9 +130,9 @@ class Session(Generic[Shape]):
 
     # A session with a shape
 
-    def typed(self, shape: type[Shape]) -> "Session[Shape]":
+    def typed(self, shape: type[Another]) -> "Session[Another]":
         """This session with a Pydantic model as its shape. All fields of the model need defaults."""
-        return Session[Shape](self._backing, check_shape(shape))
+        return Session[Another](self._backing, check_shape(shape))
 
     async def load(self) -> Shape:
         """All values as an instance of the shape: what is absent has its default. One read, so they fit together."""

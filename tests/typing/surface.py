@@ -90,6 +90,7 @@ class Shop(PotoModule):
             raise SoldOut("nothing left", data=SoldOutData(sku=line.sku))
         assert_type(await self.session.increment("lines"), int)
         assert_type(await self.session.all(), dict[str, Any])
+        assert_type(self.session.typed(Cart), Session[Cart])
         return await self.session.increment("lines", by=2)
 
     async def visit(self, cart: Session[Cart]) -> int:
