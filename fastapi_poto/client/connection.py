@@ -115,6 +115,7 @@ async def _read(response: httpx.Response) -> None:
 def _error(response: httpx.Response, classes: Mapping[str, type[PotoError]] | None) -> PotoError:
     more = {} if classes is None else {"classes": classes}
     error = error_from_body(response.content, status=response.status_code, headers=response.headers, **more)
+    error.add_note(f"{response.request.method} {response.request.url.path} answered {response.status_code}")
     if response.is_redirect:
         error.add_note(f"It points to {response.headers.get('location')}; redirects are not followed with credentials.")
     return error

@@ -22,7 +22,7 @@ from fastapi_poto.errors import (
     Unauthenticated,
     Unavailable,
 )
-from tests.live import listen, serve_in_thread
+from tests.live import LiveThread, listen, serve_in_thread
 
 from .app import SECRET, Line, Shop, SoldOut, SoldOutData
 
@@ -88,6 +88,14 @@ async def test_an_unexpected_failure_tells_nothing_but_where_to_look(client: Pot
     assert (caught.value.code, caught.value.status) == ("internal_error", 500)
     assert "secret" not in str(caught.value)
     assert caught.value.__notes__[0].startswith("request ")
+
+
+async def test_an_error_names_the_request(live: LiveThread) -> None:
+    """A client without the router's prefix gets a plain 404, which alone says nothing of where it asked."""
+    async with PotoClient(f"{live.url}/elsewhere") as client:
+        with pytest.raises(NotFound) as caught:
+            await client.module(Shop).get_status()
+    assert caught.value.__notes__ == ["GET /elsewhere/Shop/status answered 404"]
 
 
 async def test_arguments_that_the_server_refuses(client: PotoClient) -> None:
