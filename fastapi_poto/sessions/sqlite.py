@@ -6,7 +6,6 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote
@@ -177,7 +176,6 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(rows[0][0]) if rows else _transact(connection, schema("INTEGER PRIMARY KEY", "BLOB", ""))
 
 
-@lru_cache(maxsize=512)
 def _named(arguments: Sequence[Any]) -> dict[str, Any]:
     # To SQLite $1 is a name; ?1 too in Python 3.12.0 to 3.12.3, which warn of a sequence for it.
     return {str(number): argument for number, argument in enumerate(arguments, 1)}
