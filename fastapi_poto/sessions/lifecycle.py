@@ -14,9 +14,9 @@ import logging
 import re
 import secrets
 import time
-from asyncio import Lock, get_running_loop, timeout
+from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -25,6 +25,7 @@ from ..errors import SessionConflict, SessionEnded
 from .backing import SEEN, UserBacking
 from .session import Session
 from .store import SessionStore
+from .turns import Turns
 
 if TYPE_CHECKING:
     from ..context import CallContext
@@ -35,7 +36,7 @@ DAY = 86_400.0
 _ATTEMPTS = 20
 _ENDED_FOR = 3_600.0
 _REMEMBERED = 10_000
-_TURN_SECONDS = 0.1
+_TURN_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Sessions:
         self._absolute = absolute
         self._touch = min(touch, idle / 4)
         self._known: dict[str, _Known] = {}
-        self._turns: WeakValueDictionary[tuple[int, str, str], Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[tuple[int, str, str], Turns] = WeakValueDictionary()
 
     def handle(self, context: "CallContext") -> Session[Any]:
         """The session of the call's user. Does no I/O."""
@@ -172,24 +173,21 @@ class Sessions:
 
     @asynccontextmanager
     async def turn(self, user_id: str, key: str) -> AsyncIterator[None]:
-        """One update of a key at a time in this process and event loop, or of several if they are slow."""
+        """One update of a key at a time in this process and event loop, as long as the line moves on."""
         name = (id(get_running_loop()), user_id, key)
-        lock = self._turns.get(name)
-        if lock is None:
-            lock = self._turns[name] = Lock()
-        try:
-            if lock.locked():
-                async with timeout(_TURN_SECONDS):
-                    await lock.acquire()
-            else:
-                await lock.acquire()
-        except TimeoutError:  # the store may be down: whoever waits in line would be told too late
-            yield
-            return
+        turns = self._turns.get(name)
+        if turns is None:
+            turns = self._turns[name] = Turns(1, _TURN_SECONDS)
+        taken = answered = False
+        with suppress(TimeoutError):  # the store may be down: whoever waits in line would be told too late
+            await turns.take()
+            taken = True
         try:
             yield
+            answered = True
         finally:
-            lock.release()
+            if taken:
+                turns.give_back(answered=answered)
 
     # The owner's record
 

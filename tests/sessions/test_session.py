@@ -180,6 +180,23 @@ async def test_concurrent_increments_and_updates(sessions: Sessions, user_id: st
     assert await sessions.handle(call_of(user_id)).all() == {"n": 20, "list": [1] * 20}
 
 
+async def test_updates_of_one_key_take_turns(user_id: str) -> None:
+    """However long the line: as long as it moves on, updates in one process do not collide."""
+
+    class Slow(Counting):
+        async def swap(self, *arguments: Any, **options: Any) -> bool | None:
+            await asyncio.sleep(0.01)
+            return await super().swap(*arguments, **options)
+
+    store = Slow()
+    session = Sessions(store).of_user(user_id)
+    await session.set("n", 0)
+    store.operations.clear()
+    await asyncio.gather(*(session.update("n", lambda value: value + 1) for _ in range(40)))
+    assert await session.get("n") == 40
+    assert store.operations.count("swap") == 40
+
+
 async def test_a_slow_reader_beside_a_writer(sessions: Sessions, user_id: str) -> None:
     """A call that read before a write and ends after it does not undo it."""
     slow, quick = sessions.handle(call_of(user_id)), sessions.handle(call_of(user_id))
