@@ -1,18 +1,23 @@
-"""What a record may be called; a user name that a client sent may be part of it."""
+"""What records and fields may be called; a name that a client sent may be part of it."""
 
 from ..errors import BadRequest
 
 NAME_BYTES = 1024
 
 
+def is_name(text: str, most_bytes: int) -> bool:
+    """Whether every store can keep this name: no NUL, no lone surrogate, not too long."""
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return len(text) <= most_bytes
+    try:
+        return len(text.encode()) <= most_bytes
+    except UnicodeEncodeError:
+        return False
+
+
 def check_name(record: str) -> None:
-    """Raise `BadRequest` for a name that not every store could keep: too long, with a NUL, or no Unicode text."""
-    if len(record) > NAME_BYTES // 4 or not record.isascii():
-        try:
-            fits = len(record.encode()) <= NAME_BYTES
-        except UnicodeEncodeError:
-            fits = False
-        if not fits:
-            raise BadRequest("A name is too long or not text")
-    if "\0" in record:
-        raise BadRequest("A name is not text")
+    """Raise `BadRequest` for a name that not every store can keep."""
+    if not is_name(record, NAME_BYTES):
+        raise BadRequest("A name is too long or not text")

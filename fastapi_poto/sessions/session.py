@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 
 from ..errors import ConfigurationError, SessionConflict, SessionValueError, TooLarge
 from .codec import UndecodableError, decode, encode
+from .names import is_name
 
 logger = logging.getLogger("fastapi_poto.sessions")
 
@@ -164,8 +165,10 @@ class Session(Generic[Shape]):
     def _check_key(self, key: str) -> None:
         if not self._knows(key):
             raise KeyError(f"{self._need_shape().__name__} has no field {key!r}")
-        if not key or key[0] == "~" or "\0" in key or (len(key) > KEY_BYTES // 4 and len(key.encode()) > KEY_BYTES):
-            raise SessionValueError(f"A session key has 1 to {KEY_BYTES} bytes, no NUL, and no '~' in front: {key!r}")
+        if not key or key[0] == "~" or not is_name(key, KEY_BYTES):
+            raise SessionValueError(
+                f"A session key is text of 1 to {KEY_BYTES} bytes, with no NUL, and no '~' in front: {key!r}"
+            )
 
     def _bytes(self, key: str, value: Any) -> bytes:
         if self._shape is not None:

@@ -114,7 +114,7 @@ async def test_handles_share_the_session(sessions: Sessions, user_id: str) -> No
     assert await sessions.of_user(user_id).get("a") == 1
 
 
-@pytest.mark.parametrize("key", ["", "~seen", "a\0b", "k" * 201, "é" * 101])
+@pytest.mark.parametrize("key", ["", "~seen", "a\0b", "k" * 201, "é" * 101, "\ud800", "\ud800" * 60])
 async def test_keys_that_are_refused(session: Session, key: str) -> None:
     """Keys are short text; those of the session itself are out of reach."""
     for operation in (session.get(key), session.set(key, 1), session.delete(key), session.increment(key)):
