@@ -5,6 +5,7 @@ from asyncio import sleep
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
+from operator import index
 from random import random
 from typing import Any, Generic, Protocol, cast
 
@@ -91,9 +92,10 @@ class Session(Generic[Shape]):
     async def increment(self, key: str, by: int = 1) -> int:
         """Add to an integer of 64 bits (absent: 0, or the shape's default) and give the sum.
 
-        Raises `SessionValueError` if the value is not such an integer.
+        Raises `SessionValueError` if the value is not such an integer, `TypeError` if `by` is none.
         """
         self._check_key(key)
+        by = int(index(by))  # of 1.5 or True every store would make something else
         if self._shape is not None and not _counts_from_zero(self._shape, key):
             return cast("int", await self.update(key, lambda value: (value or 0) + by))
         try:

@@ -83,6 +83,18 @@ async def test_increment(session: Session) -> None:
         await session.increment("word")
 
 
+@pytest.mark.parametrize("by", [1.5, 2.0, Decimal(1), "1", None])
+async def test_only_integers_are_added(session: Session, by: Any) -> None:
+    """Anything else is a TypeError on every store, and nothing has changed."""
+    await session.increment("n")
+    for counter in (session, session.typed(Tally)):
+        for key in ("n",) if counter is session else ("free", "limited", "started"):
+            with pytest.raises(TypeError, match="integer"):
+                await counter.increment(key, by)
+    assert await session.all() == {"n": 1}
+    assert await session.increment("n", True) == 2
+
+
 async def test_update(session: Session) -> None:
     """`update` gives what it stored, starts from the default, and leaves the default alone."""
     empty: list[int] = []
