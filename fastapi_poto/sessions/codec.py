@@ -11,15 +11,18 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from math import isfinite
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel
+from pydantic_core import PydanticSerializationError
 
 _TAG = "~"
 
@@ -36,14 +39,14 @@ def encode(value: Any) -> bytes:
     if kind is bool or value is None:
         return b"null" if value is None else b"true" if value else b"false"
     packer = _Packer()
-    try:
-        text = json.dumps(packer.pack(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except RecursionError:
-        raise TypeError(f"{kind.__qualname__} is nested too deeply, or contains itself") from None
-    data = text.encode("utf-8", "surrogatepass")
-    if packer.verify and _decoded_or_none(data) != value:
-        raise TypeError(f"{kind.__qualname__} would not come back equal from a session: keep plain fields in it")
-    return data
+    return _kept(packer, packer.pack, value, decode)
+
+
+def encode_field(shape: type[BaseModel], name: str, model: BaseModel) -> bytes:
+    """The bytes of a model's field, for `decode_field`: also of types that only its model can write and read."""
+    packer = _Packer()
+    packer.builds = True
+    return _kept(packer, partial(packer.member, model, name), getattr(model, name), partial(decode_field, shape, name))
 
 
 def decode(data: bytes) -> Any:
@@ -62,18 +65,50 @@ def _refuse(constant: str) -> Any:
     raise UndecodableError(f"{constant} is not JSON")
 
 
-def _decoded_or_none(data: bytes) -> Any:
+def decode_field(shape: type[BaseModel], name: str, data: bytes) -> Any:
+    """The value of the field `name` of `shape` whose bytes these are. Raises `UndecodableError` for any others."""
+    value = decode(data)
     try:
-        return decode(data)
-    except UndecodableError:
-        return None
+        return getattr(shape.model_validate({name: value}, by_alias=False, by_name=True), name)
+    except Exception as error:  # validators may raise anything
+        raise UndecodableError(f"not valid for {shape.__name__}") from error
+
+
+def _kept(packer: "_Packer", pack: Callable[[Any], Any], value: Any, read: Callable[[bytes], Any]) -> bytes:
+    """The value's bytes, once it is known that they will be read as what it is."""
+    kind = type(value).__qualname__
+    try:
+        packed = pack(value)
+        text = json.dumps(packed, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except RecursionError:
+        raise TypeError(f"{kind} is nested too deeply, or contains itself") from None
+    data = text.encode("utf-8", "surrogatepass")
+    if packer.builds or packer.hides:
+        try:
+            back = read(data)
+        except UndecodableError:
+            same = False
+        else:
+            # What has NaN in it, or is a dataclass without equality, does not equal what was made of the same.
+            same = back == value or (not packer.hides and _Packer().pack(back) == packed)
+        if not same:
+            raise TypeError(
+                f"{kind} would not come back equal from a session: it has state besides its fields, "
+                "or validators that do not take what they gave"
+            )
+    return data
 
 
 class _Packer:
-    """Turns a value into JSON types. `verify`: something was left to Pydantic that only a decode can vouch for."""
+    """Turns a value into JSON types.
+
+    `builds`: there are classes whose validators and constructors run again when it is read. `hides`: there is state
+    that is not in the JSON, or that was left to Pydantic.
+    """
 
     def __init__(self) -> None:
-        self.verify = False
+        self.builds = False
+        self.hides = False
 
     def pack(self, value: Any) -> Any:
         kind = type(value)
@@ -140,7 +175,8 @@ class _Packer:
 
     def _dataclass(self, value: Any) -> Any:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
-        self.verify = self.verify or any(not field.init for field in dataclasses.fields(value))
+        self.builds = True
+        self.hides = self.hides or any(not field.init for field in dataclasses.fields(value))
         return {
             _TAG: "dataclass",
             "type": _class_name(type(value)),
@@ -148,26 +184,29 @@ class _Packer:
         }
 
     def _model(self, value: BaseModel) -> Any:
+        self.builds = True
         if value.__pydantic_private__:
-            self.verify = True
-        members = {name: self._member(value, name, item) for name, item in value.__dict__.items()}
+            self.hides = True
+        members = {name: self.member(value, name, item) for name, item in value.__dict__.items()}
         members |= {name: self.pack(item) for name, item in (value.__pydantic_extra__ or {}).items()}
-        packed = {_TAG: "model", "type": _class_name(type(value)), "v": members}
+        packed: dict[str, Any] = {_TAG: "model", "type": _class_name(type(value)), "v": members}
         unset = [name for name in type(value).model_fields if name not in value.model_fields_set]
         if unset:
             packed["unset"] = unset
         return packed
 
-    def _member(self, model: BaseModel, name: str, item: Any) -> Any:
+    def member(self, model: BaseModel, name: str, item: Any) -> Any:
         if name not in type(model).model_fields:  # a cached property
-            self.verify = True
+            self.hides = True
             return None
         try:
             return self.pack(item)
         except TypeError:
             # Not a type of ours, but Pydantic may know how to write and read it: AnyUrl, IPv4Address, Path.
-            self.verify = True
-            return model.model_dump(mode="json", include={name}, by_alias=False)[name]
+            self.hides = True
+            with suppress(PydanticSerializationError, KeyError):
+                return model.model_dump(mode="json", include={name}, by_alias=False)[name]
+            raise
 
 
 def _unpack(value: Any) -> Any:
@@ -187,14 +226,26 @@ def _unpack(value: Any) -> Any:
     return unpack(value)
 
 
-def _class_name(cls: type) -> str:
-    name = f"{cls.__module__}:{cls.__qualname__}"
+_ClassName = str | list["_ClassName"]
+"""Of a generic model with arguments, a list: its own name and theirs."""
+
+
+def _class_name(cls: Any) -> _ClassName:
+    generic = getattr(cls, "__pydantic_generic_metadata__", {})
+    if generic.get("args"):
+        return [_class_name(generic["origin"]), *(_class_name(argument) for argument in generic["args"])]
+    name = f"{cls.__module__}:{getattr(cls, '__qualname__', cls)}"
     if _find_class(name) is not cls:
-        raise TypeError(f"A session cannot keep a {cls.__qualname__}: define the class at the top of a module")
+        raise TypeError(f"A session cannot keep a {cls}: define the class at the top of a module")
     return name
 
 
-def _find_class(name: str) -> Any:
+def _find_class(name: _ClassName) -> Any:
+    if isinstance(name, list):
+        generic, *arguments = map(_find_class, name)
+        if not (isinstance(generic, type) and issubclass(generic, BaseModel)):
+            raise UndecodableError(f"{name[0]!r} is no model")
+        return generic[tuple(arguments)]  # type: ignore[index] # only generic models were written so
     module, _, path = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in path.split("."):
@@ -233,7 +284,7 @@ def _unpack_enum(packed: dict[str, Any]) -> Any:
 
 def _unpack_dataclass(packed: dict[str, Any]) -> Any:
     cls: Any = _class_of(packed, object)
-    if "__dataclass_fields__" not in vars(cls):
+    if not hasattr(cls, "__dataclass_fields__"):
         raise UndecodableError("not a dataclass")
     return cls(**{name: _unpack(item) for name, item in packed["v"].items()})
 

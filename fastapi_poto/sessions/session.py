@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 from typing_extensions import TypeVar
 
 from ..errors import ConfigurationError, SessionConflict, SessionValueError, TooLarge
-from .codec import UndecodableError, decode, encode
+from .codec import UndecodableError, decode, decode_field, encode, encode_field
+from .memory import INTEGER_MAX, INTEGER_MIN
 from .names import is_name
 
 logger = logging.getLogger("fastapi_poto.sessions")
@@ -96,13 +97,21 @@ class Session(Generic[Shape]):
         """
         self._check_key(key)
         by = int(index(by))  # of 1.5 or True every store would make something else
-        if self._shape is not None and not _counts_from_zero(self._shape, key):
-            return cast("int", await self.update(key, lambda value: (value or 0) + by))
-        try:
-            return await self._backing.add(key, by)
-        except ValueError as error:
-            # The number may be a client's: not the server's failure.
-            raise SessionValueError(f"{key!r} does not hold an integer of 64 bits") from error
+        if self._shape is None or _counts_from_zero(self._shape, key):
+            try:
+                return await self._backing.add(key, by)
+            except ValueError as error:
+                if self._shape is None:
+                    raise _no_integer(key) from error
+        # The model has a say in it; or what is there is an older model's, and counts as absent.
+
+        def add(value: Any) -> Any:
+            total = (value or 0) + by
+            if not INTEGER_MIN <= total <= INTEGER_MAX:
+                raise _no_integer(key)
+            return total
+
+        return cast("int", await self.update(key, add))
 
     async def update(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
         """Set the value to `fn(value)` and give it, as one step: what others write in between is seen, not lost.
@@ -152,7 +161,8 @@ class Session(Generic[Shape]):
         shape = self._need_shape()
         if not isinstance(values, shape):
             raise TypeError(f"save() takes a {shape.__name__}")
-        await self._backing.write({key: self._encode(key, getattr(values, key)) for key in values.model_fields_set})
+        given = [key for key in shape.model_fields if key in values.model_fields_set]  # and nothing extra
+        await self._backing.write({key: self._sized(key, encode_field(shape, key, values)) for key in given})
 
     def _need_shape(self) -> type[BaseModel]:
         if self._shape is None:
@@ -173,12 +183,12 @@ class Session(Generic[Shape]):
             )
 
     def _bytes(self, key: str, value: Any) -> bytes:
-        if self._shape is not None:
-            value = getattr(self._shape.model_validate({key: value}, by_alias=False, by_name=True), key)
-        return self._encode(key, value)
+        if self._shape is None:
+            return self._sized(key, encode(value))
+        model = self._shape.model_validate({key: value}, by_alias=False, by_name=True)
+        return self._sized(key, encode_field(self._shape, key, model))
 
-    def _encode(self, key: str, value: Any) -> bytes:
-        data = encode(value)
+    def _sized(self, key: str, data: bytes) -> bytes:
         if len(data) > self._backing.value_bytes:
             raise TooLarge(f"The session value {key!r} has {len(data)} bytes; the limit is {self._backing.value_bytes}")
         return data
@@ -186,16 +196,17 @@ class Session(Generic[Shape]):
     def _value(self, key: str, data: bytes | None, default: Any, copy: bool = False) -> Any:
         if data is not None:
             try:
-                value = decode(data)
-                if self._shape is not None:
-                    value = getattr(self._shape.model_validate({key: value}, by_alias=False, by_name=True), key)
-                return value
-            except (UndecodableError, ValidationError) as error:
-                reason = error if isinstance(error, UndecodableError) else f"not valid for {self._shape}"
-                logger.warning("The session value %r is treated as absent: %s", key, reason)
+                return decode(data) if self._shape is None else decode_field(self._shape, key, data)
+            except UndecodableError as error:
+                logger.warning("The session value %r is treated as absent: %s", key, error)
         if default is None and self._shape is not None:
             return getattr(self._shape(), key)
         return deepcopy(default) if copy else default
+
+
+def _no_integer(key: str) -> SessionValueError:
+    # The number may be a client's: not the server's failure.
+    return SessionValueError(f"{key!r} does not hold an integer of 64 bits")
 
 
 _ABSENT = object()

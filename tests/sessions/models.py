@@ -7,7 +7,18 @@ from enum import Enum, IntEnum, StrEnum
 from ipaddress import IPv4Address
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretStr, field_validator
+from pydantic import (
+    AnyUrl,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    PrivateAttr,
+    RootModel,
+    SecretStr,
+    field_validator,
+)
 
 T = TypeVar("T")
 
@@ -56,6 +67,11 @@ class Page(BaseModel, Generic[T]):
     items: list[T]
 
 
+class Shelf(BaseModel):
+    page: Page[Line] | None = None
+    pages: Page[Page[int]] | None = None
+
+
 class Numbers(RootModel[list[int]]):
     pass
 
@@ -78,6 +94,61 @@ class Remembering(BaseModel):
 class Place:
     name: str
     at: datetime
+
+
+class Home(Place):
+    """Inherits its fields; no dataclass decorator of its own."""
+
+
+@dataclass
+class Counted:
+    """Is another one each time that it is made of its fields."""
+
+    times: int
+
+    def __post_init__(self) -> None:
+        self.times += 1
+
+
+@dataclass(eq=False)
+class Unequal:
+    number: int
+
+
+class Hashed(BaseModel):
+    """Its validator does not take what it gave for that."""
+
+    password: str = ""
+
+    @field_validator("password")
+    @classmethod
+    def hash(cls, value: str) -> str:
+        return f"hash of {value}"
+
+
+class Split(BaseModel):
+    """Its validators only take what a form sends."""
+
+    tags: Annotated[list[str], BeforeValidator(lambda value: value.split(","))] = []
+    numbers: Json[list[int]] = Field(default="[]", validate_default=True)
+
+
+class Measured(BaseModel):
+    value: float
+
+
+class Hidden(BaseModel):
+    address: IPv4Address = Field(default=IPv4Address("127.0.0.1"), exclude=True)
+
+
+class Settings(BaseModel):
+    """A shape with types that only Pydantic knows."""
+
+    model_config = ConfigDict(extra="allow")
+
+    home: AnyUrl | None = None
+    address: IPv4Address = IPv4Address("127.0.0.1")
+    secret: SecretStr | None = None
 
 
 class Cart(BaseModel):

@@ -5,16 +5,17 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from ipaddress import IPv4Address
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from fastapi_poto.context import CallContext
-from fastapi_poto.errors import ConfigurationError, SessionEnded, TooLarge
+from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionValueError, TooLarge
 from fastapi_poto.sessions import MemoryStore, Session, Sessions, SessionStore
 from tests.sessions.calls import Clock, call_of
-from tests.sessions.models import Cart, CartOfTomorrow, Line, NeedsMore, Tally
+from tests.sessions.models import Cart, CartOfTomorrow, Hashed, Line, NeedsMore, Settings, Split, Tally
 
 pytestmark = pytest.mark.anyio
 
@@ -632,6 +633,53 @@ async def test_counting_in_a_shape(session: Session) -> None:
         with pytest.raises(ValueError, match="validation error"):
             await tally.increment(key)
     assert await tally.load() == Tally(free=3, started=8, checked=2, limited=2)
+
+
+async def test_counting_what_an_older_shape_left(session: Session) -> None:
+    """A value that is no integer any more is absent for `increment` as it is for `get`; 64 bits hold for all."""
+    tally = session.typed(Tally)
+    for key, first in (("free", 1), ("checked", 1), ("started", 6)):
+        await session.set(key, "many")
+        assert await tally.increment(key) == first
+        assert await tally.increment(key) == first + 1
+    for key in ("free", "started"):
+        with pytest.raises(SessionValueError):
+            await tally.increment(key, 2**63)
+    assert await tally.load() == Tally(free=2, checked=2, started=7)
+
+
+async def test_types_that_the_shape_knows(session: Session) -> None:
+    """A field may be of any type that Pydantic can write and read."""
+    settings = session.typed(Settings)
+    await settings.set("home", "https://example.com/")
+    await settings.update("address", lambda address: address + 1)
+    assert await settings.get("address") == IPv4Address("127.0.0.2")
+    assert await settings.load() == Settings(home="https://example.com/", address="127.0.0.2")
+    await settings.save(Settings(address="10.0.0.1"))
+    assert await settings.get("address") == IPv4Address("10.0.0.1")
+    with pytest.raises(TypeError, match="come back equal"):
+        await settings.set("secret", "x")
+
+
+async def test_validators_that_do_not_take_what_they_gave(session: Session) -> None:
+    """A value that could not be read again is refused at the write; one that is there already is absent."""
+    for shape, key, value in ((Hashed, "password", "x"), (Split, "tags", "a,b"), (Split, "numbers", "[1]")):
+        typed = session.typed(shape)
+        for write in (
+            typed.set(key, value),
+            typed.update(key, lambda _, new=value: new),
+            typed.save(shape(**{key: value})),
+        ):
+            with pytest.raises(TypeError, match="come back equal"):
+                await write
+    await session.set("tags", ["a"])
+    assert await session.typed(Split).get("tags") == []
+
+
+async def test_save_writes_the_fields_only(session: Session) -> None:
+    """What a model takes beyond its fields is no key: it may be a client's."""
+    await session.typed(Settings).save(Settings(address="10.0.0.1", more=1, **{"~seen": 1}))
+    assert list(await session.all()) == ["address"]
 
 
 async def test_save(session: Session) -> None:
