@@ -21,8 +21,9 @@ _SYNCHRONOUS = {"off", "normal", "full", "extra"}
 class SqliteDriver:
     """A file that the processes of one machine share, in WAL mode: readers never wait for writers.
 
-    A write waits for those of other processes, `busy_timeout` seconds at most. What was acknowledged survives the
-    death of any process; a power cut may take the last moments with it unless `synchronous=full`.
+    A write waits for those of other processes, until nothing could be written for `busy_timeout` seconds. What was
+    acknowledged survives the death of any process; a power cut may take the last moments with it unless
+    `synchronous=full`.
     """
 
     lock = ""  # a transaction begins with the lock of the whole file
@@ -86,8 +87,8 @@ class SqliteDriver:
             return reader, writer
         with self._guard:
             if self._writer is None or self._reader is None:
-                self._writer = _Worker(self._connect, "poto-sqlite-writer")
-                self._reader = _Worker(self._connect, "poto-sqlite-reader")
+                self._writer = _Worker(self._connect, "poto-sqlite-writer", self._busy_timeout)
+                self._reader = _Worker(self._connect, "poto-sqlite-reader", self._busy_timeout)
             return self._reader, self._writer
 
     def _connect(self) -> sqlite3.Connection:
@@ -118,19 +119,26 @@ class SqliteDriver:
 class _Worker:
     """A thread with a connection, which is made when it is first needed and again after it broke."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str, patience: float) -> None:
         self._connect = connect
+        self._patience = patience
+        self._worked_at = 0.0
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._connection: sqlite3.Connection | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await get_running_loop().run_in_executor(self._executor, self._work, work)
+        return await get_running_loop().run_in_executor(self._executor, self._work, work, time.monotonic())
 
-    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _work(self, work: Callable[[sqlite3.Connection], T], asked_at: float) -> T:
+        # Whoever waited in line while the file was locked is not to wait for it all over again.
+        if time.monotonic() - max(asked_at, self._worked_at) > self._patience:
+            raise Unavailable("The session store is busy")
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            return work(self._connection)
+            result = work(self._connection)
+            self._worked_at = time.monotonic()
+            return result
         except sqlite3.OperationalError as error:
             raise Unavailable("The session store is busy or cannot be written") from error
         except sqlite3.DatabaseError as error:

@@ -214,6 +214,10 @@ async def test_a_lock_that_nobody_lets_go(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await store.write("test:a", {"a": b"2"})
     assert await store.read("test:a") == {"a": b"1"}
+    began = time.monotonic()
+    writes = [store.write("test:a", {"a": b"%d" % number}) for number in range(50)]
+    assert {type(result) for result in await asyncio.gather(*writes, return_exceptions=True)} == {Unavailable}
+    assert time.monotonic() - began < 1, "they waited one after another"
     other.execute("ROLLBACK")
     assert await store.write("test:a", {"a": b"2"})
     other.close()
