@@ -126,11 +126,10 @@ class Poto:
         if self._purging is not None:
             self._purging.cancel()
             self._purging = None
-        if self.is_open:
-            self.is_open = False
-            self.auth.close()
-            for store in self.stores:
-                await store.close()
+        self.is_open = False
+        self.auth.close()
+        for store in self.stores:  # also those that were opened by their first use, or before another one failed to
+            await store.close()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

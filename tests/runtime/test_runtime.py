@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,30 @@ def app_of(*routers: APIRouter) -> FastAPI:
 def count(client: TestClient) -> Any:
     token = client.post("/auth/visitor").json()["access_token"]
     return client.post("/Shop/count", headers={"Authorization": f"Bearer {token}"}).json()
+
+
+@pytest.mark.anyio
+async def test_closing_what_was_never_opened_by_hand(tmp_path: Path) -> None:
+    """A job that uses sessions without `open()` leaves nothing behind when it closes; nor does a start that failed."""
+
+    class Away(MemoryStore):
+        async def open(self) -> None:
+            raise Unavailable
+
+    def threads() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith("poto-sqlite")]
+
+    url = f"sqlite:///{tmp_path}/poto.db"
+    poto = Poto(SECRET, store=url)
+    await poto.sessions.of_user("ada").set("n", 1)
+    await poto.close()
+    poto = Poto(SECRET, store=url, sessions=Away())
+    with pytest.raises(Unavailable):
+        await poto.open()
+    assert threads()
+    await poto.close()
+    await asyncio.sleep(0.1)
+    assert not threads()
 
 
 def test_ten_lines_need_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
