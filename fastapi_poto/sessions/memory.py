@@ -61,8 +61,14 @@ class MemoryStore:
         at = record.expires_at = self._clock() + expires_in
         # One queue entry a record, moved on when it comes up: a life that is prolonged often costs nothing.
         if record.queued_at is None or at < record.queued_at:
-            record.queued_at = at
-            heapq.heappush(self._queue, (at, name))
+            self._queue_up(at, name, record)
+
+    def _queue_up(self, at: float, name: str, record: _Record) -> None:
+        record.queued_at = at
+        heapq.heappush(self._queue, (at, name))
+        if len(self._queue) > 2 * len(self._records) + 1_000:  # of records that were deleted or renamed since
+            self._queue = [(one.queued_at, key) for key, one in self._records.items() if one.queued_at is not None]
+            heapq.heapify(self._queue)
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         check_name(record)
@@ -185,8 +191,7 @@ class MemoryStore:
             del self._records[record]
             self._records[new] = found
             if found.expires_at is not None:
-                found.queued_at = found.expires_at
-                heapq.heappush(self._queue, (found.expires_at, new))
+                self._queue_up(found.expires_at, new, found)
             return True
 
     async def scan(self, prefix: str, *, limit: int = 1000) -> list[str]:

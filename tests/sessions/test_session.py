@@ -309,6 +309,17 @@ async def test_the_id_changes_and_stays_secret(store: SessionStore, user_id: str
     assert context.response_headers == []
 
 
+async def test_memory_does_not_grow_with_sign_ins(user_id: str) -> None:
+    """The memory store forgets when a record that is gone would have expired."""
+    store = MemoryStore()
+    sessions = Sessions(store)
+    await sessions.of_user(user_id).set("n", 1)
+    for _ in range(3_000):
+        await sessions.rotate(user_id)
+    assert len(store._queue) < 2_000
+    assert await sessions.of_user(user_id).get("n") == 1
+
+
 async def test_a_session_that_is_not_there_is_not_moved(sessions: Sessions, user_id: str) -> None:
     """Signing in without a session makes none."""
     await sessions.rotate(user_id)
