@@ -112,7 +112,13 @@ class Poto:
 
     async def _open_stores(self) -> None:
         for store in self.stores:
-            await store.open()
+            try:
+                await store.open()
+            except (ConfigurationError, Unavailable):
+                raise
+            except Exception as error:  # the driver's: no such database, a wrong password, an unknown option
+                setting = "Poto(store=…) or POTO_STORE" if store is self.store else "Poto(sessions=…)"
+                raise ConfigurationError(f"The store of {setting} cannot be opened: {error}") from error
         self.is_open = True
 
     def _opened(self, attempt: "asyncio.Task[None]") -> None:

@@ -17,7 +17,7 @@ def open_store(url: str) -> SessionStore:
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()
     if not separator:
-        raise ConfigurationError(f"This is not a store's URL: {url!r}. Write {_FORMS}.")
+        raise ConfigurationError(f"This is not a store's URL: {url.rpartition('@')[2]!r}. Write {_FORMS}.")
     if scheme == "memory":
         return MemoryStore()
     if scheme in ("sqlite", "sqlite+aiosqlite"):

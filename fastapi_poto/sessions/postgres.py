@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -11,6 +12,7 @@ import asyncpg
 
 from ..errors import ConfigurationError, Unavailable
 from .loops import PerLoop
+from .options import take_number
 from .sql import Flow, NameTakenError, Rows, check_version, schema
 from .turns import Turns
 
@@ -61,7 +63,8 @@ class PostgresDriver:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         try:
-            timeout, pool_size = float(query.pop("timeout", 0.5)), int(query.pop("pool_size", 10))
+            timeout = take_number(query, "timeout", 0.5)
+            pool_size = ceil(take_number(query, "pool_size", 10))
         except ValueError as error:
             raise ConfigurationError(f"{parts.scheme}://…?{parts.query}: {error}") from None
         dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
@@ -116,6 +119,8 @@ class PostgresDriver:
                 result = await work(connection)
             sound = True
             return result
+        except asyncpg.ClientConfigurationError:
+            raise
         except (*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise Unavailable("The session store cannot be reached") from error
         except asyncpg.UniqueViolationError as error:

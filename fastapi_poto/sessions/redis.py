@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from math import ceil
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -16,6 +17,7 @@ from ..errors import ConfigurationError, TooLarge, Unavailable
 from .loops import PerLoop
 from .memory import check_integer
 from .names import check_name
+from .options import take_number
 from .turns import Turns
 
 T = TypeVar("T")
@@ -109,7 +111,10 @@ class RedisStore:
         parts = urlsplit("unix://" + url.removeprefix("redis+unix://") if url.startswith("redis+unix://") else url)
         query = dict(parse_qsl(parts.query))
         try:
-            timeout, pool_size = float(query.pop("timeout", timeout)), int(query.pop("pool_size", pool_size))
+            timeout, pool_size = (
+                take_number(query, "timeout", timeout),
+                ceil(take_number(query, "pool_size", pool_size)),
+            )
         except ValueError as error:
             raise ConfigurationError(f"{parts.scheme}://…?{parts.query}: {error}") from None
         self._url = f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")
@@ -118,7 +123,7 @@ class RedisStore:
         self._pool_size = pool_size
         self._connected = PerLoop(self._connect)
         try:
-            redis.ConnectionPool.from_url(self._url)
+            redis.ConnectionPool.from_url(self._url).make_connection()  # type: ignore[no-untyped-call] # connects nothing
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"This is not a Redis URL: {error}") from error
 

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from threading import Lock
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qsl, unquote
 
 from ..errors import ConfigurationError, Unavailable
+from .options import take_number
 from .sql import Flow, Rows, check_version, schema
 
 T = TypeVar("T")
@@ -47,17 +48,17 @@ class SqliteDriver:
     def from_url(cls, url: str) -> "SqliteDriver":
         """`sqlite:///relative.db`, `sqlite:////absolute.db`; `?busy_timeout=5&synchronous=full`."""
         location, _, query = url.partition("://")[2].partition("?")
-        options = {name: values[-1] for name, values in parse_qs(query).items()}
+        options = dict(parse_qsl(query))
         if location and not location.startswith("/"):
             raise ConfigurationError(f"{url!r}: write three slashes, sqlite:///file.db, or four for /an/absolute/path.")
         try:
-            return cls(
-                unquote(location[1:]),
-                busy_timeout=float(options.pop("busy_timeout", 5.0)),
-                synchronous=options.pop("synchronous", "normal"),
-            )
+            busy_timeout = take_number(options, "busy_timeout", 5.0)
         except ValueError as error:
             raise ConfigurationError(f"{url!r}: {error}") from None
+        synchronous = options.pop("synchronous", "normal")
+        if options:
+            raise ConfigurationError(f"{url!r}: the options are busy_timeout and synchronous.")
+        return cls(unquote(location[1:]), busy_timeout=busy_timeout, synchronous=synchronous)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Rows:
         reader, _ = self._workers()

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fastapi_poto import Poto
 from fastapi_poto.errors import ConfigurationError, Unavailable
 from fastapi_poto.sessions import MemoryStore, open_store
 from fastapi_poto.sessions.redis import RedisStore
@@ -55,6 +56,11 @@ def test_urls(url: str, kind: type) -> None:
         ("sqlite://file.db", "three slashes"),
         ("sqlite:///a.db?synchronous=maybe", "full, normal"),
         ("sqlite:///a.db?busy_timeout=long", "long"),
+        ("sqlite:///a.db?busy_timeout=-1", "more than 0"),
+        ("sqlite:///a.db?sychronous=full", "busy_timeout and synchronous"),
+        ("postgresql://host/db?timeout=0", "more than 0"),
+        ("redis://host/0?pool_size=0", "more than 0"),
+        ("redis://host/0?colour=red", "colour"),
         ("postgresql://host/db?pool_size=many", "many"),
         ("redis://host:port/0", "Redis URL"),
         ("redis://host/0?timeout=soon", "soon"),
@@ -68,7 +74,12 @@ def test_urls_that_name_no_store(url: str, cure: str) -> None:
 
 def test_errors_do_not_show_passwords() -> None:
     """A URL's password stays out of the error's text."""
-    for url in ("postgresql://u:hunter2@h/db?pool_size=x", "redis://u:hunter2@host:port/0", "mysql://u:hunter2@h/d"):
+    for url in (
+        "postgresql://u:hunter2@h/db?pool_size=x",
+        "redis://u:hunter2@host:port/0",
+        "mysql://u:hunter2@h/d",
+        "u:hunter2@h/d",
+    ):
         with pytest.raises(ConfigurationError) as raised:
             open_store(url)
         assert "hunter2" not in str(raised.value)
@@ -118,6 +129,24 @@ async def test_postgres_by_its_socket(postgres_server: PostgresServer) -> None:
     store = open_store(f"postgresql://postgres@/postgres?host={folder}&port={postgres_server.port}")
     await store.write("test:socket", {"a": b"1"}, create=True)
     await store.close()
+
+
+async def test_what_a_server_refuses(postgres_server: PostgresServer, redis_server: RedisServer) -> None:
+    """A URL that a server does not take is an error at start-up, not 503 for ever, and says which setting it is."""
+    for url, reason in (
+        (f"{postgres_server.url}_absent", "does not exist"),
+        (f"{postgres_server.url}?colour=red", "colour"),
+        (f"{postgres_server.url}?sslmode=perhaps", "sslmode"),
+        ("postgresql://ada:hunter2@localhost:port/db", "port"),
+        (f"redis://127.0.0.1:{redis_server.port}/999", "out of range"),
+        (f"redis://ada:hunter2@127.0.0.1:{redis_server.port}/0", "invalid username-password"),
+    ):
+        for arguments, setting in (({"store": url}, "POTO_STORE"), ({"sessions": url}, "sessions=")):
+            poto = Poto("0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only", **arguments)
+            with pytest.raises(ConfigurationError, match=f"{setting}.*{reason}") as raised:
+                await poto.open()
+            assert "hunter2" not in str(raised.value)
+            await poto.close()
 
 
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
