@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -54,7 +55,8 @@ class Credentials:
         self._refresh = refresh
         self._on_change = on_change
         self._set(tokens)
-        self._renewing: asyncio.Task[Tokens] | None = None
+        self._renewing: dict[str, asyncio.Task[Tokens]] = {}
+        """By refresh token: while one sign-in is being renewed, another one may take its place."""
 
     @property
     def tokens(self) -> Tokens | None:
@@ -93,16 +95,19 @@ class Credentials:
         However many calls ask, there is one refresh at a time; a caller who gives up does not end it for the others.
         Raises `Unauthenticated` if there is nothing to renew them with, or no more.
         """
-        if self._tokens is not None and self._tokens.access_token != refused.access_token:
-            return self._tokens
+        tokens = self._tokens
+        if tokens is not None and tokens.access_token != refused.access_token and _one_user(tokens, refused):
+            return tokens
         if refused.refresh_token is None:
             raise Unauthenticated
-        if self._renewing is None:
+        renewing = self._renewing.get(refused.refresh_token)
+        if renewing is None:
             # In an empty context: neither the deadline nor the user of who happens to be first is everybody's.
             loop = asyncio.get_running_loop()
-            self._renewing = loop.create_task(self._renew(refused, refused.refresh_token), context=Context())
-            self._renewing.add_done_callback(self._done)
-        return await asyncio.shield(self._renewing)
+            renewing = loop.create_task(self._renew(refused, refused.refresh_token), context=Context())
+            self._renewing[refused.refresh_token] = renewing
+            renewing.add_done_callback(partial(self._done, refused.refresh_token))
+        return await asyncio.shield(renewing)
 
     async def _renew(self, old: Tokens, refresh_token: str) -> Tokens:
         tokens = await self._refresh(refresh_token)
@@ -110,7 +115,11 @@ class Credentials:
             self.replace(tokens)
         return tokens
 
-    def _done(self, task: asyncio.Task[Tokens]) -> None:
-        self._renewing = None
+    def _done(self, refresh_token: str, task: asyncio.Task[Tokens]) -> None:
+        del self._renewing[refresh_token]
         if not task.cancelled():
             task.exception()  # seen, even if everybody who asked has gone
+
+
+def _one_user(tokens: Tokens, others: Tokens) -> bool:
+    return tokens.user_id == others.user_id or not (tokens.user_id and others.user_id)

@@ -125,11 +125,25 @@ async def test_a_caller_who_gives_up_does_not_end_the_refresh_for_others(server:
         server.ahead = 20 * MINUTE
         shop = client.module(Shop)
         first, second = asyncio.create_task(shop.whoami()), asyncio.create_task(shop.whoami())
-        while client._credentials._renewing is None:
+        while not client._credentials._renewing:
             await asyncio.sleep(0)
         first.cancel()
         assert client.tokens is not None
         assert await second == client.tokens.user_id
+
+
+async def test_a_call_is_of_the_user_who_was_signed_in(server: Server) -> None:
+    """Who takes another's place while that one's tokens are renewed calls as themselves, and so does the other."""
+    ann, bob = await visitor(server), await visitor(server)
+    async with PotoClient(server.url, tokens=ann) as client:
+        server.ahead = 20 * MINUTE
+        shop = client.module(Shop)
+        first = asyncio.create_task(shop.whoami())
+        while not client._credentials._renewing:
+            await asyncio.sleep(0)
+        client.tokens = replace(bob, expires_at=time.time())
+        assert await asyncio.gather(shop.whoami(), first) == [bob.user_id, ann.user_id]
+        assert client.tokens.user_id == bob.user_id
 
 
 async def test_redirects_are_not_followed(server: Server) -> None:
