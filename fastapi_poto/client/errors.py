@@ -93,7 +93,15 @@ def error_from_body(
     An unknown code is a plain `PotoError` that has it; a plain HTTP error is the class of its status, if there is one.
     """
     headers = headers or {}
-    detail = _detail(body)
+    error = _error(_detail(body), status, headers, classes)
+    if request_id := headers.get("x-request-id"):
+        error.add_note(f"request {request_id}")
+    return error
+
+
+def _error(
+    detail: Any, status: int | None, headers: Mapping[str, str], classes: Mapping[str, type[PotoError]]
+) -> PotoError:
     if isinstance(detail, list):
         return _invalid(detail)
     if isinstance(detail, dict) and isinstance(detail.get("code"), str):
@@ -108,8 +116,6 @@ def error_from_body(
     if isinstance(error, RetryLater):
         error.retry_after = _retry_after(headers.get("retry-after"))
         error.headers = {"Retry-After": str(error.retry_after)}
-    if request_id := headers.get("x-request-id"):
-        error.add_note(f"request {request_id}")
     return error
 
 

@@ -107,6 +107,12 @@ async def test_arguments_that_the_server_refuses(client: PotoClient) -> None:
     assert caught.value.status_code == 422
 
 
+def test_the_request_of_any_error_is_noted() -> None:
+    """Also where FastAPI wrote the body."""
+    for body in (b'{"detail": [{"loc": [], "msg": "m", "type": "t"}]}', b'{"detail": "gone"}', b""):
+        assert error_from_body(body, status=422, headers={"x-request-id": "r1"}).__notes__ == ["request r1"]
+
+
 async def test_another_path_is_not_found(live: object, client: PotoClient) -> None:
     """A router under another prefix."""
     with pytest.raises(NotFound):
