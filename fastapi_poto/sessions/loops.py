@@ -19,7 +19,7 @@ class PerLoop(Generic[T]):
         loop = get_running_loop()
         found = self._made.get(loop)
         if found is None:
-            for other in [other for other in self._made if other.is_closed()]:
+            for other in [other for other in list(self._made) if other.is_closed()]:  # other threads add theirs
                 self._made.pop(other, None)
             found = self._made[loop] = self._make()
         return found

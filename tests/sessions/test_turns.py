@@ -1,10 +1,13 @@
-"""The line before a store's connections: long lines are served, dead stores are noticed."""
+"""The line before a store's connections: long lines are served, dead stores are noticed; each loop has its own."""
 
 import asyncio
 import time
+from asyncio import AbstractEventLoop
+from typing import cast
 
 import pytest
 
+from fastapi_poto.sessions.loops import PerLoop
 from fastapi_poto.sessions.turns import Turns
 
 pytestmark = pytest.mark.anyio
@@ -72,3 +75,16 @@ async def test_callers_who_leave_the_line() -> None:
     await waiting[4]
     turns.give_back(answered=True)
     await turns.take()
+
+
+async def test_loops_that_begin_at_once() -> None:
+    """A loop of another thread may ask while this one looks for loops that are closed."""
+    connections: PerLoop[object] = PerLoop(object)
+
+    class Other:
+        def is_closed(self) -> bool:
+            connections._made[cast("AbstractEventLoop", object())] = object()
+            return False
+
+    connections._made[cast("AbstractEventLoop", Other())] = object()
+    assert connections.get() is connections.get()
