@@ -23,6 +23,8 @@ class Touches:
     session: bool = False
     user: bool = False
     """It asks who calls, so it may know that there is nobody."""
+    user_members: bool = False
+    """It takes for granted that there is somebody: `self.user.id`."""
     changed: set[str] = field(default_factory=set)
     """Attributes of `self` or of the class that are changed in place."""
 
@@ -42,11 +44,15 @@ def _follow(cls: type, name: str, found: Touches, seen: set[str]) -> None:
     tree = _parsed(function)
     if tree is None:
         return
+    granted = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
         attribute = _own_attribute(node, cls)
         if attribute is not None:
             found.session |= attribute in _SESSION
-            found.user |= attribute in _ASKS_WHO
+            if attribute in _ASKS_WHO:
+                is_granted = attribute == "user" and id(node) in granted
+                found.user_members |= is_granted
+                found.user |= not is_granted
             if attribute.startswith("_") or not hasattr(cls, attribute):
                 _follow(cls, attribute, found, seen)
         elif isinstance(node, ast.Attribute) and node.attr == "session" and _is_context(node.value, cls):
