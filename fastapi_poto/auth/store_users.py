@@ -32,13 +32,11 @@ class StoreUsers:
         if username.startswith(VISITOR_PREFIX):
             account = await self._read(username)
             return account if account is not None and account.user.visitor else None
-        key = name_key(username)
-        claim = await self._store.read(f"name:{key}", ("id",))
+        claim = await self._store.read(f"name:{name_key(username)}", ("id",))
         if not claim or "id" not in claim:
             return None
         account = await self._read(claim["id"].decode(errors="replace"))
-        named = account is not None and account.user.name is not None and name_key(account.user.name) == key
-        return account if named else None
+        return account if account is not None and _goes_by(account, username) else None
 
     async def add(self, account: Account) -> None:
         user = account.user
@@ -58,12 +56,14 @@ class StoreUsers:
         if fields is None or account is None or account.password_hash != old_hash:
             return False
         before = account.user.name
-        same = before is not None and name_key(before) == name_key(username)
+        same = _goes_by(account, username)
         if not same and not await self._claim(username, user_id):
             raise UsernameTaken
         new = _login(username, password_hash, False)
         if await self._store.swap(f"user:{user_id}", "login", fields["login"], new) is not True:
-            if not same:
+            # Overtaken by another wish, which may have been for the same name.
+            winner = await self._read(user_id)
+            if winner is None or not _goes_by(winner, username):
                 await self._free(username, user_id)
             return False
         if before is not None and not same:
@@ -121,6 +121,11 @@ class StoreUsers:
         # Emptied by compare-and-set first: another's claim on the name must not be deleted with ours.
         record = f"name:{name_key(username)}"
         await self._store.swap(record, "id", user_id.encode(), None)
+
+
+def _goes_by(account: Account, username: str) -> bool:
+    name = account.user.name
+    return name is not None and name_key(name) == name_key(username)
 
 
 def _login(name: str | None, password_hash: str | None, visitor: bool) -> bytes:

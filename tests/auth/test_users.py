@@ -189,6 +189,20 @@ async def test_credentials_are_compared_and_set(provider: UserProvider) -> None:
     assert (await asyncio.gather(*changes)).count(True) == 1
 
 
+async def test_who_asks_twice_for_a_name_keeps_it(provider: UserProvider) -> None:
+    """A double click: one of the two is overtaken, and does not free the name that the other one took."""
+    name = unique("ann")
+    visitor = Account(User(new_visitor_id(), visitor=True), "sha256$x")
+    await provider.add(visitor)
+    clicks = (provider.set_credentials(visitor.user.id, name, f"hash {n}", old_hash="sha256$x") for n in range(6))
+    assert (await asyncio.gather(*clicks)).count(True) == 1
+    found = await provider.find(name)
+    assert found is not None
+    assert found.user == User(visitor.user.id, name=name)
+    with pytest.raises(UsernameTaken):
+        await provider.add(named(name))
+
+
 async def test_a_changed_name_is_free_again(provider: UserProvider) -> None:
     """After a change of name the old one belongs to nobody."""
     old, new = unique("ann"), unique("beth")
