@@ -5,7 +5,6 @@ page made it: by a header that no other origin can set without permission, and b
 """
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Scope
@@ -45,24 +44,24 @@ class CookieTransport:
             # A page cannot set a header of its own here, but its browser always names it.
             if _header(scope, b"origin") is None:
                 raise CrossSiteRequest("A websocket with the cookie needs an Origin")
-            self.check_foreign(scope)
+            self._check_foreign(scope)
             return
         if scope.get("method") in _SAFE:
             return
         if not self.asked(scope):
             raise CrossSiteRequest(f"A request with the cookie needs the header {HEADER}: cookie")
-        self.check_foreign(scope)
+        self._check_foreign(scope)
 
-    def check_foreign(self, scope: Scope) -> None:
+    def _check_foreign(self, scope: Scope) -> None:
         """Raise `CrossSiteRequest` if the request names an Origin that may not write."""
         origin = _header(scope, b"origin")
         if origin is None:
             return
         named = origin.decode("latin-1").lower()
         host = (_header(scope, b"host") or b"").decode("latin-1").lower()
-        own = urlsplit(named)
+        scheme, _, rest = named.partition("://")
         # The scheme is the proxy's business: it is lost where TLS ends. `__Host-` cookies are only sent over TLS.
-        same = own.scheme in {"http", "https"} and host and named == f"{own.scheme}://{host}"
+        same = scheme in {"http", "https"} and host and rest == host
         if not same and named not in self._origins:
             raise CrossSiteRequest
 

@@ -66,7 +66,7 @@ class Me(BaseModel):
 
 
 class AuthRoute(APIRoute):
-    """A sign-in route. Those that need a caller look for one before the body is read."""
+    """A sign-in route. Who calls, and from which page, is checked before the body is read."""
 
     poto: AuthService
     poto_spec: None = None
@@ -77,12 +77,23 @@ class AuthRoute(APIRoute):
         auth = self.poto
         if auth.ensure_open is not None:
             await auth.ensure_open()
+        self._refuse_foreign_page(scope)
         if self.guarded and scope["method"] in (self.methods or ()):
             identity = await auth.authenticator.authenticate(scope)
             if identity is None:
                 raise auth.authenticator.refuse()
             scope["poto.identity"] = identity
         await super().handle(scope, _limited(scope, receive, auth.settings.max_body_size), send)
+
+    def _refuse_foreign_page(self, scope: Scope) -> None:
+        """A page must not sign its reader in as somebody else by setting our cookies."""
+        auth = self.poto
+        if auth.cookies is not None and auth.cookies.asked(scope):
+            try:
+                auth.cookies.check_origin(scope)
+            except CrossSiteRequest:
+                auth.audit("cross_site_refused", address=auth.address(scope), what=self.path)
+                raise
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -146,13 +157,11 @@ def auth_router(poto: Any) -> APIRouter:
     @route("visitor", errors=(TooManyRequests, Unavailable), response_model=VisitorTokens)
     async def visitor(request: Request) -> Response:
         """Sign in as a new visitor"""
-        _refuse_foreign_page(auth, request)
         return _signed_in(auth, request, await auth.visitor(auth.address(request.scope)), VisitorTokens)
 
     @route("login", errors=(Unauthenticated, TooLarge, TooManyRequests, Unavailable), response_model=TokenPair)
     async def login(request: Request, form: Annotated[LoginForm, Form()]) -> Response:
         """Sign in with a name and a password"""
-        _refuse_foreign_page(auth, request)
         _check(password_problem(form.password, new=False), "password")
         pair = await auth.login(form.username, form.password, auth.address(request.scope))
         return _signed_in(auth, request, pair, TokenPair)
@@ -235,16 +244,6 @@ def _refresh_cookie(auth: AuthService, request: Request) -> str:
     if token is None:
         raise auth.authenticator.refuse()
     return token
-
-
-def _refuse_foreign_page(auth: AuthService, request: Request) -> None:
-    """A page must not sign its reader in as somebody else by setting our cookies."""
-    if auth.cookies is not None and auth.cookies.asked(request.scope):
-        try:
-            auth.cookies.check_foreign(request.scope)
-        except CrossSiteRequest:
-            auth.audit("cross_site_refused", address=auth.address(request.scope), what=request.scope["path"])
-            raise
 
 
 def _check(problem: str | None, member: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.security.world import H1, NAME, PASSWORD, World, is_refused, world
+from tests.security.world import H1, NAME, PASSWORD, World, headers_of, is_refused, world
 
 ASKS = {"X-Poto-Transport": "cookie"}
 
@@ -77,6 +77,7 @@ def test_18_a_write_needs_the_header(own: World) -> None:
         ("{own}", 204), ("https://app.example", 204), ("https://evil.example", 403), ("null", 403), ("", 403),
         ("http://127.0.0.1", 403), ("{own}.evil.example", 403), ("https://app.example.evil.example", 403),
         ("http://app.example", 403), ("https://app.example:8443", 403), ("file://", 403), ("ftp{own}", 403),
+        ("http://[", 403), ("http://[::1", 403), ("http://", 403), ("://", 403),
     ],
 )  # fmt: skip
 def test_18_a_foreign_origin(own: World, origin: str, status: int) -> None:
@@ -119,8 +120,19 @@ def test_18_signing_in_from_a_foreign_page(own: World) -> None:
     own.user()
     evil = {"Origin": "https://evil.example"}
     form = {"username": NAME, "password": PASSWORD}
-    assert own.http.post("/auth/login", data=form, headers={**ASKS, **evil}).status_code == 403
-    assert own.http.post("/auth/visitor", headers={**ASKS, **evil}).status_code == 403
+    visitor = own.visitor()  # the page's own, whose tokens it knows
+    bearer = headers_of(visitor)
+    for path, body in {
+        "/auth/visitor": {},
+        "/auth/login": {"data": form},
+        "/auth/refresh": {"json": {"refresh_token": visitor["refresh_token"]}},
+        "/auth/upgrade": {"json": {"username": "eve", "password": PASSWORD}},
+        "/auth/logout": {},
+    }.items():
+        refused = own.http.post(path, headers={**ASKS, **evil, **bearer}, **body)
+        assert refused.status_code == 403, path
+        assert "set-cookie" not in refused.headers
+    assert own.http.get("/auth/me", headers=bearer).status_code == 200
     plain = own.http.post("/auth/login", data=form, headers=evil)
     assert plain.status_code == 200
     assert "set-cookie" not in plain.headers
