@@ -98,28 +98,43 @@ def _hidden_names(cls: type[PotoModule]) -> frozenset[str]:
 
 def _options(cls: type, name: str) -> RpcOptions:
     """What the definitions of a method say together: an override keeps what it does not say anew."""
-    recorded = [options_of(vars(base)[name]) for base in cls.__mro__ if name in vars(base)]
     said: dict[str, Any] = {}
-    for options in filter(None, recorded):
+    for _, options in _recorded(cls, name):
         for entry in fields(options):
             if said.get(entry.name) is None:
                 said[entry.name] = getattr(options, entry.name)
-        if options.public is not None and "guard" not in said:
-            said["guard"] = (options.public, options.roles)
-    public, roles = said.pop("guard", (None, None))
-    return RpcOptions(**{**said, "public": public, "roles": roles})
+    return RpcOptions(**said)
 
 
-def _guard(cls: type, name: str, options: RpcOptions) -> Guard:
-    """The method's own guard, that of the method it overrides, or that of the nearest class that has one."""
-    public, roles = options.public, options.roles
-    if public is None:
-        for base in cls.__mro__:
-            class_options = options_of(base)
-            if class_options is not None and class_options.public is not None:
-                public, roles = class_options.public, class_options.roles
-                break
-    return Guard(bool(public), roles or frozenset())
+def _recorded(cls: type, name: str) -> Iterator[tuple[type, RpcOptions]]:
+    """The classes that define a method, the nearest first, with what each says of it."""
+    for base in cls.__mro__:
+        options = options_of(vars(base)[name]) if name in vars(base) else None
+        if options is not None:
+            yield base, options
+
+
+def _guard(cls: type, name: str, owner: type) -> Guard:
+    """The method's own guard, that of the method it overrides, or that of the nearest class that has one.
+
+    What opens one class does not open another that only meets it in `cls`: that is an error.
+    """
+    of_method = [(base, options) for base, options in _recorded(cls, name) if options.public is not None]
+    of_class = [(base, options) for base in cls.__mro__ if (options := options_of(base)) and options.public is not None]
+    said = of_method or of_class
+    if not said:
+        return Guard()
+    opener, options = said[0]
+    if options.public:
+        closed = [] if of_method else [base for base, options in of_class if not options.public]
+        place = f"{owner.__qualname__}.{name}" if of_method else cls.__qualname__
+        for other in (owner, *closed):
+            if not issubclass(opener, other) and not issubclass(other, opener):
+                raise ConfigurationError(
+                    f"{cls.__qualname__}.{name} would be open to everybody: {opener.__qualname__} is @public, "
+                    f"but {other.__qualname__} beside it is not. Say @public or @roles on {place}."
+                )
+    return Guard(bool(options.public), options.roles or frozenset())
 
 
 def _read_constructor(cls: type[PotoModule]) -> tuple[Parameter, ...]:
@@ -199,7 +214,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         form=form,
         body_type=body_type,
         query_type=query_type,
-        guard=_guard(cls, name, options),
+        guard=_guard(cls, name, owner),
         errors=_check_errors(options.errors or (), where),
         doc=_doc(cls, name),
         media_type=options.media_type,

@@ -1,6 +1,7 @@
 """Which methods are exposed, and where."""
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -217,6 +218,45 @@ class TestGuards:
 
         guards = {name: str(spec.guard) for name, spec in by_name(Sub).items()}
         assert guards == {"wipe": "roles: admin", "look": "public"}
+
+    def test_a_public_base_opens_no_other_base(self) -> None:
+        """Whoever brings two bases together says who may call: @public on one was not said of the other's methods."""
+
+        @public
+        class Status(PotoModule):
+            def get_status(self) -> str: ...
+
+        class Plain(PotoModule):
+            def mine(self) -> None: ...
+
+        @roles("admin")
+        class Office(PotoModule):
+            def wipe(self) -> None: ...
+
+        class Empty(Office):
+            pass
+
+        class Tick(PotoModule):
+            @public
+            def tick(self) -> None: ...
+
+        class Tock(PotoModule):
+            def tick(self) -> None: ...
+
+        for bases in ((Status, Office), (Status, Plain), (Plain, Status), (Status, Empty)):
+            with pytest.raises(ConfigurationError, match=r"Both\.\w+ would be open .*Say @public or @roles on Both\."):
+                compile_module(type("Both", bases, {}))
+        with pytest.raises(ConfigurationError, match=r"Both\.tick would be open .*Say .* on .*Tock\.tick\."):
+            compile_module(type("Both", (Tock, Tick), {}))
+
+        def of(bases: tuple[type, ...], guard: Callable[[Any], Any] = lambda cls: cls) -> dict[str, str]:
+            return {name: str(spec.guard) for name, spec in by_name(guard(type("Both", bases, {}))).items()}
+
+        assert of((Office, Status)) == {"get_status": "roles: admin", "wipe": "roles: admin"}
+        assert of((Status, Office), roles("clerk")) == {"get_status": "roles: clerk", "wipe": "roles: clerk"}
+        assert of((Status, Plain), public) == {"get_status": "public", "mine": "public"}
+        assert of((Tick, Tock)) == {"tick": "public"}
+        assert of((Tick, Office)) == {"tick": "public", "wipe": "roles: admin"}
 
 
 def test_roles_takes_names() -> None:
