@@ -262,6 +262,8 @@ class AuthService:
                     raise self.authenticator.refuse()
                 await self.throttle.succeeded(attempt)
         password_hash = await self.passwords.hash(new)
+        # Before it too: if the store fails in between, no older sign-in outlives the old password.
+        await self.sign_ins.end_all(user_id)
         if not await self.users.set_credentials(user_id, user.name, password_hash, old_hash=account.password_hash):
             raise Conflict("The password was changed meanwhile")
         await self.end_all(user_id)

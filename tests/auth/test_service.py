@@ -1,9 +1,11 @@
 """Signing in and out, without HTTP."""
 
+from typing import Any
+
 import pytest
 
 from fastapi_poto.auth import UsernameTaken
-from fastapi_poto.errors import Conflict, NotFound, Unauthenticated
+from fastapi_poto.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from tests.auth.house import House, scope
 
 pytestmark = pytest.mark.anyio
@@ -78,6 +80,32 @@ async def test_a_password_change_ends_all_sign_ins(house: House) -> None:
     assert await house.auth.authenticator.authenticate(scope(fresh.access_token)) is not None
     with pytest.raises(NotFound):
         await house.auth.change_password("nobody", "battery staple")
+
+
+async def test_a_password_change_is_not_done_by_half(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever the store fails, the new password never holds beside a sign-in of before."""
+    add = house.store.add
+    for answers in (0, 1):
+        name = f"ann{answers}"
+        user = await house.auth.create_user(name, "correct horse")
+        before = await house.auth.login(name, "correct horse", "a")
+        left = answers
+
+        async def failing(*args: Any, **options: Any) -> int | None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Unavailable
+            return await add(*args, **options)
+
+        with monkeypatch.context() as away, pytest.raises(Unavailable):
+            away.setattr(house.store, "add", failing)
+            await house.auth.change_password(user.id, "battery staple", current="correct horse")
+        account = await house.auth.users.find(name)
+        assert account is not None
+        if await house.auth.passwords.verify(account.password_hash, "battery staple"):
+            with pytest.raises(Unauthenticated):
+                await house.auth.authenticator.authenticate(scope(before.access_token))
 
 
 async def test_upgrade_keeps_the_id_and_ends_older_tokens(house: House) -> None:
