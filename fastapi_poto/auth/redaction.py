@@ -23,7 +23,7 @@ class RedactTokens(logging.Filter):
     """Rewrites the arguments of an access log's record. Lets every record through."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and any(isinstance(arg, str) and "?" in arg for arg in record.args):
+        if isinstance(record.args, tuple):
             record.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in record.args)
         return True
 

@@ -214,7 +214,7 @@ def test_06_length_and_shape(shared: World, parts: Any) -> None:
 
 
 def test_07_query(shared: World, good: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    """Threat 7: a token in the query is ignored, streams too, and the access log does not show it."""
+    """Threat 7: a token in the query is ignored, streams too; the access log does not show it, nor one in the path."""
     with caplog.at_level(logging.INFO):
         logging.getLogger("uvicorn.access").addHandler(caplog.handler)
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
@@ -224,6 +224,8 @@ def test_07_query(shared: World, good: dict[str, Any], caplog: pytest.LogCapture
                     query = {name: good["access_token"], "page": "2"}
                     assert is_refused(shared.http.get(path, params=query), H0)
                 assert is_refused(shared.http.get(path, params={"token": good["refresh_token"]}), H0)
+            for token in (good["access_token"], good["refresh_token"]):
+                assert shared.http.get(f"/Vault/{token}").status_code == 404
         finally:
             logging.getLogger("uvicorn.access").removeHandler(caplog.handler)
     told = "".join(
