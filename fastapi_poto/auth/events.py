@@ -7,7 +7,7 @@ from typing import Any
 
 logger = logging.getLogger("fastapi_poto.audit")
 
-WARNINGS = frozenset({"sign_in_refused", "throttled", "refresh_reused", "cross_site_refused", "sessions_not_ended"})
+WARNINGS = frozenset({"sign_in_refused", "throttled", "refresh_reused", "cross_site_refused"})
 
 
 @dataclass(frozen=True, slots=True)
