@@ -1,5 +1,7 @@
 """The numbers and switches of sign-in."""
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -8,6 +10,8 @@ from ..errors import ConfigurationError
 
 HOUR = 3_600.0
 DAY = 24 * HOUR
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+/?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,15 +54,20 @@ class AuthSettings:
     """Bytes, of each sign-in route."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.access_ttl <= self.refresh_idle <= self.refresh_absolute:
+        if not 0 < self.access_ttl <= self.refresh_idle <= self.refresh_absolute < math.inf:
             raise ConfigurationError(
                 "AuthSettings: access_ttl must be above 0 and not above refresh_idle, "
-                "and refresh_idle not above refresh_absolute."
+                "refresh_idle not above refresh_absolute, and none of them endless."
             )
         for name in ("realm", "issuer", "audience"):
             value = getattr(self, name)
             if not value or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
                 raise ConfigurationError(f"AuthSettings: {name} must be printable ASCII without quotes, not {value!r}.")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigurationError(
+                    f"AuthSettings: allowed_origins takes origins such as https://app.example, not {origin!r}."
+                )
         self.proxy_networks()
 
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

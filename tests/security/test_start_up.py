@@ -1,8 +1,10 @@
 """Threats 29 and 30: which secrets an application starts with, and how they rotate."""
 
 import logging
+import math
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +36,21 @@ def test_29_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for store in (f"sqlite:///{tmp_path}/poto.db", "redis://127.0.0.1:1", "postgresql://127.0.0.1:1/x"):
         with pytest.raises(ConfigurationError, match="POTO_SECRET"):
             Poto(store=store)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"refresh_idle": math.inf, "refresh_absolute": math.inf},
+        *({"allowed_origins": [one]} for one in ("*", "null", "", "app.example", "https://*.example", "https://a.b/c")),
+        {"allowed_origins": "https://app.example"},
+    ],
+)
+def test_settings_that_could_not_hold(option: dict[str, Any]) -> None:
+    """A life without end, and an origin that no page has or any sandboxed page: refused at start-up, by name."""
+    with pytest.raises(ConfigurationError, match=next(iter(option))):
+        Poto(SECRET, cookies=True, **option)
+    Poto(SECRET, allowed_origins=["https://app.example", "http://[::1]:80/", "app://localhost"])
 
 
 def test_30_secrets_rotate() -> None:
