@@ -191,7 +191,7 @@ class Poto:
 
     def security_of(self, spec: MethodSpec) -> list[Any]:
         """The security schemes that the document shows for a method."""
-        return [] if spec.guard.public else security_schemes(self.auth)
+        return [] if spec.guard.public else security_schemes()
 
 
 def _secrets(secret: SecretValue | None, store: SessionStore, *, strict: bool) -> Secrets:

@@ -31,9 +31,9 @@ class PotoBearer(HTTPBearer):
 class PotoPassword(OAuth2PasswordBearer):
     """The same token, as Swagger UI's Authorize gets it with a name and a password. Documents only."""
 
-    def __init__(self, token_url: str = "auth/login") -> None:
+    def __init__(self) -> None:
         super().__init__(
-            tokenUrl=token_url,
+            tokenUrl="auth/login",
             scheme_name="PotoPassword",
             refreshUrl=None,
             description="A name and a password; a visitor's name is its id.",
@@ -48,7 +48,7 @@ bearer_scheme = PotoBearer()
 password_scheme = PotoPassword()
 
 
-def security_schemes(_auth: Any = None) -> list[Any]:
+def security_schemes() -> list[Any]:
     """Dependencies that make FastAPI document what an operation needs. Calling them costs nothing."""
     return [bearer_scheme, password_scheme]
 

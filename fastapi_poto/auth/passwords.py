@@ -57,18 +57,11 @@ class Passwords:
         return await self._run(lambda: self._hasher.hash(password))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password is the one that was hashed. With no hash it takes as long, and is False.
-
-        A visitor's hash is compared at once: its password is 256 random bits, which nobody can try out.
-        """
-        if password_hash is not None and password_hash.startswith(_SHA256):
-            return verify_random(password_hash, password)
+        """Whether the password is the one that was hashed. With no hash it takes as long, and is False."""
         return await self._run(lambda: self._verify(password_hash, password))
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than today's."""
-        if password_hash.startswith(_SHA256):
-            return False
         try:
             return self._hasher.check_needs_rehash(password_hash)
         except InvalidHashError:
@@ -111,7 +104,7 @@ class Passwords:
 
 
 def random_password() -> str:
-    """256 random bits, for a visitor."""
+    """256 random bits, for a visitor: nobody can try them out, so they need no slow hash."""
     return secrets.token_urlsafe(32)
 
 

@@ -85,7 +85,7 @@ class SignIns:
         self._clock = clock
 
     async def version(self, user_id: str) -> int:
-        """To be read before the password is checked: a sign-in that `end_all` overtakes is dead on arrival."""
+        """To be read before the last look at the account: a sign-in that `end_all` overtakes is dead on arrival."""
         return _version(await self._store.read(_record(user_id), ("ver",)))
 
     async def begin(self, user_id: str, *, ver: int) -> SignIn:
