@@ -3,12 +3,13 @@
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from fastapi_poto import Poto, poto_router
+from fastapi_poto.auth import UsernameTaken
 
 from .admin import Admin
 from .chat import Chat
@@ -38,5 +39,6 @@ async def _make_admin(poto: Poto) -> None:
     """Everybody else registers over the wire; a role can only be given by code that runs here."""
     if await poto.users.find(ADMIN) is None:
         password = secrets.token_urlsafe(12)
-        await poto.auth.create_user(ADMIN, password, roles=["admin"])
-        log.warning("Made the user %r with the password %s  (shown this once)", ADMIN, password)
+        with suppress(UsernameTaken):  # another process on this store was faster
+            await poto.auth.create_user(ADMIN, password, roles=["admin"])
+            log.warning("Made the user %r with the password %s  (shown this once)", ADMIN, password)

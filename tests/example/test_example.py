@@ -7,13 +7,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from example_app.app import make_app
 from tests.e2e.caller import Caller, Refused, new_client
 from tests.example.conftest import Running, running
 from tests.live import ROOT, listen
@@ -78,6 +79,14 @@ async def test_a_restart_keeps_tokens_users_and_sessions(tmp_path: Path) -> None
         assert "password" not in second.output
         async with new_client(second.url) as http:
             assert (await visitor.at(http).value("GET", "/Shop/basket"))["total"] == "15.00"
+
+
+async def test_many_start_at_once_on_a_store_that_is_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each of several workers looks for the admin and finds none; one makes it, and all of them serve."""
+    apps = [make_app("kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt", f"sqlite:///{tmp_path}/shop.db") for _ in range(6)]
+    async with AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(app.router.lifespan_context(app)) for app in apps))
+    assert caplog.text.count("Made the user 'admin'") == 1
 
 
 async def test_a_port_that_is_taken(tmp_path: Path) -> None:
