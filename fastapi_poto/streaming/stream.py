@@ -58,6 +58,7 @@ class Stream:
         self._still_valid = still_valid
         self._check: asyncio.Task[None] | None = None
         self._interruption: PotoError | None = None
+        self._reported: BaseException | None = None
         self._gone = False
         self._is_over = False
         self._gave_up = False
@@ -115,6 +116,7 @@ class Stream:
         while not (pump.chunks or pump.ended or self._first_over or self._interruption):
             await self._wait()
         if not pump.chunks and (early := self._error()) is not None:
+            self._reported = early
             raise early
         await self._start(scope, send)
         head = self.head()
@@ -141,7 +143,7 @@ class Stream:
                 data, head = head + data, b""
             if data:
                 await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
-        error = self._error()
+        error = self._reported = self._error()
         if error is not None and not is_told(error):
             self._log(error)
         last = {"type": "http.response.body", "body": head + data + self.tail(error)}
@@ -159,9 +161,7 @@ class Stream:
 
     def _error(self) -> BaseException | None:
         """Why the stream ends, if not well."""
-        if self._interruption is not None and (self._pump.stopping or not self._pump.ended):
-            return self._interruption
-        return self._pump.error
+        return self._interruption or self._pump.error
 
     async def _start(self, scope: Scope, send: Send) -> None:
         context = self.context
@@ -194,9 +194,10 @@ class Stream:
                 self.options.cleanup_timeout,
                 self.context.request_id,
             )
-        if pump.stopping and pump.error is not None and not is_told(pump.error):
-            self._log(pump.error)  # it failed when it was closed, and nobody was told
-        pump.error = self._interruption = None  # their tracebacks would keep the caller alive
+        error = pump.error
+        if error is not None and error is not self._reported and not is_told(error):
+            self._log(error)  # it failed when it was closed, or when its client left
+        pump.error = self._interruption = self._reported = None  # their tracebacks would keep the caller alive
 
     # Ends that others bring about
 

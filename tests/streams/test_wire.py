@@ -103,13 +103,14 @@ def test_a_later_error_is_the_last_frame(live: LiveThread, name: str, kind: str,
     assert events[1].id == "~end"
 
 
-def test_a_bug_is_logged_with_its_request(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["late", "sync_late"])
+def test_a_bug_is_logged_with_its_request(live: LiveThread, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """What the client is not told stands in the log, with the traceback and the request's id."""
     with caplog.at_level(logging.ERROR, "fastapi_poto"):
-        text = httpx.get(f"{live.url}/Wire/late?kind=bug", headers={"x-request-id": "r-42"}).text
+        text = httpx.get(f"{live.url}/Wire/{name}?kind=bug", headers={"x-request-id": "r-42"}).text
     assert "secret" not in text
     (record,) = [record for record in caplog.records if record.name == "fastapi_poto"]
-    assert "Wire.get_late" in record.getMessage()
+    assert f"Wire.get_{name}" in record.getMessage()
     assert "r-42" in record.getMessage()
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
