@@ -180,19 +180,19 @@ class Pump:
                     item = await step()
         except StopAsyncIteration:
             self._end()
-        except asyncio.CancelledError as error:
-            self._end(None if self.stopping else _unasked(error))
-        except Exception as error:
-            self._end(error)
+        except BaseException as error:
+            self._end(None if self.stopping and isinstance(error, asyncio.CancelledError) else _failure(error))
         finally:
             self._end(self.error)
             await _close(items)
             self._items = None
 
 
-def _unasked(error: BaseException) -> Exception:
-    """A cancellation that came from inside the generator is its failure, and must not cancel who reports it."""
-    failure = RuntimeError("The generator was cancelled from within")
+def _failure(error: BaseException) -> Exception:
+    """Why a generator failed. What is no `Exception`, a cancellation from within, must not strike who reports it."""
+    if isinstance(error, Exception):
+        return error
+    failure = RuntimeError(f"The generator raised {type(error).__name__}")
     failure.__cause__ = error
     return failure
 
@@ -211,11 +211,11 @@ async def _close(items: Any) -> None:
     if close is not None:
         try:
             await close()
-        except Exception:
-            log.exception("A stream's generator failed while it was closed")
-        except BaseExceptionGroup as group:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             # Task groups around a `yield` report the GeneratorExit that closed them as an error of theirs.
-            if group.split(GeneratorExit)[1] is not None:
+            if not isinstance(error, BaseExceptionGroup) or error.split(GeneratorExit)[1] is not None:
                 log.exception("A stream's generator failed while it was closed")
 
 
@@ -266,9 +266,9 @@ class ThreadPump(Pump):
                     await self._make_room()
             self._collect()
             self._end()
-        except Exception as error:
+        except BaseException as error:
             self._collect()
-            self._end(error)
+            self._end(_failure(error))
         finally:
             self.stopping = True
             self._end(self.error)
@@ -315,7 +315,7 @@ class ThreadPump(Pump):
         if close is not None:
             try:
                 close()
-            except Exception:
+            except BaseException:
                 log.exception("A stream's generator failed while it was closed")
 
 

@@ -107,6 +107,15 @@ class Wire(PotoModule):
         yield 1
         raise asyncio.CancelledError
 
+    async def get_no_exception(self, kind: str, items: int) -> AsyncIterator[int]:
+        for number in range(items):
+            yield number
+        raise NO_EXCEPTIONS[kind]
+
+    def get_sync_no_exception(self, kind: str, items: int) -> Iterator[int]:
+        yield from range(items)
+        raise NO_EXCEPTIONS[kind]
+
     @rpc(media_type="text/csv")
     async def get_csv(self) -> AsyncIterator[bytes]:
         yield b"a,b\n"
@@ -136,6 +145,14 @@ class Wire(PotoModule):
     async def get_download(self, megabytes: int) -> AsyncIterator[bytes]:
         for _ in range(16 * megabytes):
             yield b"x" * 65536
+
+
+NO_EXCEPTIONS = {
+    "cancelled": asyncio.CancelledError("secret inner detail"),
+    "generator exit": GeneratorExit("secret inner detail"),
+    "system exit": SystemExit("secret inner detail"),
+    "group": BaseExceptionGroup("secret inner detail", [GeneratorExit()]),
+}
 
 
 def _errors(kind: str) -> Exception:

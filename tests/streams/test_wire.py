@@ -132,6 +132,22 @@ def test_broken_promises_are_internal_errors(live: LiveThread, name: str, caplog
     assert json.loads(events[1].data) == INTERNAL
 
 
+@pytest.mark.parametrize("name", ["no_exception", "sync_no_exception"])
+@pytest.mark.parametrize("kind", ["cancelled", "generator exit", "system exit", "group"])
+def test_what_is_no_exception_is_no_good_end(
+    live: LiveThread, name: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A generator that raises any other `BaseException` has failed, and strikes neither the server nor its log."""
+    answer = httpx.get(f"{live.url}/Wire/{name}", params={"kind": kind, "items": 0})
+    assert (answer.status_code, answer.json()) == (500, INTERNAL)
+    caplog.clear()
+    text = httpx.get(f"{live.url}/Wire/{name}", params={"kind": kind, "items": 1}).text
+    assert text.startswith("data: 0\n\nid: ~end\nevent: error\ndata: ")
+    assert "secret" not in text
+    (record,) = [record for record in caplog.records if record.name == "fastapi_poto"]
+    assert f"Wire.get_{name}" in record.getMessage()
+
+
 def test_headers_do_not_wait_for_ever(connect: Connect) -> None:
     """After `first_item_timeout`, a second unless said otherwise, the headers go with a ping."""
     began = time.monotonic()
