@@ -201,7 +201,10 @@ class Channel:
         self._kept_bytes += len(frame)
         self._unseen_bytes += len(frame)
         replays = self._replays
-        while len(self.frames) > replays.max_items or (self._kept_bytes > replays.max_bytes and len(self.frames) > 1):
+        # What no reader has taken stays, even beside an item that is larger than all that is to be kept.
+        while self.first <= self.seen and (
+            len(self.frames) > replays.max_items or self._kept_bytes > replays.max_bytes
+        ):  # fmt: skip
             self._kept_bytes -= len(self.frames.pop(self.first))
         self._dirty.set()
 

@@ -589,6 +589,12 @@ class Resuming(PotoModule):
         yield 1
 
     @rpc(resumable=True)
+    async def get_lumps(self) -> AsyncIterator[str]:
+        """Items of all sizes; the largest is more than what is kept of a stream."""
+        for kibibytes in (80, 80, 80, 80, 3000, 1, 80, 1):
+            yield KIBIBYTE * kibibytes
+
+    @rpc(resumable=True)
     def get_sync_count(self, count: int = 5) -> Iterator[int]:
         for number in range(1, count + 1):
             yield number

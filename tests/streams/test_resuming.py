@@ -208,6 +208,16 @@ def test_nothing_unseen_is_dropped(short: tuple[LiveThread, Failing], tag: str, 
     assert numbers(events) == list(range(3, 101))
 
 
+def test_an_item_larger_than_all_that_is_kept_drops_nothing_unseen(live: LiveThread, connect: Connect) -> None:
+    """Neither for a reader who keeps up, nor for one who was slow."""
+    slow = connect("/Resuming/lumps", receive_buffer=4096)
+    sizes = [len(item) for item in numbers(read(live.url, "/Resuming/lumps"))]
+    assert sizes == [1024 * kibibytes for kibibytes in (80, 80, 80, 80, 3000, 1, 80, 1)]
+    slow.read_all()
+    assert slow.body.endswith(b"event: close\n\n")
+    assert slow.body.count(b"data: ") == len(sizes)
+
+
 def test_a_store_that_is_away_does_not_stop_the_stream(
     short: tuple[LiveThread, Failing], tag: str, caplog: pytest.LogCaptureFixture
 ) -> None:
