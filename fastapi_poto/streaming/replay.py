@@ -8,6 +8,7 @@ and at the end `end`: empty, or the status and the body of the error.
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from secrets import token_hex
@@ -25,6 +26,7 @@ from .frames import error_body, status_of
 
 log = logging.getLogger("fastapi_poto")
 
+_ITEM_ID: Final = re.compile(r"([0-9a-f]{24})-([0-9]{1,15})")
 _WINDOW: Final = 64
 _FOLLOW_POLL: Final = 0.05
 _READER_INTERVAL: Final = 0.5
@@ -64,10 +66,10 @@ class Replays:
 
     async def resume(self, last_event_id: str, context: CallContext) -> AsyncIterator[bytes]:
         """Frames after an item. Raises `Forbidden` for another user's stream, `PastReplay` if there would be a gap."""
-        stream, separator, digits = last_event_id.rpartition("-")
-        if not (separator and stream.isalnum() and digits.isdecimal() and digits.isascii() and len(digits) < 16):
+        known = _ITEM_ID.fullmatch(last_event_id)
+        if known is None:
             raise PastReplay
-        after = int(digits)
+        stream, after = known[1], int(known[2])
         channel = self.live.get(stream)
         if channel is not None:
             _check(channel.owner, channel.operation, context)

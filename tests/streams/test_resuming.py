@@ -106,7 +106,9 @@ def test_ids_are_not_the_methods_own(live: LiveThread, caplog: pytest.LogCapture
     assert answer.status_code == 500
 
 
-@pytest.mark.parametrize("last", ["7", "nonsense", "0123456789abcdef01234567-1", "-", "-1", "a-b", "a-1\u00b2"])
+@pytest.mark.parametrize(
+    "last", ["7", "nonsense", "0123456789abcdef01234567-1", "-", "-1", "a-b", "a-1\u00b2", "a" * 3000 + "-1"]
+)
 def test_unknown_ids_are_refused(live: LiveThread, last: str) -> None:
     """409, never a silent restart."""
     answer = httpx.get(f"{live.url}/Resuming/count?tag=-", headers={"Last-Event-ID": last.encode("latin-1")})
