@@ -24,6 +24,7 @@ PING: Final = b": ping\n"
 
 _BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
+_UNICODE_LINE_BREAKS: Final = ("\x85", "\u2028", "\u2029")
 INTERNAL_ERROR: Final = {"code": "internal_error", "message": "Internal Server Error"}
 
 
@@ -55,8 +56,8 @@ def event_frame(encode: Encode) -> Frame:
 
     def frame(item: Any) -> bytes:
         if item.__class__ is Event:
-            return named_frame(encode(item.data), item.event, item.id)
-        data = encode(item)
+            return named_frame(_escaped(encode(item.data)), item.event, item.id)
+        data = _escaped(encode(item))
         if b"\n" in data or b"\r" in data:
             data = _LINE_BREAK.sub(b"\ndata: ", data)
         return b"data: %b\n\n" % data
@@ -69,11 +70,22 @@ def named_frame(data: bytes, event: str | None = None, number: str | None = None
     return ServerSentEvent(data.decode(), event=event, id=number, sep="\n").encode()
 
 
+def _escaped(data: bytes) -> bytes:
+    """The same JSON with the line breaks of Unicode escaped.
+
+    To server-sent events they are none, but much that reads lines (httpx, `str.splitlines`) ends one there.
+    """
+    if not data.isascii():
+        for character in _UNICODE_LINE_BREAKS:
+            data = data.replace(character.encode(), b"\\u%04x" % ord(character))
+    return data
+
+
 def line_frame(encode: Encode) -> Frame:
     """A function from items to lines of JSON."""
 
     def frame(item: Any) -> bytes:
-        data = encode(item.data if item.__class__ is Event else item)
+        data = _escaped(encode(item.data if item.__class__ is Event else item))
         return b"%b\n" % (_LINE_BREAK.sub(b" ", data) if b"\n" in data or b"\r" in data else data)
 
     return frame
@@ -116,4 +128,4 @@ def error_body(error: BaseException) -> bytes:
         detail = error.detail
     elif isinstance(error, RequestValidationError):
         detail = jsonable_encoder(error.errors())
-    return to_json({"detail": detail}, inf_nan_mode="strings", fallback=str)
+    return _escaped(to_json({"detail": detail}, inf_nan_mode="strings", fallback=str))

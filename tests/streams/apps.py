@@ -73,6 +73,13 @@ class Wire(PotoModule):
     async def get_unicode(self) -> AsyncIterator[str]:
         yield "line one\nline two\r\nüñí \u2028 \0 end"
 
+    async def get_line_separators(self) -> AsyncIterator[Event[str] | str]:
+        text = "a\u2028b\u2029c\x85d é"
+        yield text
+        yield Event(data=text)
+        yield Event(data=text, event="named")
+        raise HTTPException(418, detail=text)
+
     async def get_early(self, kind: str) -> AsyncIterator[Item]:
         raise _errors(kind)
         yield

@@ -78,6 +78,17 @@ def test_text_arrives_as_it_was(live: LiveThread) -> None:
     assert json.loads(first.data) == "line one\nline two\r\nüñí \u2028 \0 end"
 
 
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+def test_items_are_one_line_to_readers_of_lines(live: LiveThread, accept: str) -> None:
+    """`iter_lines` of httpx ends a line at U+0085, U+2028 and U+2029: JSON has them escaped, in errors too."""
+    with httpx.stream("GET", f"{live.url}/Wire/line_separators", headers={"accept": accept}) as answer:
+        lines = [line.removeprefix("data: ") for line in answer.iter_lines()]
+    *items, error = [json.loads(line) for line in lines if line[:1] in ('"', "{")]
+    text = "a\u2028b\u2029c\x85d é"
+    assert items == [text] * 3
+    assert error == {"detail": text}
+
+
 @pytest.mark.parametrize(
     ("kind", "status", "body"), [("poto", 409, SOLD_OUT), ("http", 418, {"detail": "teapot"}), ("bug", 500, INTERNAL)]
 )
