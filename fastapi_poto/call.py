@@ -135,7 +135,8 @@ class Call:
         else:
             instance.__init__()  # type: ignore[misc]
         method = getattr(instance, spec.name)
-        if context.deadline is not None and not spec.is_stream:
+        if context.deadline is not None:
+            context.check_deadline()  # dependencies may have taken all of it
             return await _within(context, self._invoke(context, method, values))
         return await self._invoke(context, method, values)
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from typing import Annotated, Any
 
@@ -47,6 +47,10 @@ def resource() -> Iterator[str]:
         log.add("torn down")
 
 
+def slow_dependency() -> None:
+    time.sleep(0.2)
+
+
 @public
 class Leaving(PotoModule):
     async def poll(self, name: str) -> None:
@@ -81,6 +85,13 @@ class Leaving(PotoModule):
 
     async def slow(self, resource: Annotated[str, Depends(resource)]) -> None:
         await asyncio.sleep(30)
+
+    async def slow_to_stream(self) -> AsyncIterator[int]:
+        await asyncio.sleep(30)
+        raise AssertionError("waited too long")
+
+    async def behind_a_slow_dependency(self, _: Annotated[None, Depends(slow_dependency)]) -> None:
+        log.add("ran too late")
 
     async def slow_direct(self) -> float | None:
         remaining = self.context.remaining
@@ -126,10 +137,18 @@ async def test_who_stays_gets_the_answer(url: str) -> None:
 async def test_a_deadline(url: str) -> None:
     """A call past its caller's deadline is 504 with a code, and is cancelled; dependencies are torn down."""
     async with httpx.AsyncClient(base_url=url) as client:
-        for path in ("/Leaving/slow", "/Leaving/slow_direct"):
+        for path in ("/Leaving/slow", "/Leaving/slow_direct", "/Leaving/slow_to_stream"):
             answer = await client.post(path, headers={"Poto-Timeout-Ms": "50"})
             assert (answer.status_code, answer.json()["detail"]["code"]) == (504, "deadline_exceeded")
     log.wait("torn down")
+
+
+async def test_a_deadline_that_dependencies_used_up(url: str) -> None:
+    """The method does not run for a caller who no longer waits."""
+    async with httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post("/Leaving/behind_a_slow_dependency", headers={"Poto-Timeout-Ms": "50"})
+        assert (answer.status_code, answer.json()["detail"]["code"]) == (504, "deadline_exceeded")
+    assert "ran too late" not in log.seen
 
 
 async def test_what_remains(url: str) -> None:
