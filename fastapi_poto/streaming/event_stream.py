@@ -113,5 +113,6 @@ class ResumedStream(EventStream):
 def _wants_ndjson(context: CallContext) -> bool:
     for name, value in context.scope["headers"]:
         if name == b"accept":
-            return b"application/x-ndjson" in value and b"text/event-stream" not in value
+            accepted = value.lower()
+            return b"application/x-ndjson" in accepted and b"text/event-stream" not in accepted
     return False

@@ -38,7 +38,7 @@ def test_items_for_a_program(live: LiveThread) -> None:
 
 def test_lines_of_json(live: LiveThread) -> None:
     """With `Accept: application/x-ndjson` the same items come as lines, and nothing else does."""
-    headers = {"accept": "application/x-ndjson"}
+    headers = {"accept": "Application/X-NDJSON;q=0.9, */*;q=0.1"}
     answer = httpx.post(f"{live.url}/Wire/items", json={"count": 2}, headers=headers)
     assert answer.headers["content-type"] == "application/x-ndjson"
     assert [json.loads(line) for line in answer.text.splitlines()] == [
