@@ -232,6 +232,8 @@ async def _until_gone(context: CallContext, method: Callable[..., Any], values: 
             raise
         task.uncancel()
         raise ClientDisconnect from None
+    finally:
+        context.close()  # the end of the answer is told as a disconnect, too, and background tasks may still run
 
 
 def _has_general_handler(scope: Scope) -> bool:

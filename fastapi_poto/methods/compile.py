@@ -220,7 +220,9 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         media_type=options.media_type,
         resumable=bool(options.resumable),
         first_item_timeout=1.0 if options.first_item_timeout is None else options.first_item_timeout,
-        cancel_on_disconnect=bool(options.cancel_on_disconnect),
+        # One that waits before it returns its iterator is a stream whose first item is awaited.
+        cancel_on_disconnect=bool(options.cancel_on_disconnect)
+        or (kind in ("stream", "byte_stream") and inspect.iscoroutinefunction(inner)),
         summary=options.summary,
         tags=tuple(options.tags) if options.tags is not None else None,
         deprecated=options.deprecated,

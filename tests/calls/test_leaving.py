@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import BackgroundTasks, Depends, FastAPI
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from tests.live import serve_in_thread
@@ -47,6 +47,17 @@ def resource() -> Iterator[str]:
         log.add("torn down")
 
 
+async def slow_to_tear_down() -> AsyncIterator[None]:
+    yield
+    await asyncio.sleep(0.05)
+    log.add("torn down slowly")
+
+
+async def afterwork() -> None:
+    await asyncio.sleep(0.05)
+    log.add("afterwork done")
+
+
 def slow_dependency() -> None:
     time.sleep(0.2)
 
@@ -77,6 +88,15 @@ class Leaving(PotoModule):
             await asyncio.sleep(30)
         finally:
             log.add(f"{name} gone")
+
+    async def cancelled_before_it_streams(self, name: str) -> AsyncIterator[int]:
+        await Leaving.cancelled(self, name)
+        raise AssertionError("waited too long")
+
+    @rpc(cancel_on_disconnect=True)
+    async def with_afterwork(self, tasks: BackgroundTasks, _: Annotated[None, Depends(slow_to_tear_down)]) -> str:
+        tasks.add_task(afterwork)
+        return "done"
 
     @rpc(cancel_on_disconnect=True)
     async def patient(self) -> str:
@@ -114,7 +134,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield server.url
 
 
-@pytest.mark.parametrize("method", ["poll", "poll_in_thread", "wait", "cancelled"])
+@pytest.mark.parametrize("method", ["poll", "poll_in_thread", "wait", "cancelled", "cancelled_before_it_streams"])
 def test_a_method_notices_that_its_caller_left(url: str, method: str) -> None:
     """By asking, in a thread too, by waiting for it, or by being cancelled if it chose that."""
     name = f"{url} {method}"
@@ -132,6 +152,15 @@ async def test_who_stays_gets_the_answer(url: str) -> None:
     """A method that would be cancelled answers a caller who stays."""
     async with httpx.AsyncClient(base_url=url) as client:
         assert (await client.post("/Leaving/patient")).json() == "done"
+
+
+async def test_the_end_of_the_answer_cancels_nothing(url: str) -> None:
+    """What follows the answer of a method that can be cancelled runs to its end."""
+    log.seen.clear()
+    async with httpx.AsyncClient(base_url=url) as client:
+        assert (await client.post("/Leaving/with_afterwork")).json() == "done"
+        log.wait("afterwork done")
+        log.wait("torn down slowly")
 
 
 async def test_a_deadline(url: str) -> None:
