@@ -251,11 +251,14 @@ class ThreadPump(Pump):
     async def _run(self) -> None:
         items: Iterator[Any] = self._items
 
-        def visit() -> bool:
-            return self._context.run(self._visit, items)
-
         def close() -> None:
             self._context.run(self._close, items)
+
+        def visit() -> bool:
+            if self.stopping:  # while this visit waited for a thread
+                close()
+                return False
+            return self._context.run(self._visit, items)
 
         try:
             more = True

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from fastapi_poto.streaming.hub import _hubs
+from fastapi_poto.streaming.hub import SYNC_GENERATORS, _hubs
 from tests.live import LiveProcess, LiveThread
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect
@@ -236,6 +236,24 @@ def test_dependencies_outlive_the_generator(connect: Connect, tag: str, probe: P
     connection.leave()
     probe.wait("torn down")
     assert probe.names == ["opened", "closed", "torn down"]
+
+
+def test_who_left_before_there_was_a_thread_is_never_started(one: LiveThread) -> None:
+    """All threads are taken, and a client leaves that waits for one: its generator's code is not run."""
+    busy, late = uuid.uuid4().hex, uuid.uuid4().hex
+    connections = [Connection(one.url, "/Leaving/sync_blocked", query={"tag": busy}) for _ in range(SYNC_GENERATORS)]
+    PROBES[busy].wait("blocking", count=SYNC_GENERATORS)
+    with Connection(one.url, "/Leaving/sync_ticks", query={"tag": late}):
+        time.sleep(0.1)
+    time.sleep(0.1)
+    for connection in connections:
+        connection.leave()
+    PROBES[busy].wait("closed", count=SYNC_GENERATORS)
+    until = time.monotonic() + 5
+    while one.server.server_state.tasks:
+        assert time.monotonic() < until, one.server.server_state
+        time.sleep(0.01)
+    assert PROBES[late].names == []
 
 
 def test_two_hundred_leave_at_once(one: LiveThread, tag: str, probe: Probe) -> None:
