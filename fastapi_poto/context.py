@@ -7,8 +7,6 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from anyio import from_thread
-
 from .errors import DeadlineExceeded, NoContextError, Unauthenticated
 
 if TYPE_CHECKING:
@@ -64,6 +62,7 @@ class CallContext:
     __slots__ = (
         "__weakref__",
         "_gone",
+        "_loop",
         "_receive",
         "_request_id",
         "_session",
@@ -101,6 +100,8 @@ class CallContext:
         self.cancelled = False
         """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
         self._receive = receive
+        if receive is not None:
+            self._loop = asyncio.get_running_loop()
         self._session: Session | None = None
         self._request_id: str | None = None
         self._gone: asyncio.Event | None = None
@@ -145,7 +146,7 @@ class CallContext:
 
     def is_request_cancelled(self) -> bool:
         """Whether the client has gone. The first question starts the watch; it may be asked from a thread."""
-        if not self.cancelled:
+        if not self.cancelled and self._watcher is None and self._receive is not None:
             self._watch_from_anywhere()
         return self.cancelled
 
@@ -193,6 +194,6 @@ class CallContext:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            from_thread.run_sync(self.watch)
+            self._loop.call_soon_threadsafe(self.watch)
         else:
             self.watch()

@@ -76,6 +76,9 @@ class Leaving(PotoModule):
             time.sleep(0.005)
         log.add(f"{name} gone")
 
+    async def poll_in_a_thread_of_its_own(self, name: str) -> None:
+        await asyncio.to_thread(self.poll_in_thread, name)
+
     async def wait(self, name: str) -> None:
         log.add(f"{name} started")
         await self.context.wait_cancelled()
@@ -134,7 +137,10 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
         yield server.url
 
 
-@pytest.mark.parametrize("method", ["poll", "poll_in_thread", "wait", "cancelled", "cancelled_before_it_streams"])
+@pytest.mark.parametrize(
+    "method",
+    ["poll", "poll_in_thread", "poll_in_a_thread_of_its_own", "wait", "cancelled", "cancelled_before_it_streams"],
+)
 def test_a_method_notices_that_its_caller_left(url: str, method: str) -> None:
     """By asking, in a thread too, by waiting for it, or by being cancelled if it chose that."""
     name = f"{url} {method}"

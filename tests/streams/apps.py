@@ -266,6 +266,22 @@ class Leaving(PotoModule):
         finally:
             probe.note("closed")
 
+    async def get_asking_in_a_thread(self, tag: str) -> AsyncIterator[int]:
+        """In one that is not the server's own."""
+
+        def ask() -> None:
+            PROBES[tag].note("blocking")
+            while not self.is_request_cancelled():
+                time.sleep(0.005)
+            PROBES[tag].note("noticed")
+
+        try:
+            yield 1
+            await asyncio.shield(asyncio.to_thread(ask))
+        finally:
+            await asyncio.sleep(0.05)
+            PROBES[tag].note("closed")
+
     async def get_stubborn(self, tag: str) -> AsyncIterator[int]:
         """Swallows its cancellation and yields on."""
         probe = PROBES[tag]

@@ -170,9 +170,10 @@ def test_the_generator_knows(connect: Connect, name: str, tag: str, probe: Probe
     assert "not cancelled" not in probe.names
 
 
-def test_a_blocking_generator_can_ask(connect: Connect, tag: str, probe: Probe) -> None:
+@pytest.mark.parametrize("name", ["sync_blocked", "asking_in_a_thread"])
+def test_a_blocking_generator_can_ask(connect: Connect, name: str, tag: str, probe: Probe) -> None:
     """What blocks in a thread cannot be cancelled, but it is told."""
-    connection = connect("/Leaving/sync_blocked", query={"tag": tag})
+    connection = connect(f"/Leaving/{name}", query={"tag": tag})
     probe.wait("blocking")
     connection.leave()
     probe.wait("closed")
