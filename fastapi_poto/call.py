@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fastapi_poto")
 
+_OF_A_DOWNLOAD = (b"content-length", b"content-disposition")
+"""What `describe_download` said of an answer that became an error."""
+
 
 class Call:
     """One method, ready to be called. All that can be known before a request has been worked out here."""
@@ -199,8 +202,11 @@ def with_headers(context: CallContext, send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start" and not context.scope.get("poto.started"):
             context.scope["poto.started"] = True
-            if context.response_headers:
-                message = {**message, "headers": [*message.get("headers", ()), *context.response_headers]}
+            headers = context.response_headers
+            if message["status"] >= 400:
+                headers = [header for header in headers if header[0] not in _OF_A_DOWNLOAD]
+            if headers:
+                message = {**message, "headers": [*message.get("headers", ()), *headers]}
         await send(message)
 
     return send_with_headers

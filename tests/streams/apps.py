@@ -143,6 +143,11 @@ class Wire(PotoModule):
         yield b"a,b\n"
         yield b"1,2\n"
 
+    async def get_missing_file(self) -> AsyncIterator[bytes]:
+        describe_download(filename="missing.csv", content_length=8)
+        raise SoldOut(data=SoldOutData(sku="a"))
+        yield b""
+
     async def get_slow_download(self, length: int | None = None) -> AsyncIterator[bytes]:
         describe_download(filename="x.bin", content_length=length)
         for _ in range(length or 1000):

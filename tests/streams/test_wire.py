@@ -238,6 +238,14 @@ def test_bytes_that_fail_early_are_a_response(live: LiveThread) -> None:
     assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "sold_out")
 
 
+def test_what_describes_a_download_does_not_describe_an_error(live: LiveThread) -> None:
+    """The error has its own length, and is no file to save."""
+    answer = httpx.get(f"{live.url}/Wire/missing_file")
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "sold_out")
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert "content-disposition" not in answer.headers
+
+
 def test_bytes_that_fail_late_are_cut(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
     """There is no other way to say that they are not all."""
     with pytest.raises(httpx.RemoteProtocolError):
