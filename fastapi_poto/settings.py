@@ -12,6 +12,8 @@ from .errors import ConfigurationError
 
 PREFIX = "POTO_"
 
+_MAY_BE_ZERO = frozenset({"ping_interval", "validity_interval", "retry", "replay_grace", "purge_interval"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -24,7 +26,7 @@ class Settings:
     session_value_bytes: int = 64 * 1024
     session_keys: int = 256
     ping_interval: float = 15.0
-    """Silence after which a stream sends a keep-alive."""
+    """Silence after which a stream sends a keep-alive; 0: none."""
     send_timeout: float = 30.0
     """So long a stream waits for a reader that has stopped reading."""
     cleanup_timeout: float = 10.0
@@ -41,6 +43,12 @@ class Settings:
     purge_interval: float = 300.0
     """Between two rounds that remove what has expired; 0: none."""
     auth: AuthSettings = field(default_factory=AuthSettings)
+
+    def __post_init__(self) -> None:
+        for name, value in ((one.name, getattr(self, one.name)) for one in fields(self)):
+            if isinstance(value, int | float) and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
+                least = "0 or more" if name in _MAY_BE_ZERO else "above 0"
+                raise ConfigurationError(f"Settings: {name} must be {least}, not {value!r}.")
 
     @property
     def realm(self) -> str:

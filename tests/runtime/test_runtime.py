@@ -157,6 +157,15 @@ def test_options() -> None:
         Poto(SECRET, visitors_per_our=7)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("replay_items", 0), ("ping_interval", -1), ("send_timeout", float("nan"))]
+)
+def test_numbers_that_make_no_sense(name: str, value: float) -> None:
+    """A stream that keeps no item would wait for ever, and one with a negative interval do nothing but ping."""
+    with pytest.raises(ConfigurationError, match=f"{name} must be"):
+        Poto(SECRET, **{name: value})
+
+
 def test_the_environment() -> None:
     """POTO_<NAME> sets any number; one that is none is an error that names the variable."""
     assert from_environment({"POTO_VISITORS_PER_HOUR": "0", "POTO_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}) == {
