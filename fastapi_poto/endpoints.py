@@ -72,7 +72,9 @@ def solving_endpoint(call: Call) -> Endpoint:
         if spec.form:
             values = call.binder.fill(values)
         result = await call.run(context, values, poto_init)
-        context.response_headers.extend(response.headers.raw)
+        # One list from now on: a generator has yet to run, and sets what goes out with its first item.
+        response.raw_headers[:0] = context.response_headers
+        context.response_headers = response.raw_headers
         if isinstance(result, Response):
             return result
         return Answer(call, context, result, response.status_code)

@@ -24,7 +24,7 @@ PING: Final = b": ping\n"
 
 _BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
-_UNICODE_LINE_BREAKS: Final = ("\x85", "\u2028", "\u2029")
+_UNICODE_LINE_BREAKS: Final = [(one.encode(), b"\\u%04x" % ord(one)) for one in "\x85\u2028\u2029"]
 INTERNAL_ERROR: Final = {"code": "internal_error", "message": "Internal Server Error"}
 
 
@@ -76,8 +76,8 @@ def _escaped(data: bytes) -> bytes:
     To server-sent events they are none, but much that reads lines (httpx, `str.splitlines`) ends one there.
     """
     if not data.isascii():
-        for character in _UNICODE_LINE_BREAKS:
-            data = data.replace(character.encode(), b"\\u%04x" % ord(character))
+        for line_break, escape in _UNICODE_LINE_BREAKS:
+            data = data.replace(line_break, escape)
     return data
 
 

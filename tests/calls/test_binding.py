@@ -1,6 +1,7 @@
 """What goes in: bodies, queries, forms, and what FastAPI finds."""
 
 import json
+from collections.abc import AsyncIterator
 from datetime import date
 from enum import Enum
 from typing import Annotated, Any
@@ -64,6 +65,10 @@ class Echo(PotoModule):
     async def get_numbers(self, n: int, numbers: list[int] = []) -> list[int]:  # noqa: B006
         numbers.append(n)
         return numbers
+
+    async def watch(self, response: Response) -> AsyncIterator[int]:
+        response.set_cookie("seen", "1")
+        yield 1
 
     async def raw(self, data: bytes, lines: list[Line]) -> bytes:
         return data + lines[0].sku.encode()
@@ -141,6 +146,12 @@ async def test_defaults(serve: Serve) -> None:
         assert answer.json() == [1, [], 3, None, "e", 7]
     answer = await client.post("/Echo/defaults", json={"a": 2, "b": [1], "c": 4, "d": 5, "e": "f", "f": 8})
     assert answer.json() == [2, [1], 4, 5, "f", 8]
+
+
+async def test_a_stream_sets_headers_before_its_first_item(serve: Serve) -> None:
+    """What a generator does to its `Response` goes out, as what a method does."""
+    answer = await serve(Echo).client.post("/Echo/watch")
+    assert answer.headers["set-cookie"].startswith("seen=1")
 
 
 async def test_a_mutable_default_is_each_calls_own(serve: Serve) -> None:
