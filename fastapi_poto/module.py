@@ -43,7 +43,14 @@ def options_of(target: object) -> RpcOptions | None:
 
 
 def _record(target: F, **changes: Any) -> F:
-    setattr(target, _ATTRIBUTE, replace(options_of(target) or RpcOptions(), **changes))
+    try:
+        setattr(target, _ATTRIBUTE, replace(options_of(target) or RpcOptions(), **changes))
+    except AttributeError:
+        name = getattr(getattr(target, "fget", None), "__qualname__", repr(target))
+        raise ConfigurationError(
+            f"{name} is a {type(target).__name__}, and so is never exposed, but is decorated. "
+            "Make it a method, or remove the decorator."
+        ) from None
     return target
 
 

@@ -124,6 +124,8 @@ class PotoRouter(APIRouter):
         """Mount one more module class. Raises `ConfigurationError` for every mistake that can be seen now."""
         taken = {(spec.verb, spec.path): spec for spec in self.specs}
         ids = {spec.operation_id: spec for spec in self.specs}
+        if any(spec.cls is module for spec in self.specs):
+            raise ConfigurationError(f"{module.__qualname__} was given twice. Mount it once.")
         for spec in compile_module(module):
             other = taken.setdefault((spec.verb, spec.path), spec)
             if other is not spec:
@@ -254,7 +256,7 @@ def check_operation_ids(routes: list[BaseRoute]) -> None:
                 _fastapi.hide(context)
                 continue
             raise ConfigurationError(
-                f"Both {other.path} and {context.path} have the operation id {context.unique_id}. "
+                f"{_named(other)} and {_named(context)} both have the operation id {context.unique_id}. "
                 "Mount a subclass with a name of its own, or give one of the routers a generate_unique_id_function."
             )
         for method in context.methods or ():
@@ -264,3 +266,8 @@ def check_operation_ids(routes: list[BaseRoute]) -> None:
                     f"{context.unique_id} and {other.unique_id} are both {method} {context.path}. "
                     "Include one of them under another prefix, or give its class another `route`."
                 )
+
+
+def _named(context: Any) -> str:
+    spec = context.original_route.poto_spec
+    return context.path if spec is None else f"{context.path} ({spec.cls.__module__}.{spec.where})"

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import cache
+from types import NoneType
 from typing import Any
 
 from fastapi import APIRouter
@@ -52,6 +53,8 @@ class Poto:
         settings: Settings | None = None,
         **options: Any,
     ) -> None:
+        _check_protocol("store", store, str, SessionStore)
+        _check_protocol("users", users, NoneType, UserProvider)
         self.settings = with_options(settings or Settings(), options)
         self.clock = clock
         self.store = open_store(store) if isinstance(store, str) else store
@@ -194,6 +197,14 @@ class Poto:
         return [] if spec.guard.public else security_schemes()
 
 
+def _check_protocol(name: str, given: object, plain: type, protocol: type) -> None:
+    missing = [method for method in vars(protocol) if method[0] != "_" and not callable(getattr(given, method, None))]
+    if missing and not isinstance(given, plain):
+        raise ConfigurationError(
+            f"Poto({name}={given!r}): a {protocol.__name__} has the methods {', '.join(missing)}. Write them."
+        )
+
+
 def _secrets(secret: SecretValue | None, store: SessionStore, *, strict: bool) -> Secrets:
     if secret is not None:
         return Secrets(secret)
@@ -234,4 +245,6 @@ def poto_router(
     `arguments` are those of `APIRouter`. Without `poto=`, routers share a runtime made from the environment
     (`POTO_SECRET`, `POTO_STORE`, …). Raises `ConfigurationError`, naming `Class.method` and the cure.
     """
+    if poto is not None and not isinstance(poto, Poto):
+        raise ConfigurationError(f"poto_router(poto={poto!r}): it takes a Poto. Write poto=Poto(…).")
     return (poto or default_poto()).router(*modules, auth=auth, **arguments)

@@ -63,26 +63,37 @@ def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     for name in options:
         if name not in own | auth:
             raise TypeError(f"Poto() has no option {name!r}. There are: {', '.join(sorted(own | auth))}.")
-    for_auth = {name: value for name, value in options.items() if name in auth - both}
-    for_own = {name: value for name, value in options.items() if name in own}
+    hints = _hints()
+    checked = {
+        name: _checked(hints[name], value, f"Poto({name}={value!r})", "Change or remove it.")
+        for name, value in options.items()
+    }
+    for_auth = {name: value for name, value in checked.items() if name in auth - both}
+    for_own = {name: value for name, value in checked.items() if name in own}
     return replace(settings, auth=replace(settings.auth, **for_auth), **for_own)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The options that `POTO_<NAME>` variables set: `POTO_VISITORS_PER_HOUR=0`; of lists, the items by commas."""
     options: dict[str, Any] = {}
-    hints = {**get_type_hints(AuthSettings), **get_type_hints(Settings)}
-    del hints["auth"]
-    for name, hint in hints.items():
+    for name, hint in _hints().items():
         sent = environment.get(PREFIX + name.upper())
         if sent is None:
             continue
         listed = "Sequence" in str(hint)
         value: Any = [item.strip() for item in sent.split(",") if item.strip()] if listed else sent
-        try:
-            options[name] = TypeAdapter(hint).validate_python(value)
-        except ValidationError as error:
-            raise ConfigurationError(
-                f"{PREFIX}{name.upper()}={sent!r}: {error.errors()[0]['msg'].lower()}. Change or unset the variable."
-            ) from None
+        options[name] = _checked(hint, value, f"{PREFIX}{name.upper()}={sent!r}", "Change or unset the variable.")
     return options
+
+
+def _hints() -> dict[str, Any]:
+    hints = {**get_type_hints(AuthSettings), **get_type_hints(Settings)}
+    del hints["auth"]
+    return hints
+
+
+def _checked(hint: Any, value: Any, shown: str, cure: str) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise ConfigurationError(f"{shown}: {error.errors()[0]['msg'].lower()}. {cure}") from None

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import (
     PlainSerializer,
-    PydanticSchemaGenerationError,
     PydanticUndefinedAnnotation,
+    PydanticUserError,
     Strict,
     TypeAdapter,
     WithJsonSchema,
@@ -60,6 +60,8 @@ def _rewired(schema: Any) -> Any:
         kind = schema.get("type")
         if not isinstance(kind, str):  # a table of schemas by name: a model may have a field that is called `type`
             return {name: _rewired(value) for name, value in schema.items()}
+        if kind == "callable":
+            raise TypeError("JSON has no functions")
         copy = {key: value if key in _OPAQUE else _rewired(value) for key, value in schema.items()}
         if kind in _HAS_CONFIG:
             copy["config"] = {**_CONFIG, **(schema.get("config") or {})}
@@ -86,8 +88,8 @@ class WireType(Generic[T]):
             schema = _rewired(TypeAdapter(annotation).core_schema)
         except PydanticUndefinedAnnotation as error:
             raise TypeError(f"{error.name} is not defined") from error
-        except PydanticSchemaGenerationError as error:
-            raise TypeError(str(error).splitlines()[0]) from error
+        except PydanticUserError as error:
+            raise TypeError(str(error).partition("\n")[0].partition(". ")[0].rstrip(".")) from error
         config = CoreConfig(**_CONFIG)  # type: ignore[typeddict-item]
         # Without `_use_prebuilt=False` nested models would keep the codecs of their own classes.
         validator = SchemaValidator(schema, config, _use_prebuilt=False)

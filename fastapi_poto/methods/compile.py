@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
+from types import NoneType
 from typing import Any
 
 from fastapi import params
@@ -17,6 +18,7 @@ from .results import read_result
 from .spec import Guard, Kind, MethodSpec, Parameter, Source
 
 _VERBS = ("get", "post", "put", "patch", "delete")
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~:@!$&'()*+,;=-]|\{\w+(:\w+)?\})+)+")
 _RESERVED = frozenset(name for name in dir(PotoModule) if not name.startswith("_")) - {"route"}
 
 
@@ -27,7 +29,7 @@ def compile_module(cls: type[PotoModule]) -> tuple[MethodSpec, ...]:
     specs = tuple(_compile(cls, name, owner, constructor) for name, owner in _exposed(cls))
     if not specs:
         raise ConfigurationError(
-            f"{cls.__qualname__} has no method to call. Public methods have no leading underscore."
+            f"{cls.__qualname__} has no method to call. Public methods take self, and have no leading underscore."
         )
     return specs
 
@@ -38,9 +40,18 @@ def _check_class(cls: object) -> None:
             f"{cls!r} is not a module class but {_article(type(cls).__name__)}. "
             "Give poto_router() classes that derive from PotoModule, not instances or functions."
         )
-    if not issubclass(cls, PotoModule) or cls is PotoModule:
-        shown = cls.__qualname__
+    shown = cls.__qualname__
+    if cls is PotoModule:
+        raise ConfigurationError("PotoModule has no methods of its own. Give poto_router() a class derived from it.")
+    if not issubclass(cls, PotoModule):
         raise ConfigurationError(f"{shown} is not a module class. Derive it: class {shown}(PotoModule): ...")
+    if abstract := getattr(cls, "__abstractmethods__", None):
+        raise ConfigurationError(
+            f"{shown}.{min(abstract)} is abstract, so there can be no {shown}. Mount a class that implements it."
+        )
+    route: Any = cls.route
+    if not isinstance(route, str | NoneType) and not callable(route):  # a method may have that name
+        raise ConfigurationError(f"{shown}.route is {route!r}. It is a text: the path of the module.")
 
 
 def _article(name: str) -> str:
@@ -157,9 +168,16 @@ def _verb_and_path(cls: type[PotoModule], name: str, options: RpcOptions, where:
         last = options.path.strip("/")
     segment = (cls.route if isinstance(cls.route, str) else cls.__name__).strip("/")
     path = "/" + "/".join(part for part in (segment, last) if part)
-    if not re.fullmatch(r"(/[A-Za-z0-9._~{}:@!$&'()*+,;=-]+)+", path):
+    if not _PATH.fullmatch(path):
         raise ConfigurationError(f"{where}: {path!r} is not a path. Use letters, digits, '-', '.', '_' and '~'.")
     return verb, path
+
+
+def _check_path(path: str, parameters: Iterable[Parameter], where: str) -> None:
+    names = {parameter.name for parameter in parameters}
+    for name in re.findall(r"\{(\w+)", path):
+        if name not in names:
+            raise ConfigurationError(f"{where}: the path {path!r} has {{{name}}}, but no parameter has that name.")
 
 
 def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]) -> MethodSpec:
@@ -172,6 +190,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     kind, result = read_result(inner, hints.pop("return", Any), where)
     _check_kind(kind, options, where)
     parameters = read_parameters(function, hints, where, path=path)
+    _check_path(path, parameters, where)
     operation_id = f"{cls.__name__}_{name}"
     wire = [parameter for parameter in parameters if parameter.source is Source.WIRE]
     form = any(_is_form(parameter) for parameter in parameters)
@@ -185,16 +204,10 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         query_type = typed_dict(f"{_camel(operation_id)}Query", wire, cls.__module__, closed=False)
     elif not form:
         body_type = typed_dict(f"{_camel(operation_id)}Request", wire, cls.__module__, closed=True)
-    try:
-        if body_type or query_type:
-            decoder = WireType[dict[str, Any]](body_type or query_type)
-        if kind in ("unary", "stream"):
-            encoder = WireType[Any](result)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"{where}: a parameter or the result has a type that cannot go over the wire: {error}. "
-            "Use a Pydantic model, or a type that Pydantic knows."
-        ) from error
+    if body_type or query_type:
+        decoder = _decoder(body_type or query_type, wire, where)
+    if kind in ("unary", "stream"):
+        encoder = _codec(result, "the result", where)
     return MethodSpec(
         cls=cls,
         module_name=cls.__name__,
@@ -232,6 +245,25 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     )
 
 
+def _decoder(members: Any, wire: Iterable[Parameter], where: str) -> WireType[dict[str, Any]]:
+    try:
+        return WireType[dict[str, Any]](members)
+    except TypeError:
+        for parameter in wire:
+            _codec(parameter.annotation, repr(parameter.name), where)
+        raise
+
+
+def _codec(annotation: Any, of: str, where: str) -> WireType[Any]:
+    try:
+        return WireType[Any](annotation)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{where}: {of} has a type that cannot go over the wire: {error}. "
+            "Use a Pydantic model, or a type that Pydantic knows."
+        ) from error
+
+
 def _is_form(parameter: Parameter) -> bool:
     marks = (*getattr(parameter.annotation, "__metadata__", ()), parameter.default)
     return is_upload(parameter.annotation) or any(isinstance(mark, params.Form) for mark in marks)
@@ -239,6 +271,10 @@ def _is_form(parameter: Parameter) -> bool:
 
 def _check_kind(kind: Kind, options: RpcOptions, where: str) -> None:
     """What was said of an answer that this kind of answer cannot keep."""
+    if options.first_item_timeout is not None and not options.first_item_timeout >= 0:
+        raise ConfigurationError(f"{where}: first_item_timeout={options.first_item_timeout}. It is in seconds, or 0.")
+    if isinstance(options.tags, str):
+        raise ConfigurationError(f"{where}: tags={options.tags!r} is one tag. Write tags=[{options.tags!r}].")
     if options.resumable and kind != "stream":
         raise ConfigurationError(
             f"{where}: only a stream of items can be resumed. Write `-> AsyncIterator[…]` of what is not bytes, "
@@ -254,9 +290,19 @@ def _check_kind(kind: Kind, options: RpcOptions, where: str) -> None:
 def _check_errors(errors: Iterable[Any], where: str) -> tuple[type[PotoError], ...]:
     if isinstance(errors, type):
         raise ConfigurationError(f"{where}: errors={errors.__name__} is one class. Write errors=[{errors.__name__}].")
+    codes: dict[str, type[PotoError]] = {}
     for error in errors:
         if not (isinstance(error, type) and issubclass(error, PotoError)):
             raise ConfigurationError(f"{where}: errors={error!r} is not a PotoError class. Derive it from PotoError.")
+        if not isinstance(error.status, int) or not 400 <= error.status <= 599:
+            raise ConfigurationError(
+                f"{where}: {error.__name__}.status is {error.status!r}. Write a number, 400 to 599."
+            )
+        other = codes.setdefault(error.code, error)
+        if other is not error:
+            raise ConfigurationError(
+                f"{where}: {error.__name__} and {other.__name__} both have the code {error.code!r}. Give each its own."
+            )
     return tuple(errors)
 
 

@@ -189,7 +189,8 @@ async def test_one_router_twice_is_a_clash() -> None:
     app, router = FastAPI(), poto_router(Shop, poto=Poto(SECRET))
     app.include_router(router, prefix="/v1")
     app.include_router(router, prefix="/v2")
-    with pytest.raises(ConfigurationError, match=r"/v1/Shop/status and /v2/Shop/status .* Shop_get_status"):
+    clash = r"/v1/Shop/status .*Shop\.get_status.* and /v2/Shop/status .* Shop_get_status"
+    with pytest.raises(ConfigurationError, match=clash):
         async with app.router.lifespan_context(app):
             pass
 

@@ -1,7 +1,9 @@
 """Each mistake that can be seen at start-up is one error that names Class.method and the cure."""
 
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypedDict, TypeVar
 
 import pytest
 from fastapi import Depends, UploadFile
@@ -192,6 +194,84 @@ class ShapeOfAConstructor(PotoModule):
         return 1
 
 
+class NoFunctions(PotoModule):
+    def act(self, number: int, then: Callable[[int], int]) -> int:
+        return 1
+
+
+class NoSchemaOut(PotoModule):
+    def act(self) -> memoryview:
+        return memoryview(b"")
+
+
+class OldTypedDict(TypedDict):
+    number: int
+
+
+class Abstract(PotoModule, ABC):
+    @abstractmethod
+    def act(self) -> int: ...
+
+
+class RouteIsNoText(PotoModule):
+    route = 3  # type: ignore[assignment]
+
+    def act(self) -> int:
+        return 1
+
+
+class ClimbingRoute(PotoModule):
+    route = "../admin"
+
+    def act(self) -> int:
+        return 1
+
+
+class PathOfNobody(PotoModule):
+    @rpc(path="items/{number}")
+    def get_act(self, name: str) -> int:
+        return 1
+
+
+class BrokenPath(PotoModule):
+    @rpc(path="items/{number")
+    def get_act(self, number: int) -> int:
+        return 1
+
+
+class OneTag(PotoModule):
+    @rpc(tags="shop")
+    def act(self) -> int:
+        return 1
+
+
+class EarlyFirst(PotoModule):
+    @rpc(first_item_timeout=-1)
+    async def act(self) -> AsyncIterator[int]:
+        yield 1
+
+
+class StatusText(PotoError):
+    code = "status_text"
+    status = "409"  # type: ignore[assignment]
+
+
+class Other(PotoError):
+    """Has the code of Declared."""
+
+
+class ErrorsStatus(PotoModule):
+    @rpc(errors=[StatusText])
+    def act(self) -> int:
+        return 1
+
+
+class ErrorsOfOneCode(PotoModule):
+    @rpc(errors=[Declared, Other])
+    def act(self) -> int:
+        return 1
+
+
 MISTAKES: list[tuple[type, str]] = [
     (NoAnnotation, r"NoAnnotation\.act: 'thing' has no annotation. Write its type"),
     (Stars, r"Stars\.act: \*args and \*\*kwargs .* Name each parameter"),
@@ -223,7 +303,18 @@ MISTAKES: list[tuple[type, str]] = [
     (ShapeWithoutDefault, r"ShapeWithoutDefault\.act: 'kept' is a Session\[Model\]: number needs a default"),
     (ShapeThatIsNoModel, r"ShapeThatIsNoModel\.act: 'kept' is a Session\[.*int.*\]: .*Pydantic model"),
     (ShapeOfAConstructor, r"ShapeOfAConstructor\.act: 'kept' is a Session\[Model\]: number needs a default"),
-    (PotoModule, r"PotoModule is not a module class"),
+    (NoFunctions, r"NoFunctions\.act: 'then' has a type that cannot go over the wire: JSON has no functions\. Use"),
+    (NoSchemaOut, r"NoSchemaOut\.act: the result has a type that cannot.*memoryview'>\. Use a Pydantic model"),
+    (Abstract, r"Abstract\.act is abstract.*Mount a class that implements it"),
+    (RouteIsNoText, r"RouteIsNoText\.route is 3\. It is a text"),
+    (ClimbingRoute, r"ClimbingRoute\.act: '/\.\./admin/act' is not a path"),
+    (PathOfNobody, r"PathOfNobody\.get_act: the path .* has \{number\}, but no parameter has that name"),
+    (BrokenPath, r"BrokenPath\.get_act: '/BrokenPath/items/\{number' is not a path"),
+    (OneTag, r"OneTag\.act: tags='shop' is one tag\. Write tags=\['shop'\]"),
+    (EarlyFirst, r"EarlyFirst\.act: first_item_timeout=-1\. It is in seconds"),
+    (ErrorsStatus, r"ErrorsStatus\.act: StatusText\.status is '409'\. Write a number"),
+    (ErrorsOfOneCode, r"ErrorsOfOneCode\.act: Other and Declared both have the code 'error'\. Give each"),
+    (PotoModule, r"PotoModule has no methods of its own"),
     (int, r"int is not a module class.*class int\(PotoModule\)"),
 ]
 
@@ -296,6 +387,48 @@ def test_two_guards(guards: tuple[Any, Any]) -> None:
         class Shop(PotoModule):
             def act(self) -> int:
                 return 1
+
+
+def test_a_typed_dict_that_pydantic_refuses(poto: Poto) -> None:
+    """Before Python 3.12 it wants that of typing_extensions, and says so."""
+
+    class Takes(PotoModule):
+        def act(self, thing: OldTypedDict) -> int:
+            return 1
+
+    if sys.version_info >= (3, 12):
+        poto_router(Takes, poto=poto)
+        return
+    with pytest.raises(ConfigurationError, match=r"Takes\.act: 'thing' has a type.*typing_extensions.TypedDict"):
+        poto_router(Takes, poto=poto)
+
+
+def test_a_decorated_property() -> None:
+    """A property is never exposed: the decorator was meant for something else."""
+    with pytest.raises(ConfigurationError, match=r"Shop\.act is a property.*remove the decorator"):
+
+        class Shop(PotoModule):
+            @public
+            @property
+            def act(self) -> int:
+                return 1
+
+
+def test_a_module_given_twice(poto: Poto) -> None:
+    """It would be on every path twice."""
+
+    class Shop(PotoModule):
+        def act(self) -> int:
+            return 1
+
+    with pytest.raises(ConfigurationError, match=r"Shop was given twice"):
+        poto_router(Shop, Shop, poto=poto)
+
+
+def test_a_runtime_that_is_none() -> None:
+    """The secret goes into a Poto."""
+    with pytest.raises(ConfigurationError, match=r"poto_router\(poto='secret'\).*Write poto=Poto"):
+        poto_router(Unfilled, poto="secret")  # type: ignore[arg-type]
 
 
 def test_two_modules_of_one_name(poto: Poto) -> None:

@@ -88,7 +88,7 @@ def test_two_operations_of_one_id_are_refused() -> None:
     app, router = FastAPI(), poto_router(Shop, poto=Poto(SECRET))
     app.include_router(router, prefix="/v1")
     app.include_router(router, prefix="/v2")
-    with pytest.raises(ConfigurationError, match=r"/v1/Shop/add_line and /v2/Shop/add_line .* Shop_add_line"):
+    with pytest.raises(ConfigurationError, match=r"/v1/Shop/add_line .* and /v2/Shop/add_line .* Shop_add_line"):
         app.openapi()
 
 

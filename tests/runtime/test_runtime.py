@@ -166,6 +166,25 @@ def test_numbers_that_make_no_sense(name: str, value: float) -> None:
         Poto(SECRET, **{name: value})
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"access_ttl": "often"}, r"Poto\(access_ttl='often'\): input should be a valid number"),
+        ({"allowed_origins": "https://a.example"}, r"Poto\(allowed_origins='https://a.example'\): .*sequence"),
+        ({"store": 3}, r"Poto\(store=3\): a SessionStore has the methods read, write, .*Write them"),
+        (
+            {"users": object()},
+            r"Poto\(users=.*: a UserProvider has the methods get, find, add, .*Write",
+        ),
+    ],
+    ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
+)
+def test_what_is_no_option_value(given: dict[str, Any], message: str) -> None:
+    """A wrong type is an error at once, which names the option."""
+    with pytest.raises(ConfigurationError, match=message):
+        Poto(SECRET, **given)
+
+
 def test_the_environment() -> None:
     """POTO_<NAME> sets any number; one that is none is an error that names the variable."""
     assert from_environment({"POTO_VISITORS_PER_HOUR": "0", "POTO_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}) == {
