@@ -174,9 +174,10 @@ def _verb_and_path(cls: type[PotoModule], name: str, options: RpcOptions, where:
 
 
 def _check_path(path: str, parameters: Iterable[Parameter], where: str) -> None:
-    names = {parameter.name for parameter in parameters}
+    taken = {parameter.name for parameter in parameters}
+    by_fastapi = any(parameter.source is Source.SOLVER for parameter in parameters)  # a dependency may take it
     for name in re.findall(r"\{(\w+)", path):
-        if name not in names:
+        if name not in taken and not by_fastapi:
             raise ConfigurationError(f"{where}: the path {path!r} has {{{name}}}, but no parameter has that name.")
 
 
@@ -190,7 +191,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     kind, result = read_result(inner, hints.pop("return", Any), where)
     _check_kind(kind, options, where)
     parameters = read_parameters(function, hints, where, path=path)
-    _check_path(path, parameters, where)
+    _check_path(path, (*parameters, *constructor), where)
     operation_id = f"{cls.__name__}_{name}"
     wire = [parameter for parameter in parameters if parameter.source is Source.WIRE]
     form = any(_is_form(parameter) for parameter in parameters)
