@@ -42,6 +42,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["endpoint"] = self.endpoint
+        scope.setdefault("path_params", {})
         overrides: Mapping[Any, Any] = getattr(self._provider, "dependency_overrides", None) or {}
         if self._is_direct and not overrides and not _fastapi.is_traced(scope):
             scope["route"] = self._solver_route()

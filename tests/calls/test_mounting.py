@@ -23,9 +23,9 @@ class Shop(PotoModule):
         return self.user.id
 
     @public
-    async def route(self) -> list[str]:
-        scope = self.context.scope
-        return [scope["route"].path, scope["endpoint"].__qualname__, type(scope["route"]).__name__]
+    async def route(self) -> list[Any]:
+        scope, route = self.context.scope, self.context.scope["route"]
+        return [route.path, scope["endpoint"].__qualname__, type(route).__name__, scope["path_params"]]
 
 
 class Admin(PotoModule):
@@ -66,7 +66,7 @@ async def test_nested_includes(serve: Serve) -> None:
     async with client_of(app) as client:
         assert (await client.get("/outer/inner/deep/Shop/status")).json() == "open"
         answer = (await client.post("/outer/inner/deep/Shop/route")).json()
-        assert answer == ["/outer/inner/deep/Shop/route", "Shop.route", "APIRoute"]
+        assert answer == ["/outer/inner/deep/Shop/route", "Shop.route", "APIRoute", {}]
         assert (await client.post("/outer/inner/deep/auth/visitor")).status_code == 200
 
 
@@ -88,9 +88,9 @@ async def test_root_path(serve: Serve) -> None:
 
 
 async def test_what_instrumentation_reads(serve: Serve) -> None:
-    """scope["route"] has the full path and scope["endpoint"] the method's name, through both doors."""
+    """scope has the route with its full path, the method's name, and the path's parameters, through both doors."""
     client = serve(Shop, prefix="/v1").client
-    assert (await client.post("/v1/Shop/route")).json() == ["/v1/Shop/route", "Shop.route", "APIRoute"]
+    assert (await client.post("/v1/Shop/route")).json() == ["/v1/Shop/route", "Shop.route", "APIRoute", {}]
 
 
 async def test_other_verbs_and_paths(serve: Serve) -> None:
