@@ -99,8 +99,11 @@ class WireType(Generic[T]):
         self.to_json = serializer.to_json
 
     def encode(self, value: Any) -> bytes:
-        """Check a value against the type and give its JSON. Raises Pydantic's `ValidationError`."""
-        return self.to_json(self.validate(value), by_alias=True)
+        """Check a value against the type and give its JSON. Raises Pydantic's `ValidationError`.
+
+        As in FastAPI, an object with a model's attributes will do for the model.
+        """
+        return self.to_json(self.validate(value, from_attributes=True), by_alias=True)
 
 
 ANYTHING = WireType[Any](Any)

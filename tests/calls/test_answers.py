@@ -3,6 +3,8 @@
 import json
 import logging
 import math
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -60,6 +62,12 @@ class Answers(PotoModule):
     async def narrow(self) -> Account:
         return Secretive(name="a", password="p")
 
+    async def record(self) -> Account:
+        return SimpleNamespace(name="a", password="p")  # type: ignore[return-value]
+
+    async def records(self) -> AsyncIterator[Account]:
+        yield SimpleNamespace(name="a", password="p")  # type: ignore[misc]
+
     async def broken(self) -> int:
         return "not a number"  # type: ignore[return-value]
 
@@ -115,6 +123,13 @@ async def test_none_is_204(serve: Serve) -> None:
 async def test_the_annotation_decides_what_goes_out(serve: Serve) -> None:
     """A subclass that is returned as its base does not show its own fields."""
     assert (await serve(Answers).client.post("/Answers/narrow")).json() == {"name": "a"}
+
+
+async def test_an_object_with_a_models_attributes_will_do(serve: Serve) -> None:
+    """As in FastAPI: a row of an ORM is answered as the annotated model."""
+    client = serve(Answers).client
+    assert (await client.post("/Answers/record")).json() == {"name": "a"}
+    assert (await client.post("/Answers/records")).text.splitlines()[0] == 'data: {"name":"a"}'
 
 
 async def test_bytes_and_responses(serve: Serve) -> None:
