@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
@@ -29,6 +30,7 @@ def read_parameters(
 ) -> tuple[Parameter, ...]:
     """The parameters of a method without `self`. Raises `ConfigurationError` for what has no place on the wire."""
     found = []
+    in_path = re.findall(r"{(\w+)", path)
     taken = list(inspect.signature(function).parameters.values())
     if not taken:
         raise ConfigurationError(f"{where} takes no `self`. Write it first, or put an underscore before the name.")
@@ -43,7 +45,7 @@ def read_parameters(
             raise ConfigurationError(f"{where}: {name!r} is positional-only, but calls are by name. Remove the '/'.")
         if name not in hints and not isinstance(parameter.default, _SOLVED):
             raise ConfigurationError(f"{where}: {name!r} has no annotation. Write its type: `{name}: str`.")
-        read = _read(name, hints.get(name, Any), parameter.default, in_path=f"{{{name}" in path)
+        read = _read(name, hints.get(name, Any), parameter.default, in_path=name in in_path)
         if constructor and read.source is Source.WIRE:
             raise ConfigurationError(
                 f"{where}: the constructor's {name!r} is not a dependency, and callers never fill constructors. "

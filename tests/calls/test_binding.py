@@ -118,6 +118,10 @@ class Echo(PotoModule):
     async def thing(self, thing_id: int, deep: bool = False) -> dict[str, Any]:
         return {"id": thing_id, "deep": deep}
 
+    @rpc(path="things/{line_id}/line")
+    async def put_line(self, line_id: int, line: Line) -> dict[str, Any]:
+        return {"id": line_id, "line": line}
+
 
 class Mine(PotoModule):
     def __init__(self, place: Annotated[str, Depends(shelf)], agent: Annotated[str, Header()] = "none") -> None:
@@ -269,6 +273,8 @@ async def test_path_parameters(serve: Serve) -> None:
     client = serve(Echo).client
     assert (await client.get("/Echo/things/7?deep=1")).json() == {"id": 7, "deep": True}
     assert (await client.get("/Echo/things/x")).status_code == 422
+    answer = await client.put("/Echo/things/7/line", json={"line": {"sku": "a"}})
+    assert answer.json() == {"id": 7, "line": {"sku": "a", "quantity": 1}}  # `line` is not `line_id`
 
 
 async def test_no_parameters(serve: Serve) -> None:
