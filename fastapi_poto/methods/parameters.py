@@ -163,9 +163,8 @@ def typed_dict(name: str, parameters: Iterable[Parameter], where: str, *, closed
     if not fields:
         return None
     make: Any = TypedDict  # a checker wants a literal class
-    made: Any = make(name, fields)
+    made: Any = make(name, fields, closed=closed)  # by configuration, the members' own types would inherit it
     made.__module__ = where  # the name under which a clash of two components is told apart
-    made.__pydantic_config__ = {"extra": "forbid" if closed else "ignore"}
     return made
 
 

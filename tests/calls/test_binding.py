@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from uuid import UUID
 import pytest
 from fastapi import BackgroundTasks, Body, Cookie, Depends, Header, Query, Request, Response, UploadFile
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from fastapi_poto import CurrentSession, CurrentUser, PotoModule, Session, public, rpc
 
@@ -26,6 +28,15 @@ class Colour(Enum):
 class Line(BaseModel):
     sku: str
     quantity: int = 1
+
+
+@dataclass
+class Size:
+    width: int
+
+
+class Price(TypedDict):
+    cents: int
 
 
 def shelf() -> str:
@@ -122,6 +133,9 @@ class Echo(PotoModule):
     async def put_line(self, line_id: int, line: Line) -> dict[str, Any]:
         return {"id": line_id, "line": line}
 
+    async def own_types(self, size: Size, price: Price) -> list[Any]:
+        return [size, price]
+
 
 class Mine(PotoModule):
     def __init__(self, place: Annotated[str, Depends(shelf)], agent: Annotated[str, Header()] = "none") -> None:
@@ -140,6 +154,19 @@ async def test_a_body_is_one_object(serve: Serve) -> None:
     assert (await client.post("/Echo/one", json={"line": {"sku": "a"}})).json() == {"sku": "a", "quantity": 1}
     assert (await client.post("/Echo/scalar", json={"number": 1})).json() == 2
     assert (await client.post("/Echo/sync", json={"number": 2, "word": "ab"})).json() == "abab"
+
+
+async def test_the_body_is_closed_and_the_types_in_it_are_as_they_were(serve: Serve) -> None:
+    """Members that no parameter has are refused; what a dataclass or a TypedDict does with its own is its matter."""
+    served = serve(Echo)
+    sent = {"size": {"width": 1, "x": 1}, "price": {"cents": 2, "x": 1}}
+    answer = await served.client.post("/Echo/own_types", json=sent)
+    assert answer.json() == [{"width": 1}, {"cents": 2}]
+    answer = await served.client.post("/Echo/own_types", json={**sent, "x": 1})
+    assert [(error["type"], error["loc"]) for error in answer.json()["detail"]] == [("extra_forbidden", ["body", "x"])]
+    schemas = served.app.openapi()["components"]["schemas"]
+    closed = {name: schemas[name].get("additionalProperties") for name in ("EchoOwnTypesRequest", "Size", "Price")}
+    assert closed == {"EchoOwnTypesRequest": False, "Size": None, "Price": None}
 
 
 async def test_defaults(serve: Serve) -> None:
