@@ -34,7 +34,7 @@ def route_arguments(spec: MethodSpec) -> Mapping[str, Any]:
     if spec.kind == "empty":
         arguments["status_code"] = 204
     elif spec.kind == "unary":
-        arguments["response_model"] = spec.result
+        arguments |= {"response_model": spec.result, "response_class": JSONResponse}
     elif spec.kind == "stream":
         arguments |= {"response_model": spec.result, "response_class": EventStreamBody}
     elif spec.kind in ("bytes", "byte_stream"):

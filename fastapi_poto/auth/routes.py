@@ -130,7 +130,7 @@ def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
 def auth_router(poto: Any) -> APIRouter:
     """`/auth/*` for a `Poto`, or for its `AuthService`."""
     auth: AuthService = poto if isinstance(poto, AuthService) else poto.auth
-    router = APIRouter(prefix="/auth", tags=["Auth"], route_class=AuthRoute)
+    router = APIRouter(prefix="/auth", tags=["Auth"], route_class=AuthRoute, default_response_class=JSONResponse)
 
     def route(
         name: str, verb: str = "POST", errors: tuple[type[PotoError], ...] = (), guarded: bool = False, **arguments: Any

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
 from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator
 from pydantic import BaseModel
@@ -239,3 +240,13 @@ def test_openapi_3_2_follows_the_applications_url() -> None:
     assert client.get("/openapi-3.2.json").status_code == 404
     assert TestClient(app_of(Shop, app=FastAPI(openapi_url=None))).get("/openapi-3.2.json").status_code == 404
     assert TestClient(FastAPI()).get("/openapi-3.2.json").status_code == 404
+
+
+def test_the_response_class_of_the_application_is_not_a_methods() -> None:
+    """Methods and sign-in routes answer JSON, and say so, whatever the application's own routes answer."""
+    app = app_of(Shop, app=FastAPI(default_response_class=HTMLResponse))
+    assert Document(app).operations == Document(app_of(Shop)).operations
+    client = TestClient(app)
+    visitor = client.post("/auth/visitor").json()
+    me = client.get("/auth/me", headers={"Authorization": f"Bearer {visitor['access_token']}"})
+    assert me.json()["user_id"] == visitor["user_id"]
