@@ -113,7 +113,7 @@ def litestar(count: int) -> tuple[Any, str, str, bytes]:
 
         return order
 
-    app = Litestar([handler(number) for number in range(count)], on_app_init=[auth.on_app_init])
+    app = Litestar([handler(number) for number in range(count)], on_app_init=[auth.on_app_init], logging_config=None)
     return app, f"/Shop/order_{count - 1}", auth.create_token(identifier="ada"), BODY
 
 

@@ -241,7 +241,12 @@ async def litestar(url: str) -> AsyncIterator[App]:
         stores["sessions"] = FileStore(Path(url), create_directories=True)
     config: Any = CookieBackendConfig(secret=secrets.token_bytes(16)) if url == "cookie" else ServerSideSessionConfig()
     yield Litestar(
-        [fill, work, write, count], middleware=[config.middleware], stores=stores, openapi_config=None, debug=False
+        [fill, work, write, count],
+        middleware=[config.middleware],
+        stores=stores,
+        openapi_config=None,
+        debug=False,
+        logging_config=None,
     )
     if client is not None:
         await client.aclose()

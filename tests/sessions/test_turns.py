@@ -53,7 +53,7 @@ async def test_a_dead_store_is_noticed_by_all() -> None:
 
     await asyncio.gather(*(operate() for _ in range(40)))
     assert len(waits) == 40
-    assert max(waits) < 0.25
+    assert max(waits) < 1  # one after the other would take 2
     await turns.take()
     await turns.take()
 
