@@ -1,6 +1,6 @@
 """The responses of an operation that are errors: a component per code, a union per status, and the general one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -132,6 +132,13 @@ def errors_of(spec: MethodSpec, *, has_cookies: bool) -> list[type[PotoError]]:
     return [error for can_occur, error in found if can_occur]
 
 
+def reasons_of(spec: MethodSpec) -> dict[type[PotoError], str]:
+    """Why a call is refused, where there is one reason."""
+    if not spec.guard.roles or spec.resumable or Forbidden in spec.errors:
+        return {}
+    return {Forbidden: "Needs the role " + " or ".join(f"`{name}`" for name in sorted(spec.guard.roles))}
+
+
 def add_errors(
     operation: dict[str, Any],
     declared: Sequence[type[PotoError]],
@@ -139,13 +146,15 @@ def add_errors(
     add: Add,
     *,
     own_statuses: Iterable[str] = (),
+    reasons: Mapping[type[PotoError], str] | None = None,
 ) -> None:
-    """Write the error responses of an operation.
+    """Write the error responses of an operation; `reasons` are why an error occurs here, where that is known.
 
     Of a status that the application describes itself (`own_statuses`) its words stay, and the body if it has one.
     """
     responses: dict[str, Any] = operation["responses"]
     kept = set(own_statuses)
+    reasons = reasons or {}
     for status, errors in by_status([*declared, *automatic]).items():
         key = str(status)
         said = responses[key] if key in kept and not any(error.status == status for error in declared) else {}
@@ -163,7 +172,9 @@ def add_errors(
         name = f"{camel(operation['operationId'])}Error{status}"
         schema = members[0] if len(members) == 1 else ref(add({"anyOf": members}, name))
         response: dict[str, Any] = {
-            "description": "; ".join(f"`{error.code}`: {error.default_message()}" for error in errors),
+            "description": "; ".join(
+                f"`{error.code}`: {reasons.get(error) or error.default_message()}" for error in errors
+            ),
             "content": {"application/json": {"schema": schema}},
         }
         if headers := _headers(errors):

@@ -7,7 +7,7 @@ from ..documentation import EventStreamBody
 from ..errors import Unavailable
 from ..methods import MethodSpec, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
-from .errors import add_errors, errors_of, stream_error, validation_error
+from .errors import add_errors, errors_of, reasons_of, stream_error, validation_error
 from .schemas import (
     NULL,
     Add,
@@ -48,8 +48,8 @@ class OperationRefiner:
         self._body(operation, spec, doc)
         self._result(operation, spec, doc)
         self._validation(operation)
-        automatic = errors_of(spec, has_cookies=has_cookies)
-        add_errors(operation, spec.errors, automatic, self.add, own_statuses=list(operation["responses"]))
+        automatic, own = errors_of(spec, has_cookies=has_cookies), list(operation["responses"])
+        add_errors(operation, spec.errors, automatic, self.add, own_statuses=own, reasons=reasons_of(spec))
         _in_order(operation)
 
     def sign_in(self, operation: Operation, route: Any) -> None:

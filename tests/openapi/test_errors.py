@@ -113,6 +113,22 @@ def test_where_an_error_can_occur() -> None:
         assert operation["responses"]["default"]["content"]["application/json"]["schema"] == ref("GeneralError")
 
 
+def test_the_roles_that_a_method_needs() -> None:
+    """A reader of the document sees which roles open a method, where nothing else can refuse it."""
+
+    class Desk(PotoModule):
+        @roles("clerk", "admin")
+        async def sell(self) -> None: ...
+
+        @roles("admin")
+        @rpc(errors=[Forbidden])
+        async def close(self) -> None: ...
+
+    operations = Document(app_of(Desk)).operations
+    texts = [operations[name]["responses"]["403"]["description"] for name in ("Desk_sell", "Desk_close")]
+    assert texts == ["`forbidden`: Needs the role `admin` or `clerk`", "`forbidden`: Not allowed"]
+
+
 def test_a_declared_error_that_occurs_anyway() -> None:
     """It is documented once."""
     assert document.answer("Shop_close", "403") == ("application/json", ref("ForbiddenError"))
