@@ -134,11 +134,16 @@ def _body_error(error: ValidationError, body: bytes) -> RequestValidationError:
 
 Giver = Callable[[CallContext, Parameter], Any]
 
+
+def _session(context: CallContext, parameter: Parameter) -> Any:
+    if context.user is None and not parameter.required:
+        return None
+    return context.session if parameter.shape is None else context.session.typed(parameter.shape)
+
+
 GIVERS: dict[Source, Giver] = {
     Source.USER: lambda context, parameter: context.user,
-    Source.SESSION: lambda context, parameter: (
-        context.session if parameter.shape is None else context.session.typed(parameter.shape)
-    ),
+    Source.SESSION: _session,
     Source.CONTEXT: lambda context, parameter: context,
 }
 

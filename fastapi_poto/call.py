@@ -132,7 +132,7 @@ class Call:
         for name, give, parameter in self._given_to_constructor:
             constructor[name] = give(context, parameter)
         instance = spec.cls.__new__(spec.cls)
-        instance._poto_context = context
+        instance.__dict__["_poto_context"] = context  # a frozen dataclass, say, has a `__setattr__` of its own
         if spec.constructor:
             instance.__init__(**constructor)  # type: ignore[misc]
         else:

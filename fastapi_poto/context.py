@@ -59,6 +59,8 @@ def enter(context: "CallContext | None") -> None:
 class CallContext:
     """One call. `user` is None for a caller without credentials."""
 
+    __poto_source__ = "CONTEXT"  # a method's parameter of this type comes from its call (see methods.parameters)
+
     __slots__ = (
         "__weakref__",
         "_gone",

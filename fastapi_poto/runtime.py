@@ -91,6 +91,7 @@ class Poto:
         if given in ("cookie", "cookie://"):
             return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives)
         if given is not None and not isinstance(given, str | SessionStore):
+            _check_protocol("sessions", given, NoneType, SessionKeeper)
             return given
         self.session_store = open_store(given) if isinstance(given, str) else given or self.store
         return Sessions(self.session_store, value_bytes=settings.session_value_bytes, **lives)

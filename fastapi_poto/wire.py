@@ -13,7 +13,15 @@ from pydantic import (
     TypeAdapter,
     WithJsonSchema,
 )
-from pydantic_core import CoreConfig, SchemaSerializer, SchemaValidator, ValidationError, to_jsonable_python
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from pydantic_core import (
+    CoreConfig,
+    SchemaError,
+    SchemaSerializer,
+    SchemaValidator,
+    ValidationError,
+    to_jsonable_python,
+)
 
 T = TypeVar("T")
 
@@ -77,23 +85,38 @@ def _rewired(schema: Any) -> Any:
     return schema
 
 
+class _Quiet(GenerateJsonSchema):
+    """Warns of nothing: FastAPI will, when it makes the document."""
+
+    def emit_warning(self, kind: Any, detail: str) -> None: ...
+
+
 class WireType(Generic[T]):
-    """A type's compiled codec. Raises `TypeError` if Pydantic has no schema for the type."""
+    """A type's compiled codec. Raises `TypeError` if Pydantic cannot make it.
+
+    With `documented_as`, also if it has no JSON Schema: of what comes in ("validation") or goes out ("serialization").
+    """
 
     __slots__ = ("annotation", "to_json", "validate", "validate_json")
 
-    def __init__(self, annotation: Any) -> None:
+    def __init__(self, annotation: Any, *, documented_as: JsonSchemaMode | None = None) -> None:
         self.annotation = annotation
+        config = CoreConfig(**_CONFIG)  # type: ignore[typeddict-item]
         try:
-            schema = _rewired(TypeAdapter(annotation).core_schema)
+            adapter = TypeAdapter[Any](annotation)
+            adapter.rebuild()  # of a class that has yet to be defined in full
+            schema = _rewired(adapter.core_schema)
+            # Without `_use_prebuilt=False` nested models would keep the codecs of their own classes.
+            validator = SchemaValidator(schema, config, _use_prebuilt=False)
+            serializer = SchemaSerializer(schema, config, _use_prebuilt=False)
+            if documented_as is not None:
+                adapter.json_schema(mode=documented_as, schema_generator=_Quiet)
         except PydanticUndefinedAnnotation as error:
             raise TypeError(f"{error.name} is not defined") from error
         except PydanticUserError as error:
             raise TypeError(str(error).partition("\n")[0].partition(". ")[0].rstrip(".")) from error
-        config = CoreConfig(**_CONFIG)  # type: ignore[typeddict-item]
-        # Without `_use_prebuilt=False` nested models would keep the codecs of their own classes.
-        validator = SchemaValidator(schema, config, _use_prebuilt=False)
-        serializer = SchemaSerializer(schema, config, _use_prebuilt=False)
+        except SchemaError as error:
+            raise TypeError(" ".join(str(error).split())) from error
         self.validate_json = validator.validate_json
         self.validate = validator.validate_python
         self.to_json = serializer.to_json

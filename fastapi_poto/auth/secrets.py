@@ -65,7 +65,7 @@ class Secrets:
     __slots__ = ("_by_id", "current_id", "of_process")
 
     def __init__(self, value: "str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]") -> None:
-        if isinstance(value, str | bytes):
+        if not isinstance(value, Mapping | Sequence) or isinstance(value, str | bytes):
             value = [value]
         by_id: dict[str, bytes] = {}
         if isinstance(value, Mapping):

@@ -23,6 +23,8 @@ class UsernameTaken(Conflict):
 class User:
     """Who calls."""
 
+    __poto_source__ = "USER"  # a method's parameter of this type comes from its call, never from its caller
+
     id: str
     roles: frozenset[str] = frozenset()
     visitor: bool = False

@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any
 
 from fastapi import params
+from pydantic.json_schema import JsonSchemaMode
 
 from ..errors import ConfigurationError, PotoError
 from ..module import PotoModule, RpcOptions, options_of
@@ -154,6 +155,8 @@ def _read_constructor(cls: type[PotoModule]) -> tuple[Parameter, ...]:
         return ()
     function = vars(owner)["__init__"]
     where = f"{cls.__qualname__}.__init__"
+    if inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{where} is `async`, and would never run. Await in a dependency that it takes.")
     return read_parameters(function, resolve_hints(function, cls, owner, where), where, constructor=True)
 
 
@@ -208,7 +211,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     if body_type or query_type:
         decoder = _decoder(body_type or query_type, wire, where)
     if kind in ("unary", "stream"):
-        encoder = _codec(result, "the result", where)
+        encoder = _codec(result, "the result", where, "serialization")
     return MethodSpec(
         cls=cls,
         module_name=cls.__name__,
@@ -248,16 +251,16 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
 
 def _decoder(members: Any, wire: Iterable[Parameter], where: str) -> WireType[dict[str, Any]]:
     try:
-        return WireType[dict[str, Any]](members)
+        return WireType[dict[str, Any]](members, documented_as="validation")
     except TypeError:
         for parameter in wire:
-            _codec(parameter.annotation, repr(parameter.name), where)
+            _codec(parameter.annotation, repr(parameter.name), where, "validation")
         raise
 
 
-def _codec(annotation: Any, of: str, where: str) -> WireType[Any]:
+def _codec(annotation: Any, of: str, where: str, documented_as: JsonSchemaMode) -> WireType[Any]:
     try:
-        return WireType[Any](annotation)
+        return WireType[Any](annotation, documented_as=documented_as)
     except TypeError as error:
         raise ConfigurationError(
             f"{where}: {of} has a type that cannot go over the wire: {error}. "
@@ -295,6 +298,8 @@ def _check_errors(errors: Iterable[Any], where: str) -> tuple[type[PotoError], .
     for error in errors:
         if not (isinstance(error, type) and issubclass(error, PotoError)):
             raise ConfigurationError(f"{where}: errors={error!r} is not a PotoError class. Derive it from PotoError.")
+        if not isinstance(error.code, str):
+            raise ConfigurationError(f"{where}: {error.__name__}.code is {error.code!r}. Write a text.")
         if not isinstance(error.status, int) or not 400 <= error.status <= 599:
             raise ConfigurationError(
                 f"{where}: {error.__name__}.status is {error.status!r}. Write a number, 400 to 599."

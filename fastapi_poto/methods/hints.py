@@ -4,7 +4,8 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ..errors import ConfigurationError
 
@@ -21,6 +22,8 @@ def type_variables(cls: type) -> dict[Any, Any]:
             if origin is None or not hasattr(origin, "__parameters__"):
                 continue
             for variable, argument in zip(origin.__parameters__, get_args(generic), strict=False):
+                if not isinstance(variable, TypeVar):
+                    break  # what a TypeVarTuple takes has no fixed place
                 filled.setdefault((origin, variable), substitute(argument, _of(filled, base)))
     return filled
 
@@ -34,11 +37,38 @@ def substitute(annotation: Any, variables: dict[Any, Any]) -> Any:
     """`annotation` with type variables replaced."""
     if isinstance(annotation, TypeVar):
         return variables.get(annotation, annotation)
-    parameters = getattr(annotation, "__parameters__", ())
-    if not parameters or (isinstance(annotation, type) and get_origin(annotation) is None):
+    if isinstance(annotation, list):  # what a Callable takes
+        return [substitute(one, variables) for one in annotation]
+    # Of a generic model with the same variable, Pydantic makes `Page[T]` no alias but `Page` itself.
+    parameters = getattr(annotation, "__pydantic_generic_metadata__", {}).get("parameters", ())
+    if parameters:
+        model: Any = annotation
+        return model[tuple(variables.get(parameter, parameter) for parameter in parameters)]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is None or origin is Literal:
         return annotation
-    generic: Any = annotation
-    return generic[tuple(variables.get(parameter, parameter) for parameter in parameters)]
+    if origin is Annotated:
+        return Annotated[substitute(arguments[0], variables), *arguments[1:]]
+    filled = tuple(
+        [substitute(one, variables) for one in argument]
+        if isinstance(argument, list)
+        else substitute(argument, variables)
+        for argument in arguments
+    )
+    if filled == arguments:
+        return annotation
+    return Union[filled] if origin is UnionType else origin[filled]  # noqa: UP007 - of a tuple
+
+
+def _unfilled(hint: Any) -> list[Any]:
+    if isinstance(hint, TypeVar):
+        return [hint]
+    return [] if isinstance(hint, type) and get_origin(hint) is None else list(getattr(hint, "__parameters__", ()))
+
+
+def _defaults(variables: list[Any]) -> dict[Any, Any]:
+    """What type variables stand for if nothing says it (PEP 696)."""
+    return {one: one.__default__ for one in variables if hasattr(one, "has_default") and one.has_default()}
 
 
 def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: str) -> dict[str, Any]:
@@ -61,9 +91,9 @@ def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: s
     variables = _of(type_variables(cls), owner)
     resolved = {}
     for name, written in hints.items():
-        resolved[name] = hint = substitute(written, variables)
-        left = [hint] if isinstance(hint, TypeVar) else getattr(hint, "__parameters__", ())
-        if left and not isinstance(hint, type):
+        hint = substitute(written, variables)
+        resolved[name] = hint = substitute(hint, _defaults(_unfilled(hint)))
+        if left := _unfilled(hint):
             raise ConfigurationError(
                 f"{where}: nothing says what {left[0]} of {name!r} stands for. "
                 f"Mount a subclass that fills it: class Mine({owner.__name__}[int]): ..."

@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from functools import partial
-from typing import Annotated, Any, NotRequired, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, NotRequired, Required, Union, get_args, get_origin
 
 from fastapi import BackgroundTasks, Response, UploadFile, params
 from fastapi._compat import field_annotation_is_scalar, field_annotation_is_scalar_sequence
@@ -15,13 +15,13 @@ from fastapi.security import SecurityScopes
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from starlette.requests import HTTPConnection
-from typing_extensions import TypedDict
+from typing_extensions import ReadOnly, TypedDict
 
-from ..context import CallContext
 from ..errors import ConfigurationError
 from .spec import Parameter, Source
 
 _INJECTED = (HTTPConnection, Response, BackgroundTasks, SecurityScopes)
+_OF_MEMBERS = (ClassVar, Final, Required, NotRequired, ReadOnly)
 _SOLVED = (params.Depends, params.Param, params.Form, params.File)  # Param: Path, Query, Header, Cookie
 
 
@@ -45,7 +45,9 @@ def read_parameters(
             raise ConfigurationError(f"{where}: {name!r} is positional-only, but calls are by name. Remove the '/'.")
         if name not in hints and not isinstance(parameter.default, _SOLVED):
             raise ConfigurationError(f"{where}: {name!r} has no annotation. Write its type: `{name}: str`.")
-        read = _read(name, hints.get(name, Any), parameter.default, in_path=name in in_path)
+        if get_origin(hints.get(name)) in _OF_MEMBERS:
+            raise ConfigurationError(f"{where}: {name!r} is {hints[name]}, which no parameter can be. Write its type.")
+        read = _read(name, hints.get(name, Any), parameter.default, where, in_path=name in in_path)
         if constructor and read.source is Source.WIRE:
             raise ConfigurationError(
                 f"{where}: the constructor's {name!r} is not a dependency, and callers never fill constructors. "
@@ -55,25 +57,28 @@ def read_parameters(
     return tuple(found)
 
 
-def _read(name: str, annotation: Any, default: Any, *, in_path: bool) -> Parameter:
-    marks = list(get_args(annotation)[1:]) if get_origin(annotation) is Annotated else []
-    plain = get_args(annotation)[0] if marks else annotation
+def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool) -> Parameter:
+    plain, marks = _marked(annotation)
     factory: Callable[[], Any] | None = None
     required = default is inspect.Parameter.empty
     if isinstance(default, FieldInfo | params.Depends):
         marks.append(default)
-    dependency = next((mark.dependency for mark in marks if isinstance(mark, params.Depends)), None)
     source = Source.WIRE
     shape = None
     # The rooms above mark what a call itself can give: no need to ask FastAPI for it.
-    given = getattr(dependency or get_origin(plain) or plain, "__poto_source__", None)
+    given, type_ = _given(plain, marks)
     if given is not None:
         source = Source[given]
-        shape = next((one for one in get_args(plain) if isinstance(one, type) and one is not Any), None)
-    elif plain is CallContext:
-        source = Source.CONTEXT
+        shape = next((one for one in get_args(type_) if isinstance(one, type) and one is not Any), None)
+        required = required and type_ is plain
     elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
         source = Source.SOLVER
+    elif (hidden := _hidden_mark(plain)) is not None:
+        shown = type(hidden).__name__
+        raise ConfigurationError(
+            f"{where}: the {shown}(…) of {name!r} stands inside its type, where it has no effect, and callers could "
+            f"send what it should give. Write it around the whole type: `{name}: Annotated[… | None, {shown}(…)]`."
+        )
     if source is Source.WIRE:
         if isinstance(default, FieldInfo):
             required, default = True, None
@@ -84,11 +89,43 @@ def _read(name: str, annotation: Any, default: Any, *, in_path: bool) -> Paramet
                 required, default = False, mark.default
             elif mark.default_factory is not None:
                 required, factory = False, mark.default_factory  # type: ignore[assignment]
+                if mark.default_factory_takes_validated_data:
+                    raise ConfigurationError(
+                        f"{where}: the default_factory of {name!r} takes the other values, which parameters do not "
+                        "give it. Take None as the default, and make the value in the method."
+                    )
         if not required and factory is None and not _is_hashable(default):
             factory = partial(copy.deepcopy, default)  # as in FastAPI: what one call does to it, the next never sees
         if any(isinstance(mark, FieldInfo) for mark in marks):
             annotation = Annotated[plain, *(_without_default(mark) for mark in marks)]
     return Parameter(name, annotation, source, required, default, factory, shape)
+
+
+def _marked(annotation: Any) -> tuple[Any, list[Any]]:
+    """An annotation without and with what `Annotated` says beside it."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, []
+    plain, *marks = get_args(annotation)
+    return plain, marks
+
+
+def _given(plain: Any, marks: Iterable[Any]) -> tuple[str | None, Any]:
+    """The source of what a call itself can give (`User`, `Session[…]`, …, or None beside it), and its type."""
+    dependency = next((mark.dependency for mark in marks if isinstance(mark, params.Depends)), None)
+    given = getattr(dependency or get_origin(plain) or plain, "__poto_source__", None)
+    if given is not None or get_origin(plain) not in (Union, types.UnionType):
+        return given, plain
+    of_members = [_given(*_marked(one)) for one in get_args(plain) if one is not types.NoneType]
+    return of_members[0] if len(of_members) == 1 else (None, plain)
+
+
+def _hidden_mark(annotation: Any) -> Any:
+    """What only FastAPI could fill, but does not see: it stands inside a union or a list."""
+    inner, marks = _marked(annotation)
+    for mark in marks:
+        if isinstance(mark, _SOLVED):
+            return mark
+    return next(filter(None, map(_hidden_mark, get_args(inner))), None)
 
 
 def _is_hashable(value: Any) -> bool:

@@ -13,7 +13,7 @@ from fastapi import BackgroundTasks, Body, Cookie, Depends, Header, Query, Reque
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from fastapi_poto import CurrentSession, CurrentUser, PotoModule, Session, public, rpc
+from fastapi_poto import CallContext, CurrentSession, CurrentUser, PotoModule, Session, User, public, rpc
 
 from .conftest import Serve
 
@@ -135,6 +135,27 @@ class Echo(PotoModule):
 
     async def own_types(self, size: Size, price: Price) -> list[Any]:
         return [size, price]
+
+
+class Given(PotoModule):
+    """What a call gives by itself, however it is asked for."""
+
+    @public
+    async def caller(
+        self, user: User | None, same: CurrentUser | None = None, kept: CurrentSession | None = None, at: Any = None
+    ) -> list[Any]:
+        return [user and user.id, user is same, kept is not None, at]
+
+    async def where(self, user: User, kept: Session | None, call: CallContext | None) -> list[Any]:
+        return [user.id == self.user.id, kept is self.session, call is self.context]
+
+
+@dataclass(frozen=True)
+class Frozen(PotoModule):
+    agent: Annotated[str, Header(alias="user-agent")]
+
+    async def caller(self) -> list[str]:
+        return [self.user.id, self.agent]
 
 
 class Mine(PotoModule):
@@ -316,3 +337,29 @@ async def test_constructor_dependencies_and_what_a_call_knows(serve: Serve) -> N
     client = await serve(Mine).signed_in()
     answer = await client.post("/Mine/where", headers={"agent": "me"})
     assert answer.json() == "shelf me"
+
+
+async def test_nobody_sends_the_caller(serve: Serve) -> None:
+    """`User`, `Session` and `CallContext`, also beside None, come from the call: in a body they are refused."""
+    client = serve(Given).client
+    assert (await client.post("/Given/caller", json={})).json() == [None, True, False, None]
+    forged = {"id": "admin", "roles": ["admin"], "visitor": False}
+    for name in ("user", "same", "kept"):
+        answer = await client.post("/Given/caller", json={name: forged})
+        assert [error["loc"] for error in answer.json()["detail"]] == [["body", name]]
+
+
+async def test_the_caller_by_its_type(serve: Serve) -> None:
+    """The type alone will do, and where there may be nobody, None beside it."""
+    served = serve(Given)
+    me = (await (await served.signed_in()).get("/auth/me")).json()["user_id"]
+    assert (await served.client.post("/Given/caller", json={"at": 1})).json() == [me, True, True, 1]
+    assert (await served.client.post("/Given/where")).json() == [True, True, True]
+
+
+async def test_a_frozen_dataclass(serve: Serve) -> None:
+    """A module may be a dataclass whose fields are dependencies."""
+    served = serve(Frozen)
+    client = await served.signed_in()
+    me = (await client.get("/auth/me")).json()["user_id"]
+    assert (await client.post("/Frozen/caller", headers={"user-agent": "curl"})).json() == [me, "curl"]

@@ -3,15 +3,16 @@
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Generic, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar, TypeVarTuple
 
 import pytest
-from fastapi import Depends, UploadFile
-from pydantic import BaseModel
+from fastapi import Depends, Header, UploadFile
+from pydantic import BaseModel, Field
 
 from fastapi_poto import ConfigurationError, Poto, PotoError, PotoModule, Session, poto_router, public, roles, rpc
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Model(BaseModel):
@@ -272,6 +273,75 @@ class ErrorsOfOneCode(PotoModule):
         return 1
 
 
+class CodeIsNoText(PotoError):
+    code = 7  # type: ignore[assignment]
+
+
+class ErrorsCode(PotoModule):
+    @rpc(errors=[CodeIsNoText])
+    def act(self) -> int:
+        return 1
+
+
+class HiddenDependency(PotoModule):
+    def act(self, size: Annotated[int, Depends(int)] | None = None) -> int:
+        return 1
+
+
+class HiddenHeader(PotoModule):
+    def act(self, sizes: list[Annotated[int, Header()]]) -> int:
+        return 1
+
+
+class FactoryOfOthers(PotoModule):
+    def act(self, one: int, other: Annotated[int, Field(default_factory=lambda values: 1)]) -> int:
+        return 1
+
+
+class MemberOfAClass(PotoModule):
+    def act(self, thing: NotRequired[int]) -> int:  # type: ignore[valid-type]
+        return 1
+
+
+class BadConstraint(PotoModule):
+    def act(self, fine: int, thing: Annotated[str, Field(pattern="(")]) -> int:
+        return 1
+
+
+class Undefined(BaseModel):
+    thing: "Nowhere"  # type: ignore[name-defined] # noqa: F821
+
+
+class TakesUndefined(PotoModule):
+    def act(self, thing: Undefined) -> int:
+        return 1
+
+
+class NoJsonSchema(PotoModule):
+    def act(self, fine: int, thing: type) -> int:
+        return 1
+
+
+class NoJsonSchemaOut(PotoModule):
+    def act(self) -> type:
+        return int
+
+
+class AsyncConstructor(PotoModule):
+    async def __init__(self) -> None: ...  # type: ignore[misc]
+
+    def act(self) -> int:
+        return 1
+
+
+class Several(PotoModule, Generic[*Ts]):
+    def act(self, things: tuple[*Ts]) -> int:
+        return 1
+
+
+class FilledSeveral(Several[int, str]): ...
+
+
 MISTAKES: list[tuple[type, str]] = [
     (NoAnnotation, r"NoAnnotation\.act: 'thing' has no annotation. Write its type"),
     (Stars, r"Stars\.act: \*args and \*\*kwargs .* Name each parameter"),
@@ -314,6 +384,17 @@ MISTAKES: list[tuple[type, str]] = [
     (EarlyFirst, r"EarlyFirst\.act: first_item_timeout=-1\. It is in seconds"),
     (ErrorsStatus, r"ErrorsStatus\.act: StatusText\.status is '409'\. Write a number"),
     (ErrorsOfOneCode, r"ErrorsOfOneCode\.act: Other and Declared both have the code 'error'\. Give each"),
+    (ErrorsCode, r"ErrorsCode\.act: CodeIsNoText\.code is 7\. Write a text"),
+    (HiddenDependency, r"HiddenDependency\.act: the Depends\(…\) of 'size' stands inside.*Write it around"),
+    (HiddenHeader, r"HiddenHeader\.act: the Header\(…\) of 'sizes' stands inside.*Write it around"),
+    (FactoryOfOthers, r"FactoryOfOthers\.act: the default_factory of 'other' takes the other values.*Take None"),
+    (MemberOfAClass, r"MemberOfAClass\.act: 'thing' is typing\.NotRequired\[int\], which no parameter can be"),
+    (BadConstraint, r"BadConstraint\.act: 'thing' has a type that cannot go over the wire: .*unclosed group"),
+    (TakesUndefined, r"TakesUndefined\.act: 'thing' has a type that cannot go over the wire: Nowhere is not defined"),
+    (NoJsonSchema, r"NoJsonSchema\.act: 'thing' has a type that cannot go over the wire: .*JsonSchema"),
+    (NoJsonSchemaOut, r"NoJsonSchemaOut\.act: the result has a type that cannot go over the wire: .*JsonSchema"),
+    (AsyncConstructor, r"AsyncConstructor\.__init__ is `async`.*Await in a dependency"),
+    (FilledSeveral, r"FilledSeveral\.act: nothing says what Ts of 'things' stands for"),
     (PotoModule, r"PotoModule has no methods of its own"),
     (int, r"int is not a module class.*class int\(PotoModule\)"),
 ]

@@ -1,14 +1,17 @@
 """Which methods are exposed, and where."""
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import pytest
+import typing_extensions
+from pydantic import BaseModel
 
 from fastapi_poto import ConfigurationError, PotoModule, public, roles, rpc
 from fastapi_poto.methods import MethodSpec, compile_module
 
 T = TypeVar("T")
+D = typing_extensions.TypeVar("D", default=str)
 
 
 def by_name(cls: type[PotoModule]) -> dict[str, MethodSpec]:
@@ -172,6 +175,34 @@ def test_type_variables_are_filled() -> None:
     assert numbers.result == dict[str, list[int]]
     assert [parameter.annotation for parameter in numbers.parameters] == [list[int], list[list[int]] | None]
     assert texts.result == dict[str, str]
+
+
+class Page(BaseModel, Generic[T]):
+    items: list[T]
+
+
+class Pages(PotoModule, Generic[T, D]):
+    def first(self, order: D) -> Page[T]:
+        return Page(items=[])
+
+    def all(self, like: Annotated[Page[Page[T]], "x"] | None = None) -> list[Page[T]]:
+        return []
+
+
+class IntPages(Pages[int]): ...  # type: ignore[type-arg]
+
+
+def test_a_model_with_the_same_type_variable() -> None:
+    """Pydantic makes `Page[T]` of a model with the same T the model itself: its items are as typed as others."""
+    specs = by_name(IntPages)
+    assert specs["first"].result == Page[int]
+    assert specs["all"].result == list[Page[int]]
+    assert specs["all"].parameters[0].annotation == Annotated[Page[Page[int]], "x"] | None
+
+
+def test_a_type_variable_with_a_default() -> None:
+    """What nothing fills is what the variable says (PEP 696)."""
+    assert by_name(IntPages)["first"].parameters[0].annotation is str
 
 
 class TestGuards:

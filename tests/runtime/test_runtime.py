@@ -176,6 +176,7 @@ def test_numbers_that_make_no_sense(name: str, value: float) -> None:
             {"users": object()},
             r"Poto\(users=.*: a UserProvider has the methods get, find, add, .*Write",
         ),
+        ({"sessions": object()}, r"Poto\(sessions=.*: a SessionKeeper has the methods handle, .*Write"),
     ],
     ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
 )
