@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, NotRequired, Required, Union
 from fastapi import BackgroundTasks, Response, UploadFile, params
 from fastapi._compat import field_annotation_is_scalar, field_annotation_is_scalar_sequence
 from fastapi.security import SecurityScopes
+from pydantic import Json
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from starlette.requests import HTTPConnection
@@ -73,6 +74,8 @@ def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool
         required = required and type_ is plain
     elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
         source = Source.SOLVER
+        if name.startswith("poto_"):
+            raise ConfigurationError(f"{where}: names like {name!r} are taken by the router. Rename it.")
     elif (hidden := _hidden_mark(plain)) is not None:
         shown = type(hidden).__name__
         raise ConfigurationError(
@@ -175,6 +178,8 @@ def _is_injected(annotation: Any) -> bool:
 
 def is_sequence(annotation: Any) -> bool:
     """Whether a query parameter may be repeated."""
+    if any(isinstance(mark, Json) for mark in _marked(annotation)[1]):
+        return False  # `Json[list[int]]` is one text
     return any((get_origin(member) or member) in (list, set, tuple, frozenset) for member in members(annotation))
 
 

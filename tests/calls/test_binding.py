@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from fastapi import BackgroundTasks, Body, Cookie, Depends, Header, Query, Request, Response, UploadFile
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, Json
 from typing_extensions import TypedDict
 
 from fastapi_poto import CallContext, CurrentSession, CurrentUser, PotoModule, Session, User, public, rpc
@@ -72,6 +72,9 @@ class Echo(PotoModule):
         lines.append(Line(sku=sku))
         prices[sku] = 1
         return len(lines) + len(prices)
+
+    async def get_parsed(self, numbers: Json[list[int]]) -> int:
+        return sum(numbers)
 
     async def get_numbers(self, n: int, numbers: list[int] = []) -> list[int]:  # noqa: B006
         numbers.append(n)
@@ -277,6 +280,7 @@ async def test_queries(serve: Serve) -> None:
     assert answer.json() == {
         "number": 3, "colours": ["red", "blue"], "day": "2026-01-02", "ids": [identifier], "flag": True,
     }  # fmt: skip
+    assert (await client.get("/Echo/parsed", params={"numbers": "[1, 2]"})).json() == 3
     answer = await client.delete("/Echo/thing", params={"name": "a"})
     assert (answer.status_code, answer.content) == (204, b"")
 

@@ -327,6 +327,11 @@ class NoJsonSchemaOut(PotoModule):
         return int
 
 
+class TakenName(PotoModule):
+    def act(self, poto_io: Annotated[int, Depends(int)]) -> int:
+        return 1
+
+
 class AsyncConstructor(PotoModule):
     async def __init__(self) -> None: ...  # type: ignore[misc]
 
@@ -393,6 +398,7 @@ MISTAKES: list[tuple[type, str]] = [
     (TakesUndefined, r"TakesUndefined\.act: 'thing' has a type that cannot go over the wire: Nowhere is not defined"),
     (NoJsonSchema, r"NoJsonSchema\.act: 'thing' has a type that cannot go over the wire: .*JsonSchema"),
     (NoJsonSchemaOut, r"NoJsonSchemaOut\.act: the result has a type that cannot go over the wire: .*JsonSchema"),
+    (TakenName, r"TakenName\.act: names like 'poto_io' are taken by the router\. Rename it"),
     (AsyncConstructor, r"AsyncConstructor\.__init__ is `async`.*Await in a dependency"),
     (FilledSeveral, r"FilledSeveral\.act: nothing says what Ts of 'things' stands for"),
     (PotoModule, r"PotoModule has no methods of its own"),
