@@ -178,7 +178,7 @@ def _is_injected(annotation: Any) -> bool:
 
 def is_sequence(annotation: Any) -> bool:
     """Whether a query parameter may be repeated."""
-    if any(isinstance(mark, Json) for mark in _marked(annotation)[1]):
+    if any(type(mark) is Json for mark in _marked(annotation)[1]):
         return False  # `Json[list[int]]` is one text
     return any((get_origin(member) or member) in (list, set, tuple, frozenset) for member in members(annotation))
 
