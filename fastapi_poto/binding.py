@@ -10,8 +10,9 @@ from pydantic_core import ValidationError, from_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
+from .body_limit import check_length, too_large
 from .context import CallContext
-from .errors import ConfigurationError, TooLarge
+from .errors import ConfigurationError
 from .methods import MethodSpec, Parameter, Source, is_sequence
 from .sessions import check_shape
 from .wire import wire_errors
@@ -61,6 +62,7 @@ class Binder:
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    check_length(scope, limit)
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
@@ -77,7 +79,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
             size += len(chunks[-1])
         body = b"".join(chunks)
     if len(body) > limit:
-        raise TooLarge(f"The body may have {limit} bytes at most")
+        raise too_large(limit)
     if body:
         scope["poto.body"] = body  # an exception handler may want to read it again
         check_content_type(scope)

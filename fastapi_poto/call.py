@@ -42,20 +42,19 @@ class Call:
         check_shapes(spec)
         self._given = _given(spec.parameters)
         self._given_to_constructor = _given(spec.constructor)
-        self._max_body = poto.settings.max_body_size
         self._options = stream_options(spec, poto.settings, poto.store)
         self.respond = responder(spec, self._options, poto.authenticator.stands)
 
     # The direct door: nothing of FastAPI's solver is needed.
 
-    async def direct(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def direct(self, scope: Scope, receive: Receive, send: Send, *, max_body_size: int) -> None:
         """Serve one call as an ASGI application inside FastAPI's routing."""
         context = self.open(scope, receive)
         try:
             await self.admit(context)
             binder = self.binder
             if binder.reads_body:
-                values = binder.body(await read_body(scope, receive, self._max_body))
+                values = binder.body(await read_body(scope, receive, max_body_size))
             elif binder.reads_query:
                 values = binder.query(scope["query_string"])
             else:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import _fastapi
 from .auth.dependencies import current_user
+from .body_limit import check_length, limited
 from .call import Call, with_headers
 from .documentation import route_arguments
 from .endpoints import documenting_endpoint, solving_endpoint
@@ -37,7 +39,10 @@ class Door:
         self._provider = place.dependency_overrides_provider
         self._place = place
         self._route: APIRoute | None = None
-        self._direct = _fastapi.limit_body(call.direct, place.max_body_size)
+        self._max_body_size: int = (
+            call.poto.settings.max_body_size if place.max_body_size is None else place.max_body_size
+        )
+        self._direct = _fastapi.limit_body(partial(call.direct, max_body_size=self._max_body_size), place.max_body_size)
         self._is_direct = not spec.needs_solver and not place.dependencies and "{" not in self.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +63,8 @@ class Door:
         try:
             # Before FastAPI reads a form, and before the dependencies of routers run.
             await call.admit(context, authenticate=current_user not in overrides)
-            await route.app(scope, receive, with_headers(context, send))
+            check_length(scope, self._max_body_size)
+            await route.app(scope, limited(receive, self._max_body_size), with_headers(context, send))
         except Exception as error:
             await call.fail(error, context, scope, receive, send)
         finally:
@@ -75,7 +81,7 @@ class Door:
                 dependencies=place.dependencies,
                 dependency_overrides_provider=self._provider,
                 response_model=None,
-                max_body_size=place.max_body_size or self.call.poto.settings.max_body_size,
+                max_body_size=place.max_body_size,
                 form_limits=place.form_limits,
             )
         return self._route

@@ -8,8 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from ..body_limit import check_length, limited
 from ..errors import Conflict, CrossSiteRequest, PotoError, TooLarge, TooManyRequests, Unauthenticated, Unavailable
 from .authenticator import Identity
 from .dependencies import bearer_scheme, password_scheme
@@ -83,7 +84,8 @@ class AuthRoute(APIRoute):
             if identity is None:
                 raise auth.authenticator.refuse()
             scope["poto.identity"] = identity
-        await super().handle(scope, _limited(scope, receive, auth.settings.max_body_size), send)
+        check_length(scope, auth.settings.max_body_size)
+        await super().handle(scope, limited(receive, auth.settings.max_body_size), send)
 
     def _refuse_foreign_page(self, scope: Scope) -> None:
         """A page must not sign its reader in as somebody else by setting our cookies."""
@@ -106,25 +108,6 @@ class AuthRoute(APIRoute):
                 raise RequestValidationError([{**one, "input": None} for one in error.errors()]) from None
 
         return answer
-
-
-def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
-    """A `receive` that raises `TooLarge`; Starlette's own limit would answer plain text."""
-    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    left = limit - (int(announced) if announced.isdigit() else 0)
-    if left >= 0:
-        left = limit
-
-    async def limited() -> Message:
-        nonlocal left
-        if left >= 0:
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left >= 0:
-                return message
-        raise TooLarge(f"The body may have {limit} bytes at most")
-
-    return limited
 
 
 def auth_router(poto: Any) -> APIRouter:
