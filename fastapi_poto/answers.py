@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from fastapi.exceptions import ResponseValidationError
+from fastapi.utils import is_body_allowed_for_status_code
 from pydantic_core import ValidationError
 from starlette.types import Receive, Scope, Send
 
@@ -105,9 +106,11 @@ def _respond_unary(spec: MethodSpec) -> Respond:
             body, headers = bytes(result), [content_type]
         else:
             body, headers = b"", []
-        status = status or (204 if empty else 200)
-        if not empty:
+        if empty if status is None else not is_body_allowed_for_status_code(status):
+            body, headers = b"", []
+        else:
             headers.append((b"content-length", b"%d" % len(body)))
+        status = status or (204 if empty else 200)
         headers.extend(context.response_headers)
         scope["poto.started"] = True
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -67,6 +67,13 @@ class Answers(PotoModule):
     async def records(self) -> AsyncIterator[Account]:
         yield SimpleNamespace(name="a", password="p")  # type: ignore[misc]
 
+    async def chosen(self, status: int, response: Response) -> int:
+        response.status_code = status
+        return 1
+
+    async def accepted(self, response: Response) -> None:
+        response.status_code = 202
+
     async def broken(self) -> int:
         return "not a number"  # type: ignore[return-value]
 
@@ -129,6 +136,19 @@ async def test_an_object_with_a_models_attributes_will_do(serve: Serve) -> None:
     client = serve(Answers).client
     assert (await client.post("/Answers/record")).json() == {"name": "a"}
     assert (await client.post("/Answers/records")).text.splitlines()[0] == 'data: {"name":"a"}'
+
+
+async def test_a_status_of_the_methods_own(serve: Serve) -> None:
+    """`Response` sets it, and one that has no body (RFC 9110, 6.4.1) goes out without."""
+    client = serve(Answers).client
+    answer = await client.post("/Answers/chosen", json={"status": 202})
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (202, b"1", "1")
+    for status in (204, 205, 304):
+        answer = await client.post("/Answers/chosen", json={"status": status})
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert not {"content-length", "content-type"} & answer.headers.keys()
+    answer = await client.post("/Answers/accepted")
+    assert (answer.status_code, answer.content, answer.headers["content-length"]) == (202, b"", "0")
 
 
 async def test_bytes_and_responses(serve: Serve) -> None:
