@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 class Door:
     """One method where it is mounted: under one prefix, in one application."""
 
-    def __init__(self, call: Call, place: Any) -> None:
+    def __init__(self, call: Call, place: Any, inclusion: Any) -> None:
         """`place` has the path, the dependencies, the overrides and the limits that hold here (see `_fastapi`)."""
         spec = call.spec
+        self.inclusion = inclusion  # kept, so that its id is not given to another
         self.call = call
         self.path: str = place.path
         self.endpoint = place.endpoint
@@ -101,7 +102,7 @@ class PotoRoute(APIRoute):
         """The door for one inclusion of this route; `context` is FastAPI's record of it."""
         door = self._doors.get(id(context))
         if door is None:
-            door = self._doors[id(context)] = Door(self.poto_call, _fastapi.place_of(self, context))
+            door = self._doors[id(context)] = Door(self.poto_call, _fastapi.place_of(self, context), context)
         return door
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -28,6 +28,12 @@ _WRITE_PAUSE: Final = 0.02
 _DETACHED_POLL: Final = 0.25
 
 
+class PastReplay(Conflict):
+    """The stream cannot be resumed from there."""
+
+    code = "past_replay"
+
+
 class StreamLost(Conflict):
     """The stream's generator is no longer there to go on."""
 
@@ -107,6 +113,8 @@ class Channel:
         """Frames that follow item `after`, as they come; raises what the generator raised. The latest reader wins."""
         if not self._tasks:
             self.start()
+        if after < self.first - 1:
+            raise PastReplay  # another reader went on while this one was on its way
         reader = self._reader = object()
         self._left_at = inf
         self._seek(after)

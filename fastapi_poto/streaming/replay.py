@@ -19,9 +19,9 @@ from starlette.exceptions import HTTPException
 
 from ..auth.challenge import insufficient
 from ..context import CallContext
-from ..errors import Conflict, Forbidden, ShuttingDown, Unavailable
+from ..errors import Forbidden, ShuttingDown, Unavailable
 from ..sessions.store import SessionStore
-from .channel import Channel, StreamLost
+from .channel import Channel, PastReplay, StreamLost
 from .frames import error_body, status_of
 
 log = logging.getLogger("fastapi_poto")
@@ -31,12 +31,6 @@ _WINDOW: Final = 64
 _FOLLOW_POLL: Final = 0.05
 _READER_INTERVAL: Final = 0.5
 _KEPT_AFTER_END: Final = 60.0
-
-
-class PastReplay(Conflict):
-    """The stream cannot be resumed from there."""
-
-    code = "past_replay"
 
 
 class Replays:

@@ -82,10 +82,6 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        if scope.get("method") == "HEAD":
-            await self._start(scope, send)
-            await send({"type": "http.response.body", "body": b""})
-            return
         hub = hub_of(loop)
         task = self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self.context.leave_watch()

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
+from fastapi_poto import CallContext
 from fastapi_poto.errors import Unavailable
 from fastapi_poto.sessions.memory import MemoryStore
+from fastapi_poto.streaming import PastReplay, Replays
+from fastapi_poto.streaming.channel import Channel
 from tests.live import LiveProcess, LiveThread, serve_in_thread, serve_many
 from tests.servers import RedisServer
 from tests.streams.apps import make_app
@@ -130,6 +133,32 @@ def test_an_item_that_is_no_longer_kept_is_refused(live: LiveThread, tag: str) -
     answer = httpx.get(f"{live.url}/Resuming/count?tag=-", headers={"Last-Event-ID": f"{stream}-100"})
     assert answer.status_code == 409
     assert numbers(read(live.url, "/Resuming/count?tag=-", f"{stream}-1190")) == list(range(1191, 1201))
+
+
+@pytest.mark.anyio
+async def test_what_was_dropped_before_the_first_read_is_refused() -> None:
+    """A reader on its way while another one goes on finds a gap, and hears so; it is not an internal error."""
+
+    async def count() -> AsyncIterator[int]:
+        for number in range(100):
+            yield number
+
+    async def nothing() -> Any:
+        raise AssertionError("the call is not left")
+
+    replays = Replays(MemoryStore(), max_items=4)
+    context = CallContext("Resuming.count", {"type": "http", "headers": []}, nothing)
+    channel = Channel(count(), replays=replays, context=context, encode=lambda item: b"%d" % item)
+    first = channel.read(0)
+    await anext(first)
+    late = await replays.resume(f"{channel.id}-1", context)
+    for _ in range(20):
+        await anext(first)
+    with pytest.raises(PastReplay):
+        await anext(late)
+    assert b"data: 21" in await anext(first)
+    channel.stop()
+    await channel.finished()
 
 
 def test_another_methods_stream_is_refused(live: LiveThread, connect: Connect, tag: str) -> None:
