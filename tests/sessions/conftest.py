@@ -26,7 +26,10 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
 
 
 def url_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
-    """The URL of a store of this kind; Redis and PostgreSQL keep what earlier tests left."""
+    """The URL of a store of this kind; Redis and PostgreSQL keep what earlier tests left.
+
+    Patient: these suites are about what is kept. How soon a server that is away is noticed, others say.
+    """
     match kind:
         case "memory":
             return "memory://"
@@ -34,10 +37,10 @@ def url_of(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
             return f"sqlite:///{folder / 'poto.db'}"
         case "postgres":
             postgres: PostgresServer = request.getfixturevalue("postgres_server")
-            return postgres.url
+            return f"{postgres.url}?timeout=5"
         case _:
             redis: RedisServer = request.getfixturevalue("redis_server")
-            return redis.url
+            return f"{redis.url}?timeout=5"
 
 
 @pytest.fixture(params=STORES)
