@@ -22,11 +22,11 @@ async def test_a_long_line_is_served() -> None:
     async def operate(number: int) -> None:
         nonlocal at_once, most
         await turns.take()
+        order.append(number)
         at_once += 1
         most = max(most, at_once)
         await asyncio.sleep(0.02)
         at_once -= 1
-        order.append(number)
         turns.give_back(answered=True)
 
     await asyncio.gather(*(operate(number) for number in range(30)))
