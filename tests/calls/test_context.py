@@ -108,8 +108,12 @@ async def test_gone_after_the_call(serve: Serve) -> None:
     with pytest.raises(NoContextError):
         current_context()
     await client.post("/Who/peek")
-    gc.collect()
-    assert [context() for context in contexts] == [None]
+    for _ in range(100):  # a worker thread lets go of its last job when it next runs
+        gc.collect()
+        if [context() for context in contexts] == [None]:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"kept alive: {contexts}")
 
 
 @pytest.fixture(scope="module", params=["direct", "fastapi"])
