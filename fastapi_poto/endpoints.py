@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from .auth.dependencies import current_user
 from .call import Call
 from .context import CallContext
-from .methods import MethodSpec, Parameter, Source, is_upload, is_value
+from .methods import MethodSpec, Parameter, Source, is_upload, is_value, unaliased
 from .wire import WireType, wire_errors
 
 Endpoint = Callable[..., Awaitable[Any]]
@@ -32,7 +32,7 @@ def documenting_endpoint(spec: MethodSpec, security: list[Any]) -> Endpoint:
         # A model as the only Form() would be documented as the form itself; ours is JSON in one of its fields.
         parameters += [_form(one, mark=Body() if _is_json_field(one) else None) for one in wire]
     elif spec.query_type is not None:
-        parameters += [_keyword(one.name, Annotated[one.annotation, Query()], _default(one)) for one in wire]
+        parameters += [_keyword(one.name, Annotated[unaliased(one.annotation), Query()], _default(one)) for one in wire]
     elif spec.body_type is not None:
         required = any(parameter.required for parameter in wire)
         body = spec.body_type if required else spec.body_type | None
@@ -164,7 +164,8 @@ def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False, ma
     default = Signature.empty if parameter.required else (absent if absent is not None else _default(parameter))
     if is_upload(parameter.annotation):
         return _keyword(parameter.name, parameter.annotation, default)
-    return _keyword(parameter.name, Annotated[Any if as_text else parameter.annotation, mark or Form()], default)
+    annotation = Any if as_text else unaliased(parameter.annotation)
+    return _keyword(parameter.name, Annotated[annotation, mark or Form()], default)
 
 
 def _from_json(name: str, text: str | bytes, type_: WireType[Any]) -> Any:

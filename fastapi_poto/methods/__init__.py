@@ -1,6 +1,7 @@
 """Methods become specifications: verb, path, parameters, result, guards."""
 
 from .compile import compile_module
+from .hints import unaliased
 from .parameters import is_sequence, is_upload, is_value, members
 from .spec import Guard, Kind, MethodSpec, Parameter, Source
 
@@ -15,4 +16,5 @@ __all__ = [
     "is_upload",
     "is_value",
     "members",
+    "unaliased",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
+from typing_inspection.typing_objects import is_typealiastype
+
 from ..errors import ConfigurationError
 
 
@@ -58,6 +60,21 @@ def substitute(annotation: Any, variables: dict[Any, Any]) -> Any:
     if filled == arguments:
         return annotation
     return Union[filled] if origin is UnionType else origin[filled]  # noqa: UP007 - of a tuple
+
+
+def unaliased(annotation: Any) -> Any:
+    """What a type alias (PEP 695) stands for; anything else as it is."""
+    origin = get_origin(annotation) or annotation
+    if not is_typealiastype(origin):
+        return annotation
+    try:
+        value = origin.__value__
+    except NameError:
+        return annotation  # Pydantic will say which name it is
+    if isinstance(value, str):
+        return annotation
+    variables = dict(zip(origin.__type_params__, get_args(annotation), strict=False))
+    return unaliased(substitute(value, variables))
 
 
 def _unfilled(hint: Any) -> list[Any]:

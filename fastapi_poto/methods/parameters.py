@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 from typing_extensions import ReadOnly, TypedDict
 
 from ..errors import ConfigurationError
+from .hints import unaliased
 from .spec import Parameter, Source
 
 _INJECTED = (HTTPConnection, Response, BackgroundTasks, SecurityScopes)
@@ -60,10 +61,12 @@ def read_parameters(
 
 def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool) -> Parameter:
     plain, marks = _marked(annotation)
+    written = Annotated[plain, *marks] if marks else plain  # without the aliases, into which FastAPI does not look
     factory: Callable[[], Any] | None = None
     required = default is inspect.Parameter.empty
     if isinstance(default, FieldInfo | params.Depends):
         marks.append(default)
+    aliased = unaliased(annotation) is not annotation  # and keeps the name by which the document has it
     source = Source.WIRE
     shape = None
     # The rooms above mark what a call itself can give: no need to ask FastAPI for it.
@@ -74,6 +77,7 @@ def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool
         required = required and type_ is plain
     elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
         source = Source.SOLVER
+        annotation = written
         if name.startswith("poto_"):
             raise ConfigurationError(f"{where}: names like {name!r} are taken by the router. Rename it.")
     elif (hidden := _hidden_mark(plain)) is not None:
@@ -84,7 +88,7 @@ def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool
         )
     if source is Source.WIRE:
         if isinstance(default, FieldInfo):
-            required, default = True, None
+            required, default, aliased = True, None, False
         for mark in marks:
             if not isinstance(mark, FieldInfo):
                 continue
@@ -99,17 +103,19 @@ def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool
                     )
         if not required and factory is None and not _is_hashable(default):
             factory = partial(copy.deepcopy, default)  # as in FastAPI: what one call does to it, the next never sees
-        if any(isinstance(mark, FieldInfo) for mark in marks):
+        if not aliased and any(isinstance(mark, FieldInfo) for mark in marks):
             annotation = Annotated[plain, *(_without_default(mark) for mark in marks)]
     return Parameter(name, annotation, source, required, default, factory, shape)
 
 
 def _marked(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without and with what `Annotated` says beside it."""
+    """An annotation without and with what `Annotated` says beside it, here or in a type alias."""
+    annotation = unaliased(annotation)
     if get_origin(annotation) is not Annotated:
         return annotation, []
     plain, *marks = get_args(annotation)
-    return plain, marks
+    plain, inner = _marked(plain)
+    return plain, [*inner, *marks]
 
 
 def _given(plain: Any, marks: Iterable[Any]) -> tuple[str | None, Any]:
@@ -122,13 +128,15 @@ def _given(plain: Any, marks: Iterable[Any]) -> tuple[str | None, Any]:
     return of_members[0] if len(of_members) == 1 else (None, plain)
 
 
-def _hidden_mark(annotation: Any) -> Any:
+def _hidden_mark(annotation: Any, outer: tuple[Any, ...] = ()) -> Any:
     """What only FastAPI could fill, but does not see: it stands inside a union or a list."""
+    if annotation in outer:
+        return None  # a type alias of itself
     inner, marks = _marked(annotation)
     for mark in marks:
         if isinstance(mark, _SOLVED):
             return mark
-    return next(filter(None, map(_hidden_mark, get_args(inner))), None)
+    return next(filter(None, (_hidden_mark(one, (*outer, annotation)) for one in get_args(inner))), None)
 
 
 def _is_hashable(value: Any) -> bool:
@@ -152,7 +160,8 @@ def _without_default(mark: Any) -> Any:
 
 
 def members(annotation: Any) -> Iterable[Any]:
-    """The types that an annotation names directly: of a union its members, of `Annotated` the type."""
+    """The types that an annotation names directly: of a union its members, of `Annotated` and an alias the type."""
+    annotation = unaliased(annotation)
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from members(get_args(annotation)[0])

@@ -8,6 +8,7 @@ from typing import Any, Union, get_args, get_origin
 from starlette.responses import Response
 
 from ..errors import ConfigurationError
+from .hints import unaliased
 from .parameters import members
 from .spec import Kind
 
@@ -28,10 +29,11 @@ def read_result(function: Callable[..., Any], annotation: Any, where: str) -> tu
     Raises `ConfigurationError` for a generator whose annotation is of something else.
     """
     generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    told, annotation = annotation, unaliased(annotation)
     origin = get_origin(annotation) or annotation
     if origin in (_OF_GENERATORS if generator else _ITERATORS):
         item = next(iter(get_args(annotation)), Any)
-        return ("byte_stream" if item is bytes else "stream"), _payload(item)
+        return ("byte_stream" if unaliased(item) is bytes else "stream"), _payload(item)
     if generator:
         if annotation is not Any:
             raise ConfigurationError(
@@ -45,7 +47,7 @@ def read_result(function: Callable[..., Any], annotation: Any, where: str) -> tu
         return "bytes", bytes
     if all(isinstance(member, type) and issubclass(member, Response) for member in members(annotation)):
         return "response", annotation
-    return "unary", annotation
+    return "unary", told
 
 
 def _payload(item: Any) -> Any:

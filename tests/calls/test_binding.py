@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import pytest
 from fastapi import BackgroundTasks, Body, Cookie, Depends, Header, Query, Request, Response, UploadFile
 from pydantic import BaseModel, Field, Json
-from typing_extensions import TypedDict
+from typing_extensions import TypeAliasType, TypedDict
 
 from fastapi_poto import CallContext, CurrentSession, CurrentUser, PotoModule, Session, User, public, rpc
 
@@ -170,6 +170,37 @@ class Mine(PotoModule):
         assert user is self.user
         await session.set("place", self.place)
         return f"{await other.get('place')} {self.agent}"
+
+
+T = TypeVar("T")
+Numbers = TypeAliasType("Numbers", list[int])
+Many = TypeAliasType("Many", list[T], type_params=(T,))
+Large = TypeAliasType("Large", Annotated[int, Field(gt=3)])
+Shelf = TypeAliasType("Shelf", Annotated[str, Depends(shelf)])
+Tree = TypeAliasType("Tree", "dict[str, Tree] | int")
+Blob = TypeAliasType("Blob", bytes)
+Ticks = TypeAliasType("Ticks", AsyncIterator[int])
+Upload = TypeAliasType("Upload", UploadFile)
+
+
+@public
+class Aliases(PotoModule):
+    """Types by the names that PEP 695's `type` gives them."""
+
+    def __init__(self, place: Shelf) -> None:
+        self.place = place
+
+    async def get_all(self, numbers: Numbers, more: Many[int] | None = None, large: Large = 4) -> Numbers:
+        return [*numbers, *(more or []), large]
+
+    async def found(self, large: Large, place: Shelf, tree: Tree = 0) -> list[Any]:
+        return [large, place, self.place, tree]
+
+    async def upload(self, file: Upload, numbers: Numbers) -> Blob:
+        return await file.read() + bytes(numbers)
+
+    async def ticks(self) -> Ticks:
+        yield 1
 
 
 async def test_a_body_is_one_object(serve: Serve) -> None:
@@ -367,3 +398,17 @@ async def test_a_frozen_dataclass(serve: Serve) -> None:
     client = await served.signed_in()
     me = (await client.get("/auth/me")).json()["user_id"]
     assert (await client.post("/Frozen/caller", headers={"user-agent": "curl"})).json() == [me, "curl"]
+
+
+async def test_aliases_of_types(serve: Serve) -> None:
+    """Wherever a type may stand: dependencies, queries, constraints, uploads, answers and streams."""
+    client = serve(Aliases).client
+    assert (await client.get("/Aliases/all?numbers=1&numbers=2&more=3&large=5")).json() == [1, 2, 3, 5]
+    assert (await client.get("/Aliases/all?numbers=1&large=3")).status_code == 422
+    answer = await client.post("/Aliases/found", json={"large": 4, "tree": {"a": {"b": 1}}})
+    assert answer.json() == [4, "shelf", "shelf", {"a": {"b": 1}}]
+    answer = await client.post("/Aliases/found", json={"large": 3, "place": "mine"})
+    assert [error["loc"] for error in answer.json()["detail"]] == [["body", "large"], ["body", "place"]]
+    answer = await client.post("/Aliases/upload", files={"file": b"x"}, data={"numbers": ["1", "2"]})
+    assert answer.content == b"x\1\2"
+    assert "data: 1" in (await client.post("/Aliases/ticks")).text
