@@ -1,8 +1,9 @@
 """One Python type on the wire: JSON bytes or query strings in, JSON bytes out, compiled once."""
 
 import base64
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import (
@@ -62,27 +63,45 @@ def is_big(bounds: Iterable[Any]) -> bool:
 _STRING_OUT = {"type": "function-plain", "function": str, "when_used": "json"}
 
 
-def _rewired(schema: Any) -> Any:
+Rewire = Callable[[dict[str, Any]], dict[str, Any]]
+"""Makes another core schema of one, whose members it has done already."""
+
+
+def _rewired(schema: Any, rewire: Rewire | None) -> Any:
     """A copy of a core schema in which every model follows the wire's rules, unless it has its own."""
     if isinstance(schema, dict):
         kind = schema.get("type")
         if not isinstance(kind, str):  # a table of schemas by name: a model may have a field that is called `type`
-            return {name: _rewired(value) for name, value in schema.items()}
+            return {name: _rewired(value, rewire) for name, value in schema.items()}
         if kind == "callable":
             raise TypeError("JSON has no functions")
-        copy = {key: value if key in _OPAQUE else _rewired(value) for key, value in schema.items()}
+        copy = {key: value if key in _OPAQUE else _rewired(value, rewire) for key, value in schema.items()}
         if kind in _HAS_CONFIG:
             copy["config"] = {**_CONFIG, **(schema.get("config") or {})}
         elif kind == "bytes" and "serialization" not in schema:
             copy["serialization"] = _BYTES_OUT
         elif kind == "int" and "serialization" not in schema and is_big(map(schema.get, ("ge", "gt", "le", "lt"))):
             copy |= {"serialization": _STRING_OUT, "strict": False}
-        return copy
+        return copy if rewire is None else rewire(copy)
     if isinstance(schema, list):
-        return [_rewired(item) for item in schema]
+        return [_rewired(item, rewire) for item in schema]
     if isinstance(schema, tuple):
-        return tuple(_rewired(item) for item in schema)
+        return tuple(_rewired(item, rewire) for item in schema)
     return schema
+
+
+def of_texts(schema: dict[str, Any]) -> dict[str, Any]:
+    """Take the numbers of a `Literal` or an `Enum` as the texts that a query has; Pydantic does so for types alone."""
+    if schema["type"] not in ("literal", "enum"):
+        return schema
+    values = schema["expected"] if schema["type"] == "literal" else [member.value for member in schema["members"]]
+    numbers = {json.dumps(value): value for value in values if type(value) in (bool, int, float)}
+
+    def number(value: Any) -> Any:
+        return numbers.get(value, value) if isinstance(value, str) and value not in values else value
+
+    outer = {"ref": schema.pop("ref")} if "ref" in schema else {}
+    return {"type": "function-before", "function": {"type": "no-info", "function": number}, "schema": schema, **outer}
 
 
 class _Quiet(GenerateJsonSchema):
@@ -95,17 +114,20 @@ class WireType(Generic[T]):
     """A type's compiled codec. Raises `TypeError` if Pydantic cannot make it.
 
     With `documented_as`, also if it has no JSON Schema: of what comes in ("validation") or goes out ("serialization").
+    `rewire` is `of_texts`.
     """
 
     __slots__ = ("annotation", "to_json", "validate", "validate_json")
 
-    def __init__(self, annotation: Any, *, documented_as: JsonSchemaMode | None = None) -> None:
+    def __init__(
+        self, annotation: Any, *, documented_as: JsonSchemaMode | None = None, rewire: Rewire | None = None
+    ) -> None:
         self.annotation = annotation
         config = CoreConfig(**_CONFIG)  # type: ignore[typeddict-item]
         try:
             adapter = TypeAdapter[Any](annotation)
             adapter.rebuild()  # of a class that has yet to be defined in full
-            schema = _rewired(adapter.core_schema)
+            schema = _rewired(adapter.core_schema, rewire)
             # Without `_use_prebuilt=False` nested models would keep the codecs of their own classes.
             validator = SchemaValidator(schema, config, _use_prebuilt=False)
             serializer = SchemaSerializer(schema, config, _use_prebuilt=False)

@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from ..errors import ConfigurationError, PotoError
 from ..module import PotoModule, RpcOptions, options_of
-from ..wire import ANYTHING, WireType
+from ..wire import ANYTHING, Rewire, WireType, of_texts
 from .hints import resolve_hints
 from .parameters import check_query, is_upload, read_parameters, typed_dict
 from .results import read_result
@@ -209,7 +209,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     elif not form:
         body_type = typed_dict(f"{_camel(operation_id)}Request", wire, cls.__module__, closed=True)
     if body_type or query_type:
-        decoder = _decoder(body_type or query_type, wire, where)
+        decoder = _decoder(body_type or query_type, wire, where, of_texts if query_type else None)
     if kind in ("unary", "stream"):
         encoder = _codec(result, "the result", where, "serialization")
     return MethodSpec(
@@ -249,9 +249,9 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     )
 
 
-def _decoder(members: Any, wire: Iterable[Parameter], where: str) -> WireType[dict[str, Any]]:
+def _decoder(members: Any, wire: Iterable[Parameter], where: str, rewire: Rewire | None) -> WireType[dict[str, Any]]:
     try:
-        return WireType[dict[str, Any]](members, documented_as="validation")
+        return WireType[dict[str, Any]](members, documented_as="validation", rewire=rewire)
     except TypeError:
         for parameter in wire:
             _codec(parameter.annotation, repr(parameter.name), where, "validation")

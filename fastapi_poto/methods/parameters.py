@@ -10,7 +10,11 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Final, NotRequired, Required, Union, get_args, get_origin
 
 from fastapi import BackgroundTasks, Response, UploadFile, params
-from fastapi._compat import field_annotation_is_scalar, field_annotation_is_scalar_sequence
+from fastapi._compat import (
+    field_annotation_is_scalar,
+    field_annotation_is_scalar_sequence,
+    field_annotation_is_sequence,
+)
 from fastapi.security import SecurityScopes
 from pydantic import Json
 from pydantic.fields import FieldInfo
@@ -189,7 +193,7 @@ def is_sequence(annotation: Any) -> bool:
     """Whether a query parameter may be repeated."""
     if any(type(mark) is Json for mark in _marked(annotation)[1]):
         return False  # `Json[list[int]]` is one text
-    return any((get_origin(member) or member) in (list, set, tuple, frozenset) for member in members(annotation))
+    return any(field_annotation_is_sequence(get_origin(member) or member) for member in members(annotation))
 
 
 def check_query(parameters: Iterable[Parameter], where: str, verb: str) -> None:

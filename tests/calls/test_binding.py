@@ -1,11 +1,12 @@
 """What goes in: bodies, queries, forms, and what FastAPI finds."""
 
 import json
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, MutableSequence, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import pytest
@@ -201,6 +202,28 @@ class Aliases(PotoModule):
 
     async def ticks(self) -> Ticks:
         yield 1
+
+
+class Rank(Enum):
+    LOW = 1
+    HIGH = 2.5
+    NAMED = "1.0"
+
+
+class Span(NamedTuple):
+    first: int
+    last: int
+
+
+@public
+class Queries(PotoModule):
+    async def get_numbers(self, size: Literal[10, 25, "all", True], ranks: list[Rank] = []) -> list[Any]:  # noqa: B006
+        return [size, *ranks]
+
+    async def get_several(
+        self, span: Span, last: deque[int], both: Sequence[int] = (), each: MutableSequence[str] | None = None
+    ) -> list[Any]:
+        return [span.last, last.pop(), both, each]
 
 
 async def test_a_body_is_one_object(serve: Serve) -> None:
@@ -412,3 +435,20 @@ async def test_aliases_of_types(serve: Serve) -> None:
     answer = await client.post("/Aliases/upload", files={"file": b"x"}, data={"numbers": ["1", "2"]})
     assert answer.content == b"x\1\2"
     assert "data: 1" in (await client.post("/Aliases/ticks")).text
+
+
+async def test_numbers_that_a_query_chooses_from(serve: Serve) -> None:
+    """The numbers of a `Literal` and of an `Enum` are texts in a query."""
+    client = serve(Queries).client
+    assert (await client.get("/Queries/numbers?size=10&ranks=1&ranks=2.5&ranks=1.0")).json() == [10, 1, 2.5, "1.0"]
+    assert (await client.get("/Queries/numbers?size=all")).json() == ["all"]
+    assert (await client.get("/Queries/numbers?size=true")).json() == [True]
+    assert (await client.get("/Queries/numbers?size=11")).status_code == 422
+    assert (await client.get("/Queries/numbers?size=10&ranks=3")).status_code == 422
+
+
+async def test_whatever_has_several_values_is_repeated(serve: Serve) -> None:
+    """Named tuples, deques and sequences, as lists."""
+    client = serve(Queries).client
+    answer = await client.get("/Queries/several?span=1&span=2&last=3&last=4&both=5&each=6")
+    assert answer.json() == [2, 4, [5], ["6"]]
