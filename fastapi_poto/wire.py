@@ -10,6 +10,10 @@ from pydantic import (
     PlainSerializer,
     PydanticUndefinedAnnotation,
     PydanticUserError,
+    Secret,
+    SecretBytes,
+    SecretStr,
+    SerializationInfo,
     Strict,
     TypeAdapter,
     WithJsonSchema,
@@ -104,6 +108,22 @@ def of_texts(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "function-before", "function": {"type": "no-info", "function": number}, "schema": schema, **outer}
 
 
+def with_secrets(schema: dict[str, Any]) -> dict[str, Any]:
+    """Give away secrets: who sends one means it. Pydantic's JSON has asterisks."""
+    out = schema.get("serialization", {})
+    if out.get("type") != "function-plain" or not out.get("info_arg") or out.get("is_field_serializer"):
+        return schema
+    hidden = out["function"]
+
+    def give_away(value: Any, info: SerializationInfo) -> Any:
+        if not isinstance(value, Secret | SecretStr | SecretBytes):
+            return hidden(value, info)
+        secret = value.get_secret_value()
+        return _base64(secret) if info.mode_is_json() else secret
+
+    return {**schema, "serialization": {**out, "function": give_away}}
+
+
 class _Quiet(GenerateJsonSchema):
     """Warns of nothing: FastAPI will, when it makes the document."""
 
@@ -114,7 +134,7 @@ class WireType(Generic[T]):
     """A type's compiled codec. Raises `TypeError` if Pydantic cannot make it.
 
     With `documented_as`, also if it has no JSON Schema: of what comes in ("validation") or goes out ("serialization").
-    `rewire` is `of_texts`.
+    `rewire` is `of_texts` or `with_secrets`.
     """
 
     __slots__ = ("annotation", "to_json", "validate", "validate_json")

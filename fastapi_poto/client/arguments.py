@@ -4,14 +4,14 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Final, get_args
 from urllib.parse import quote
 
 from fastapi import params
 from starlette.datastructures import UploadFile
 
 from ..methods import MethodSpec, Parameter, Source, is_upload, is_value
-from ..wire import WireType
+from ..wire import WireType, with_secrets
 
 Pairs = list[tuple[str, str | int | float | bool | None]]
 
@@ -41,6 +41,7 @@ class Arguments:
             place = _place(parameter, spec)
             if place is not None:
                 self._places[parameter.name] = place
+        self._to_json = WireType[Any](spec.body_type or spec.query_type or Any, rewire=with_secrets).to_json
         self._required = [
             parameter.name for parameter in spec.parameters if parameter.required and parameter.name in self._places
         ]
@@ -73,8 +74,7 @@ class Arguments:
         return outgoing
 
     def _json(self, wire: dict[str, Any]) -> bytes:
-        assert self._spec.decoder is not None  # noqa: S101 - there is one wherever there is a body or a query
-        return self._spec.decoder.to_json(wire, by_alias=True, warnings=False)
+        return self._to_json(wire, **_AS_SENT)
 
     def _query(self, wire: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name, value in json.loads(self._json(wire)).items():
@@ -85,6 +85,9 @@ class Arguments:
     def _none_by_default(self, name: str) -> bool:
         return any(one.name == name and not one.required and one.default is None for one in self._spec.parameters)
 
+
+# As the server reads it: by alias, without what it computes; `Json` as the text that it is.
+_AS_SENT: Final[dict[str, Any]] = {"by_alias": True, "round_trip": True, "warnings": False}
 
 _Place = Callable[[Outgoing, dict[str, Any], Any], None]
 
@@ -107,10 +110,10 @@ def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
         return None
     alias = getattr(mark, "alias", None) or name
     annotation = _bare(parameter.annotation)
-    to_json = WireType[Any](annotation).to_json
+    to_json = WireType[Any](annotation, rewire=with_secrets).to_json
 
     def plain(value: Any) -> Any:
-        return json.loads(to_json(value, by_alias=True, warnings=False))
+        return json.loads(to_json(value, **_AS_SENT))
 
     if isinstance(mark, params.File):
         return lambda outgoing, wire, value: outgoing.files.extend(_files(alias, value))
