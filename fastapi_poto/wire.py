@@ -64,6 +64,7 @@ def is_big(bounds: Iterable[Any]) -> bool:
     return any(isinstance(bound, int | float) and abs(bound) > SAFE_INTEGER for bound in bounds)
 
 
+_UTF8_OUT = {"type": "function-plain", "function": bytes.decode, "when_used": "json"}
 _STRING_OUT = {"type": "function-plain", "function": str, "when_used": "json"}
 
 
@@ -124,6 +125,13 @@ def with_secrets(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "serialization": {**out, "function": give_away}}
 
 
+def as_plain_text(schema: dict[str, Any]) -> dict[str, Any]:
+    """Write bytes as FastAPI reads them from headers and form fields: as the UTF-8 that they are. With secrets."""
+    if schema["type"] == "bytes":
+        return {**schema, "serialization": _UTF8_OUT}
+    return with_secrets(schema)
+
+
 class _Quiet(GenerateJsonSchema):
     """Warns of nothing: FastAPI will, when it makes the document."""
 
@@ -134,7 +142,7 @@ class WireType(Generic[T]):
     """A type's compiled codec. Raises `TypeError` if Pydantic cannot make it.
 
     With `documented_as`, also if it has no JSON Schema: of what comes in ("validation") or goes out ("serialization").
-    `rewire` is `of_texts` or `with_secrets`.
+    `rewire` is `of_texts`, `with_secrets` or `as_plain_text`.
     """
 
     __slots__ = ("annotation", "to_json", "validate", "validate_json")

@@ -8,10 +8,11 @@ from typing import Any, Final, get_args
 from urllib.parse import quote
 
 from fastapi import params
+from pydantic.fields import FieldInfo
 from starlette.datastructures import UploadFile
 
 from ..methods import MethodSpec, Parameter, Source, is_upload, is_value
-from ..wire import WireType, with_secrets
+from ..wire import WireType, as_plain_text, with_secrets
 
 Pairs = list[tuple[str, str | int | float | bool | None]]
 
@@ -24,6 +25,8 @@ class Outgoing:
     path: str
     query: Pairs = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    """Headers that are arguments. One name may stand several times."""
     cookies: Pairs = field(default_factory=list)
     content: bytes | None = None
     form: dict[str, Any] = field(default_factory=dict)
@@ -41,6 +44,7 @@ class Arguments:
             place = _place(parameter, spec)
             if place is not None:
                 self._places[parameter.name] = place
+        self._defaults = {parameter.name: _default(parameter) for parameter in spec.parameters}
         self._to_json = WireType[Any](spec.body_type or spec.query_type or Any, rewire=with_secrets).to_json
         self._required = [
             parameter.name for parameter in spec.parameters if parameter.required and parameter.name in self._places
@@ -78,15 +82,13 @@ class Arguments:
 
     def _query(self, wire: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for name, value in json.loads(self._json(wire)).items():
-            if value is None and not self._none_by_default(name):
-                raise ValueError(f"{self._spec.where}: a query cannot carry None, which is not {name!r}'s default")
-            yield from ((name, text) for text in _texts(value))
-
-    def _none_by_default(self, name: str) -> bool:
-        return any(one.name == name and not one.required and one.default is None for one in self._spec.parameters)
+            texts = _texts(value)
+            if not texts and wire[name] != self._defaults[name]:
+                raise ValueError(_not_carried(self._spec, "query", name, wire[name]))
+            yield from ((name, text) for text in texts)
 
 
-# As the server reads it: by alias, without what it computes; `Json` as the text that it is.
+# As the server reads it: by alias, without what the server computes; `Json` as the text that it is.
 _AS_SENT: Final[dict[str, Any]] = {"by_alias": True, "round_trip": True, "warnings": False}
 
 _Place = Callable[[Outgoing, dict[str, Any], Any], None]
@@ -109,21 +111,30 @@ def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
     if parameter.source is not Source.WIRE and mark is None and not in_path:
         return None
     alias = getattr(mark, "alias", None) or name
+    if isinstance(mark, params.File):
+        return lambda outgoing, wire, value: outgoing.files.extend(_files(alias, value))
     annotation = _bare(parameter.annotation)
-    to_json = WireType[Any](annotation, rewire=with_secrets).to_json
+    as_json = mark is None and spec.form and not is_value(annotation)
+    to_json = WireType[Any](annotation, rewire=with_secrets if as_json else as_plain_text).to_json
+    default = _default(parameter)
 
     def plain(value: Any) -> Any:
         return json.loads(to_json(value, **_AS_SENT))
 
-    if isinstance(mark, params.File):
-        return lambda outgoing, wire, value: outgoing.files.extend(_files(alias, value))
+    def texts(value: Any, place: str) -> list[str]:
+        found = _texts(plain(value))
+        # To FastAPI a form's empty field is one that was left out.
+        if (not found or (place == "form" and found == [""])) and value != default:
+            raise ValueError(_not_carried(spec, place, name, value))
+        return found
+
     if isinstance(mark, params.Header):
         header = alias if alias != name or not mark.convert_underscores else name.replace("_", "-")
-        return lambda outgoing, wire, value: outgoing.headers.update((header, text) for text in _texts(plain(value)))
+        return lambda outgoing, wire, value: outgoing.fields.extend((header, text) for text in texts(value, "header"))
     if isinstance(mark, params.Cookie):
-        return lambda outgoing, wire, value: outgoing.cookies.extend((alias, text) for text in _texts(plain(value)))
+        return lambda outgoing, wire, value: outgoing.cookies.extend((alias, text) for text in texts(value, "cookie"))
     if isinstance(mark, params.Query):
-        return lambda outgoing, wire, value: outgoing.query.extend((alias, text) for text in _texts(plain(value)))
+        return lambda outgoing, wire, value: outgoing.query.extend((alias, text) for text in texts(value, "query"))
     if isinstance(mark, params.Path) or in_path:
 
         def to_path(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
@@ -132,16 +143,29 @@ def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
                 outgoing.path = outgoing.path.replace(hole, quote(text, safe=safe))
 
         return to_path
-    as_texts = is_value(annotation) or isinstance(mark, params.Form)
 
     def to_form(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
         told = plain(value)
         if isinstance(told, dict) and isinstance(mark, params.Form):  # a form's model: its members are the fields
             outgoing.form.update({member: _texts(one) for member, one in told.items()})
-        elif told is not None:
-            outgoing.form[alias] = _texts(told) if as_texts else json.dumps(told)
+        elif as_json:
+            outgoing.form[alias] = json.dumps(told)
+        else:
+            outgoing.form[alias] = texts(value, "form")
 
     return to_form
+
+
+def _default(parameter: Parameter) -> Any:
+    """What the server takes if it is sent nothing; `...` if it must be sent something."""
+    if parameter.required:
+        return ...
+    default = parameter.default if parameter.default_factory is None else parameter.default_factory()
+    return default.get_default(call_default_factory=True) if isinstance(default, FieldInfo) else default
+
+
+def _not_carried(spec: MethodSpec, place: str, name: str, value: Any) -> str:
+    return f"{spec.where}: a {place} cannot carry {value!r}, which is not {name!r}'s default"
 
 
 def _bare(annotation: Any) -> Any:

@@ -98,7 +98,7 @@ class Connection:
             outgoing.method,
             self.base_url + outgoing.path,
             params=outgoing.query or None,
-            headers=headers,
+            headers=[*outgoing.fields, *headers.items()],
             **body,
         )
         # Credentials go where they were meant to go, and nowhere else.

@@ -1,9 +1,9 @@
 """What a client sends is what the method gets, or an error here."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, UploadFile
+from fastapi import FastAPI, Header, Query, UploadFile
 from pydantic import BaseModel, ConfigDict, Json, Secret, SecretBytes, SecretStr, computed_field
 
 from fastapi_poto import Poto, PotoModule, poto_router, public
@@ -49,6 +49,21 @@ class Told(PotoModule):
     async def parsed(self, value: Json[list[int]]) -> list[int]:
         return value
 
+    async def get_chosen(self, ids: list[int] | None = None, but: set[int] = set()) -> list[Any]:  # noqa: B006
+        return [ids, sorted(but)]
+
+    async def fields(
+        self,
+        *,
+        tags: Annotated[list[int], Header()] = [1],  # noqa: B006
+        raw: Annotated[bytes, Header()] = b"",
+        more: Annotated[bytes | None, Query()] = None,
+    ) -> list[Any]:
+        return [tags, raw.hex(), more and more.hex()]
+
+    async def form_of(self, file: UploadFile, raw: bytes = b"", note: str = "none", ids: list[int] = [1]) -> list[Any]:  # noqa: B006
+        return [raw.hex(), note, ids]
+
 
 @pytest.fixture
 async def client_of_told() -> Any:
@@ -76,3 +91,32 @@ async def test_secrets_arrive(sent: Told) -> None:
 async def test_json_texts(sent: Told) -> None:
     """`Json[…]` is what the text says, in the method and for its caller."""
     assert await sent.parsed([1, 2]) == [1, 2]
+
+
+async def test_a_list_is_as_many_headers(sent: Told) -> None:
+    """All of them arrive, not the last."""
+    assert await sent.fields(tags=[2, 3]) == [[2, 3], "", None]
+
+
+async def test_bytes_outside_of_json(sent: Told) -> None:
+    """FastAPI reads the text of headers, queries of its own and form fields as UTF-8; other bytes do not go."""
+    tea = "té".encode()
+    assert await sent.fields(raw=b"tea", more=tea) == [[1], b"tea".hex(), tea.hex()]
+    assert await sent.form_of(b"", tea) == [tea.hex(), "none", [1]]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="utf-8"):
+        await sent.fields(raw=b"\xff")
+
+
+async def test_what_would_arrive_as_the_default(sent: Told) -> None:
+    """An empty list in a query, header or form, and an empty form field, are left out: an error, if it differs."""
+    assert await sent.get_chosen(None, set()) == [None, []]
+    assert await sent.fields(raw=b"", more=None) == [[1], "", None]
+    assert await sent.form_of(b"", b"", ids=[1]) == ["", "none", [1]]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"Told\.get_chosen: a query cannot carry \[\], which is not 'ids''s default"):
+        await sent.get_chosen([])
+    with pytest.raises(ValueError, match=r"a header cannot carry \[\]"):
+        await sent.fields(tags=[])
+    with pytest.raises(ValueError, match=r"a form cannot carry ''"):
+        await sent.form_of(b"", note="")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"a form cannot carry \[\]"):
+        await sent.form_of(b"", ids=[])  # type: ignore[arg-type]
