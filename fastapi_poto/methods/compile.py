@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import fields
 from types import NoneType
 from typing import Any
@@ -20,6 +21,8 @@ from .spec import Guard, Kind, MethodSpec, Parameter, Source
 
 _VERBS = ("get", "post", "put", "patch", "delete")
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~:@!$&'()*+,;=-]|\{\w+(:\w+)?\})+)+")
+_MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
+_CONTEXT_MANAGERS = [make(lambda: None).__code__ for make in _MAKERS]
 _RESERVED = frozenset(name for name in dir(PotoModule) if not name.startswith("_")) - {"route"}
 
 
@@ -187,6 +190,11 @@ def _check_path(path: str, parameters: Iterable[Parameter], where: str) -> None:
 def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]) -> MethodSpec:
     where = f"{cls.__qualname__}.{name}"
     function: Callable[..., Any] = vars(owner)[name]
+    if function.__code__ in _CONTEXT_MANAGERS:
+        raise ConfigurationError(
+            f"{where} is a context manager, which no caller can enter. Put an underscore before its name, "
+            "or decorate it with @rpc(expose=False)."
+        )
     options = _options(cls, name)
     verb, path = _verb_and_path(cls, name, options, where)
     hints = resolve_hints(function, cls, owner, where)

@@ -3,6 +3,7 @@
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar, TypeVarTuple
 
 import pytest
@@ -51,6 +52,12 @@ class DictInQuery(PotoModule):
 class UploadInQuery(PotoModule):
     def get_act(self, thing: UploadFile) -> int:
         return 1
+
+
+class ContextManager(PotoModule):
+    @asynccontextmanager
+    async def act(self) -> AsyncIterator[int]:
+        yield 1
 
 
 class TwoOnOneRoute(PotoModule):
@@ -355,6 +362,7 @@ MISTAKES: list[tuple[type, str]] = [
     (ModelInQuery, r"ModelInQuery\.get_act: 'thing' has the type Model, .*query.*method=\"POST\""),
     (DictInQuery, r"DictInQuery\.delete_act: 'thing' has the type dict.*query"),
     (UploadInQuery, r"UploadInQuery\.get_act: GET has no body.*Use POST"),
+    (ContextManager, r"ContextManager\.act is a context manager.* underscore before its name"),
     (TwoOnOneRoute, r"TwoOnOneRoute\.find and TwoOnOneRoute\.get_act are both GET /TwoOnOneRoute/act\. Rename"),
     (Constructor, r"Constructor\.__init__: the constructor's 'size' is not a dependency.*Depends"),
     (ConstructorWithoutAnnotation, r"ConstructorWithoutAnnotation\.__init__: 'size' has no annotation"),
