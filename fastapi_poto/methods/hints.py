@@ -105,6 +105,9 @@ def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: s
         ) from error
     except Exception as error:  # an annotation may be any expression, and raise anything
         raise ConfigurationError(f"{where}: an annotation cannot be evaluated: {error}") from error
+    for parameter in inspect.signature(function).parameters.values():  # a decorator may have added some
+        if parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str):
+            hints.setdefault(parameter.name, parameter.annotation)
     variables = _of(type_variables(cls), owner)
     resolved = {}
     for name, written in hints.items():

@@ -1,8 +1,10 @@
 """What goes in: bodies, queries, forms, and what FastAPI finds."""
 
+import functools
+import inspect
 import json
 from collections import deque
-from collections.abc import AsyncIterator, MutableSequence, Sequence
+from collections.abc import AsyncIterator, Callable, MutableSequence, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -213,6 +215,26 @@ class Rank(Enum):
 class Span(NamedTuple):
     first: int
     last: int
+
+
+def counting(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator with a parameter of its own."""
+
+    @functools.wraps(method)
+    async def counted(self: Any, *args: Any, times: int, **kwargs: Any) -> Any:
+        return [await method(self, *args, **kwargs)] * times
+
+    signature = inspect.signature(method)
+    times = inspect.Parameter("times", inspect.Parameter.KEYWORD_ONLY, annotation=int)
+    counted.__signature__ = signature.replace(parameters=[*signature.parameters.values(), times])  # type: ignore[attr-defined]
+    return counted
+
+
+@public
+class Decorated(PotoModule):
+    @counting
+    async def say(self, word: str) -> Any:
+        return word
 
 
 @public
@@ -452,3 +474,10 @@ async def test_whatever_has_several_values_is_repeated(serve: Serve) -> None:
     client = serve(Queries).client
     answer = await client.get("/Queries/several?span=1&span=2&last=3&last=4&both=5&each=6")
     assert answer.json() == [2, 4, [5], ["6"]]
+
+
+async def test_a_parameter_that_a_decorator_adds(serve: Serve) -> None:
+    """It is in the signature, if not among the method's own annotations."""
+    client = serve(Decorated).client
+    assert (await client.post("/Decorated/say", json={"word": "a", "times": 2})).json() == ["a", "a"]
+    assert (await client.post("/Decorated/say", json={"word": "a", "times": "x"})).status_code == 422
