@@ -103,7 +103,9 @@ def _respond_unary(spec: MethodSpec) -> Respond:
         if encode:
             body, headers = encode_result(spec, result), [_JSON]
         elif raw:
-            body, headers = bytes(result), [content_type]
+            body, headers = bytes(memoryview(result)), [content_type]  # `bytes(5)` would be five zeros
+        elif not empty:
+            raise TypeError(f"{spec.where} returned a {type(result).__name__}, which is no Response")
         else:
             body, headers = b"", []
         if empty if status is None else not is_body_allowed_for_status_code(status):

@@ -102,6 +102,12 @@ class Answers(PotoModule):
     async def custom(self) -> None:
         raise Custom
 
+    def no_bytes(self) -> bytes:
+        return 5  # type: ignore[return-value]
+
+    def no_response(self) -> Response:
+        return None  # type: ignore[return-value]
+
 
 class Guarded(PotoModule):
     async def anyone(self) -> str:
@@ -175,7 +181,7 @@ async def test_an_http_exception(serve: Serve) -> None:
     assert (answer.status_code, answer.json(), answer.headers["X-Tea"]) == (418, {"detail": {"tea": True}}, "pot")
 
 
-@pytest.mark.parametrize("path", ["/Answers/crash", "/Answers/broken"])
+@pytest.mark.parametrize("path", ["/Answers/crash", "/Answers/broken", "/Answers/no_bytes", "/Answers/no_response"])
 async def test_an_unexpected_error(serve: Serve, path: str, caplog: pytest.LogCaptureFixture) -> None:
     """500 as JSON, with no inner detail; the log and the answer share the request's id."""
     with caplog.at_level(logging.ERROR, "fastapi_poto"):
