@@ -12,6 +12,8 @@ from .hints import unaliased
 from .parameters import members
 from .spec import Kind
 
+_AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
+"""What a plain method may return instead of being `async`; their last argument is the result."""
 _ITERATORS = {
     collections.abc.AsyncIterator,
     collections.abc.AsyncIterable,
@@ -30,6 +32,8 @@ def read_result(function: Callable[..., Any], annotation: Any, where: str) -> tu
     """
     generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     told, annotation = annotation, unaliased(annotation)
+    if get_origin(annotation) in _AWAITABLES:
+        return read_result(function, get_args(annotation)[-1], where)
     origin = get_origin(annotation) or annotation
     if origin in (_OF_GENERATORS if generator else _ITERATORS):
         item = next(iter(get_args(annotation)), Any)

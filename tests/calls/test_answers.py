@@ -1,8 +1,9 @@
 """What comes out: values, nothing, bytes, responses, errors."""
 
+import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,6 +109,15 @@ class Answers(PotoModule):
     def no_response(self) -> Response:
         return None  # type: ignore[return-value]
 
+    def promised(self, number: int) -> Awaitable[int]:
+        return asyncio.sleep(0, number)
+
+    def promised_stream(self) -> Coroutine[Any, Any, AsyncIterator[int]]:
+        async def numbers() -> AsyncIterator[int]:
+            yield 1
+
+        return asyncio.sleep(0, numbers())
+
 
 class Guarded(PotoModule):
     async def anyone(self) -> str:
@@ -122,6 +132,13 @@ async def test_values(serve: Serve) -> None:
     answer = await serve(Answers).client.post("/Answers/value")
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == {"nan": "NaN", "inf": "Infinity", "data": "+/8=", "text": "\u2028é"}
+
+
+async def test_what_a_plain_method_promises(serve: Serve) -> None:
+    """An awaitable of a result is as good as the result."""
+    client = serve(Answers).client
+    assert (await client.post("/Answers/promised", json={"number": 7})).json() == 7
+    assert "data: 1" in (await client.post("/Answers/promised_stream")).text
 
 
 async def test_none_is_204(serve: Serve) -> None:
