@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import fields
 from types import NoneType
@@ -23,6 +23,16 @@ _VERBS = ("get", "post", "put", "patch", "delete")
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~:@!$&'()*+,;=-]|\{\w+(:\w+)?\})+)+")
 _MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
 _CONTEXT_MANAGERS = [make(lambda: None).__code__ for make in _MAKERS]
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")  # RFC 6838, 4.2
+_OPTIONS: dict[str, tuple[Any, str]] = {
+    "method": (str, "a verb"),
+    "path": (str, "a text"),
+    "expose": (bool, "True or False; names of methods are for the class's own @rpc"),
+    "media_type": (str, "a text"),
+    "first_item_timeout": (int | float, "seconds"),
+    "summary": (str, "a text"),
+    "openapi_extra": (Mapping, "a dictionary"),
+}
 _RESERVED = frozenset(name for name in dir(PotoModule) if not name.startswith("_")) - {"route"}
 
 
@@ -196,6 +206,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
             "or decorate it with @rpc(expose=False)."
         )
     options = _options(cls, name)
+    _check_options(options, where)
     verb, path = _verb_and_path(cls, name, options, where)
     hints = resolve_hints(function, cls, owner, where)
     inner = inspect.unwrap(function)
@@ -279,6 +290,16 @@ def _codec(annotation: Any, of: str, where: str, documented_as: JsonSchemaMode) 
 def _is_form(parameter: Parameter) -> bool:
     marks = (*getattr(parameter.annotation, "__metadata__", ()), parameter.default)
     return is_upload(parameter.annotation) or any(isinstance(mark, params.Form) for mark in marks)
+
+
+def _check_options(options: RpcOptions, where: str) -> None:
+    """What `@rpc` was told that no kind of method can mean."""
+    for name, (type_, wanted) in _OPTIONS.items():
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, type_):
+            raise ConfigurationError(f"{where}: @rpc({name}={value!r}). Write {wanted}.")
+    if options.media_type is not None and not _MEDIA_TYPE.fullmatch(options.media_type):
+        raise ConfigurationError(f"{where}: media_type={options.media_type!r}. Write one as `text/csv`.")
 
 
 def _check_kind(kind: Kind, options: RpcOptions, where: str) -> None:

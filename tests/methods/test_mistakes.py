@@ -551,3 +551,30 @@ def test_what_fastapi_refuses_is_named(poto: Poto) -> None:
 
     with pytest.raises(ConfigurationError, match=r"Odd\.act: FastAPI refuses the route"):
         poto_router(Odd, poto=poto)
+
+
+@pytest.mark.parametrize(
+    ("option", "cure"),
+    [
+        ({"method": 5}, "a verb"),
+        ({"path": 5}, "a text"),
+        ({"expose": ("act",)}, "True or False"),
+        ({"media_type": 5}, "a text"),
+        ({"media_type": "text"}, "text/csv"),
+        ({"media_type": "text/csv\r\nx-other: 1"}, "text/csv"),
+        ({"media_type": "text/é"}, "text/csv"),
+        ({"first_item_timeout": "1"}, "seconds"),
+        ({"summary": 5}, "a text"),
+        ({"openapi_extra": [1]}, "a dictionary"),
+    ],
+)
+def test_options_that_mean_nothing(option: Any, cure: str, poto: Poto) -> None:
+    """What @rpc is told has to be of its type, on a method that could have it."""
+
+    class Told(PotoModule):
+        @rpc(**option)
+        def act(self) -> bytes:
+            return b""
+
+    with pytest.raises(ConfigurationError, match=rf"Told\.act: .*Write .*{cure}"):
+        poto_router(Told, poto=poto)
