@@ -121,20 +121,29 @@ def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
     def plain(value: Any) -> Any:
         return json.loads(to_json(value, **_AS_SENT))
 
-    def texts(value: Any, place: str) -> list[str]:
-        found = _texts(plain(value))
+    def texts(value: Any, place: str) -> list[tuple[str, str]]:
+        told = plain(value)
+        if isinstance(told, dict):  # a model's members are parameters of their own
+            return [(member, text) for member, one in told.items() for text in _texts(one)]
+        found = [(alias, text) for text in _texts(told)]
         # To FastAPI a form's empty field is one that was left out.
-        if (not found or (place == "form" and found == [""])) and value != default:
+        if (not found or (place == "form" and found == [(alias, "")])) and value != default:
             raise ValueError(_not_carried(spec, place, name, value))
         return found
 
     if isinstance(mark, params.Header):
-        header = alias if alias != name or not mark.convert_underscores else name.replace("_", "-")
-        return lambda outgoing, wire, value: outgoing.fields.extend((header, text) for text in texts(value, "header"))
+        hyphens = mark.convert_underscores
+
+        def to_header(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
+            for field_, text in texts(value, "header"):
+                own = field_ == mark.alias or not hyphens
+                outgoing.fields.append((field_ if own else field_.replace("_", "-"), text))
+
+        return to_header
     if isinstance(mark, params.Cookie):
-        return lambda outgoing, wire, value: outgoing.cookies.extend((alias, text) for text in texts(value, "cookie"))
+        return lambda outgoing, wire, value: outgoing.cookies.extend(texts(value, "cookie"))
     if isinstance(mark, params.Query):
-        return lambda outgoing, wire, value: outgoing.query.extend((alias, text) for text in texts(value, "query"))
+        return lambda outgoing, wire, value: outgoing.query.extend(texts(value, "query"))
     if isinstance(mark, params.Path) or in_path:
 
         def to_path(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
@@ -145,13 +154,11 @@ def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
         return to_path
 
     def to_form(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
-        told = plain(value)
-        if isinstance(told, dict) and isinstance(mark, params.Form):  # a form's model: its members are the fields
-            outgoing.form.update({member: _texts(one) for member, one in told.items()})
-        elif as_json:
-            outgoing.form[alias] = json.dumps(told)
+        if as_json:
+            outgoing.form[alias] = json.dumps(plain(value))
         else:
-            outgoing.form[alias] = texts(value, "form")
+            for field_, text in texts(value, "form"):
+                outgoing.form.setdefault(field_, []).append(text)
 
     return to_form
 

@@ -33,6 +33,11 @@ def told(credentials: Credentials) -> list[Any]:
     return [password, key.hex(), pin, credentials.scopes]
 
 
+class Filter(BaseModel):
+    page_number: int = 1
+    tags: list[str] = []
+
+
 @public
 class Told(PotoModule):
     """Answers what arrived."""
@@ -60,6 +65,12 @@ class Told(PotoModule):
         more: Annotated[bytes | None, Query()] = None,
     ) -> list[Any]:
         return [tags, raw.hex(), more and more.hex()]
+
+    async def get_filtered(self, by: Annotated[Filter, Query()]) -> Filter:
+        return by
+
+    async def filtered(self, by: Annotated[Filter, Header()]) -> Filter:
+        return by
 
     async def form_of(self, file: UploadFile, raw: bytes = b"", note: str = "none", ids: list[int] = [1]) -> list[Any]:  # noqa: B006
         return [raw.hex(), note, ids]
@@ -120,3 +131,10 @@ async def test_what_would_arrive_as_the_default(sent: Told) -> None:
         await sent.form_of(b"", note="")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"a form cannot carry \[\]"):
         await sent.form_of(b"", ids=[])  # type: ignore[arg-type]
+
+
+async def test_a_model_of_parameters(sent: Told) -> None:
+    """Its members are parameters of their own, in headers with hyphens."""
+    by = Filter(page_number=2, tags=["a", "b"])
+    assert await sent.get_filtered(by) == by
+    assert await sent.filtered(by) == by
