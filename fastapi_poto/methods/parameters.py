@@ -191,9 +191,12 @@ def _is_injected(annotation: Any) -> bool:
 
 def is_sequence(annotation: Any) -> bool:
     """Whether a query parameter may be repeated."""
-    if any(type(mark) is Json for mark in _marked(annotation)[1]):
+    plain, marks = _marked(annotation)
+    if any(type(mark) is Json for mark in marks):
         return False  # `Json[list[int]]` is one text
-    return any(field_annotation_is_sequence(get_origin(member) or member) for member in members(annotation))
+    if get_origin(plain) in (Union, types.UnionType):
+        return any(map(is_sequence, get_args(plain)))
+    return field_annotation_is_sequence(get_origin(plain) or plain)
 
 
 def check_query(parameters: Iterable[Parameter], where: str, verb: str) -> None:

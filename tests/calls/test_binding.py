@@ -76,8 +76,8 @@ class Echo(PotoModule):
         prices[sku] = 1
         return len(lines) + len(prices)
 
-    async def get_parsed(self, numbers: Json[list[int]]) -> int:
-        return sum(numbers)
+    async def get_parsed(self, numbers: Json[list[int]], more: Json[list[int]] | None = None) -> int:
+        return sum([*numbers, *(more or [])])
 
     async def get_numbers(self, n: int, numbers: list[int] = []) -> list[int]:  # noqa: B006
         numbers.append(n)
@@ -357,6 +357,7 @@ async def test_queries(serve: Serve) -> None:
         "number": 3, "colours": ["red", "blue"], "day": "2026-01-02", "ids": [identifier], "flag": True,
     }  # fmt: skip
     assert (await client.get("/Echo/parsed", params={"numbers": "[1, 2]"})).json() == 3
+    assert (await client.get("/Echo/parsed", params={"numbers": "[1, 2]", "more": "[3]"})).json() == 6
     answer = await client.delete("/Echo/thing", params={"name": "a"})
     assert (answer.status_code, answer.content) == (204, b"")
 
