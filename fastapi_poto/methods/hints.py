@@ -7,9 +7,11 @@ from collections.abc import Callable
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from typing_inspection.typing_objects import is_typealiastype
+import typing_extensions
 
 from ..errors import ConfigurationError
+
+_ALIASES = (typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType))
 
 
 def type_variables(cls: type) -> dict[Any, Any]:
@@ -65,7 +67,7 @@ def substitute(annotation: Any, variables: dict[Any, Any]) -> Any:
 def unaliased(annotation: Any) -> Any:
     """What a type alias (PEP 695) stands for; anything else as it is."""
     origin = get_origin(annotation) or annotation
-    if not is_typealiastype(origin):
+    if not isinstance(origin, _ALIASES):
         return annotation
     try:
         value = origin.__value__

@@ -580,10 +580,13 @@ def test_options_that_mean_nothing(option: Any, cure: str, poto: Poto) -> None:
         poto_router(Told, poto=poto)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is new in 3.12")
-def test_a_type_alias_of_what_is_not_there(poto: Poto) -> None:
-    """Its name is looked up when the application starts."""
-    names: dict[str, Any] = {"PotoModule": PotoModule}
-    exec("type Things = list[Missing]\nclass Late(PotoModule):\n    def act(self, things: Things) -> int: ...", names)
-    with pytest.raises(ConfigurationError, match=r"Late\.act: 'things' .*Missing"):
-        poto_router(names["Late"], poto=poto)
+if sys.version_info >= (3, 12):  # which has the statement
+
+    def test_a_type_alias_of_what_is_not_there(poto: Poto) -> None:
+        """Its name is looked up when the application starts."""
+        names: dict[str, Any] = {"PotoModule": PotoModule}
+        exec(
+            "type Things = list[Missing]\nclass Late(PotoModule):\n    def act(self, things: Things) -> int: ...", names
+        )
+        with pytest.raises(ConfigurationError, match=r"Late\.act: 'things' .*Missing"):
+            poto_router(names["Late"], poto=poto)
