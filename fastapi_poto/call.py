@@ -42,6 +42,8 @@ class Call:
         check_shapes(spec)
         self._given = _given(spec.parameters)
         self._given_to_constructor = _given(spec.constructor)
+        self._is_made_by_init = spec.cls.__init__ is not object.__init__
+        self._is_plain = not spec.in_thread and not spec.cancel_on_disconnect
         self._options = stream_options(spec, poto.settings, poto.store)
         self.respond = responder(spec, self._options, poto.authenticator.stands)
 
@@ -132,14 +134,15 @@ class Call:
             constructor[name] = give(context, parameter)
         instance = spec.cls.__new__(spec.cls)
         instance.__dict__["_poto_context"] = context  # a frozen dataclass, say, has a `__setattr__` of its own
-        if spec.constructor:
+        if self._is_made_by_init:
             instance.__init__(**constructor)  # type: ignore[misc]
-        else:
-            instance.__init__()  # type: ignore[misc]
         method = getattr(instance, spec.name)
         if context.deadline is not None:
             context.check_deadline()  # dependencies may have taken all of it
             return await _within(context, self._invoke(context, method, values))
+        if self._is_plain:
+            result = method(**values)
+            return await result if inspect.isawaitable(result) else result
         return await self._invoke(context, method, values)
 
     async def _invoke(self, context: CallContext, method: Callable[..., Any], values: Values) -> Any:

@@ -104,9 +104,10 @@ class Authenticator:
         """
         if identity is None:
             return True
-        if not await self._sign_in_stands(identity.claims):
+        claims = identity.claims
+        if not await self._sign_ins.stands(claims.user_id, claims.family, claims.ver):
             return False
-        user = await self.user(identity.claims.user_id)
+        user = await self.user(claims.user_id)
         return user is not None and identity.user.roles <= user.roles
 
     def refuse(self) -> Unauthenticated:
@@ -119,17 +120,15 @@ class Authenticator:
 
     async def _check(self, known: Identity | Claims, key: bytes, by_cookie: bool = False) -> Identity:
         claims = known if isinstance(known, Claims) else known.claims
-        if claims.expires_at > self._clock() and await self._sign_in_stands(claims):
-            user = await self.user(claims.user_id)
+        user_id = claims.user_id
+        if claims.expires_at > self._clock() and await self._sign_ins.stands(user_id, claims.family, claims.ver):
+            user = await self.user(user_id)
             if user is not None:
                 if isinstance(known, Identity) and (known.user is user or known.user == user):
                     return known
                 return self._remember(key, Identity(user, claims, by_cookie))
         self._known.pop(key, None)
         raise self.refuse_bad()
-
-    async def _sign_in_stands(self, claims: Claims) -> bool:
-        return await self._sign_ins.stands(claims.user_id, claims.family, claims.ver)
 
     async def user(self, user_id: str) -> User | None:
         """The user as of now."""
