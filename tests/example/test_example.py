@@ -1,6 +1,7 @@
 """The example app does what `make run` and its modules promise."""
 
 import asyncio
+import logging
 import os
 import re
 import stat
@@ -81,8 +82,12 @@ async def test_a_restart_keeps_tokens_users_and_sessions(tmp_path: Path) -> None
             assert (await visitor.at(http).value("GET", "/Shop/basket"))["total"] == "15.00"
 
 
-async def test_many_start_at_once_on_a_store_that_is_empty(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_many_start_at_once_on_a_store_that_is_empty(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each of several workers looks for the admin and finds none; one makes it, and all of them serve."""
+    # Servers that ran in this process have set the level of uvicorn's loggers.
+    monkeypatch.setattr("example_app.app.log", logging.getLogger("example"))
     apps = [make_app("kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt", f"sqlite:///{tmp_path}/shop.db") for _ in range(6)]
     async with AsyncExitStack() as stack:
         await asyncio.gather(*(stack.enter_async_context(app.router.lifespan_context(app)) for app in apps))
