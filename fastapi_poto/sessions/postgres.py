@@ -133,13 +133,15 @@ class PostgresDriver:
             sound = True
             raise
         finally:
-            if connection is not None:
-                # Of a connection that was lost the pool knows already, and says so.
-                with suppress(*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError):
-                    if not sound:
-                        connection.terminate()  # at once: a polite cancel waits for a server that may be gone
-                    await pool.release(connection)
-            connected.turns.give_back(answered=sound)
+            try:
+                if connection is not None:
+                    # Of a connection that was lost the pool knows already, and says so.
+                    with suppress(*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError):
+                        if not sound:
+                            connection.terminate()  # at once: a polite cancel waits for a server that may be gone
+                        await pool.release(connection)
+            finally:  # the caller may be cancelled just there
+                connected.turns.give_back(answered=sound)
 
     def _connect(self) -> "_Connected":
         pool = asyncpg.create_pool(

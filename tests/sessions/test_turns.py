@@ -3,12 +3,14 @@
 import asyncio
 import time
 from asyncio import AbstractEventLoop
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from fastapi_poto.sessions import open_store
 from fastapi_poto.sessions.loops import PerLoop
 from fastapi_poto.sessions.turns import Turns
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
@@ -75,6 +77,31 @@ async def test_callers_who_leave_the_line() -> None:
     await waiting[4]
     turns.give_back(answered=True)
     await turns.take()
+
+
+def _runs(task: "asyncio.Task[Any]", name: str) -> bool:
+    """Whether a task waits in a coroutine of this name."""
+    coroutine: Any = task.get_coro()
+    while coroutine is not None and getattr(coroutine, "__name__", "") != name:
+        coroutine = getattr(coroutine, "cr_await", None)
+    return coroutine is not None
+
+
+async def test_callers_who_leave_while_their_connection_goes_back(postgres_server: PostgresServer) -> None:
+    """More of them than there are connections, and the next caller is served."""
+    store = open_store(f"{postgres_server.url}?pool_size=2")
+    await store.open()
+    left = 0
+    for _ in range(5):
+        reading = asyncio.create_task(store.read("record:1"))
+        while not reading.done():
+            await asyncio.sleep(0)
+            if _runs(reading, "release"):
+                left += reading.cancel()
+        await asyncio.wait([reading])
+    assert left >= 5
+    assert await store.read("record:1") is None
+    await store.close()
 
 
 async def test_loops_that_begin_at_once() -> None:
