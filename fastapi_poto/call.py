@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette._exception_handler import wrap_app_handling_exceptions
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -150,12 +150,11 @@ class Call:
         if spec.cancel_on_disconnect:
             return await _until_gone(context, method, values, in_thread=spec.in_thread)
         if spec.in_thread:
-            result = await to_thread.run_sync(lambda: method(**values))
+            run = to_thread.run_sync if context.deadline is None else _in_thread_to_leave
+            result = await run(lambda: method(**values))
         else:
             result = method(**values)
-        if inspect.isawaitable(result):
-            result = await result
-        return result
+        return await result if inspect.isawaitable(result) else result
 
     # Failing
 
@@ -214,6 +213,15 @@ def with_headers(context: CallContext, send: Send) -> Send:
     return send_with_headers
 
 
+async def _in_thread_to_leave(work: Callable[[], Any]) -> Any:
+    """Run in a worker thread, which whoever is cancelled leaves: it keeps its place among them until it is done."""
+    limiter, place = to_thread.current_default_thread_limiter(), object()
+    await limiter.acquire_on_behalf_of(place)
+    running = asyncio.ensure_future(to_thread.run_sync(work, limiter=CapacityLimiter(1)))
+    running.add_done_callback(lambda _: limiter.release_on_behalf_of(place))
+    return await asyncio.shield(running)
+
+
 async def _within(context: CallContext, work: Awaitable[Any]) -> Any:
     limit = asyncio.timeout(context.remaining)
     try:
@@ -231,7 +239,7 @@ async def _until_gone(context: CallContext, method: Callable[..., Any], values: 
     context.watch(on_gone=task.cancel)
     try:
         if in_thread:
-            result = await to_thread.run_sync(lambda: method(**values), abandon_on_cancel=True)
+            result = await _in_thread_to_leave(lambda: method(**values))
         else:
             result = method(**values)
         return await result if inspect.isawaitable(result) else result

@@ -62,6 +62,30 @@ def slow_dependency() -> None:
     time.sleep(0.2)
 
 
+class Crowd:
+    """Threads that are inside at the same time, until they are let out."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.door = threading.Event()
+        self.inside = self.most = 0
+
+    def begin(self) -> None:
+        self.door.clear()
+        self.most = 0
+
+    def enter(self) -> None:
+        with self.lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.door.wait(20)
+        with self.lock:
+            self.inside -= 1
+
+
+crowd = Crowd()
+
+
 @public
 class Leaving(PotoModule):
     async def poll(self, name: str) -> None:
@@ -121,6 +145,13 @@ class Leaving(PotoModule):
         await asyncio.sleep(30)
         return remaining
 
+    def hold(self) -> None:
+        crowd.enter()
+
+    @rpc(cancel_on_disconnect=True)
+    def hold_for_who_stays(self) -> None:
+        crowd.enter()
+
     async def left(self) -> float | None:
         return self.context.remaining
 
@@ -176,6 +207,20 @@ async def test_a_deadline(url: str) -> None:
             answer = await client.post(path, headers={"Poto-Timeout-Ms": "50"})
             assert (answer.status_code, answer.json()["detail"]["code"]) == (504, "deadline_exceeded")
     log.wait("torn down")
+
+
+@pytest.mark.parametrize("method", ["hold", "hold_for_who_stays"])
+async def test_threads_that_nobody_waits_for_are_no_more_than_others(url: str, method: str) -> None:
+    """A thread that was left at a deadline keeps its place, 40 in all: callers cannot make more by not waiting."""
+    crowd.begin()
+    async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+        for _ in range(2):
+            calls = (client.post(f"/Leaving/{method}", headers={"Poto-Timeout-Ms": "200"}) for _ in range(30))
+            assert {answer.status_code for answer in await asyncio.gather(*calls)} == {504}
+        assert crowd.most <= 40
+        crowd.door.set()
+        assert (await client.post(f"/Leaving/{method}")).status_code == 204
+    assert crowd.inside == 0
 
 
 async def test_a_deadline_that_dependencies_used_up(url: str) -> None:
