@@ -235,6 +235,8 @@ async def _within(context: CallContext, work: Awaitable[Any]) -> Any:
 
 async def _until_gone(context: CallContext, method: Callable[..., Any], values: Values, *, in_thread: bool) -> Any:
     """Run a method and cancel it when its caller goes away."""
+    if context.is_request_cancelled():
+        raise ClientDisconnect
     task = cast("asyncio.Task[Any]", asyncio.current_task())
     context.watch(on_gone=task.cancel)
     try:

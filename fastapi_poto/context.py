@@ -65,6 +65,7 @@ class CallContext:
         "__weakref__",
         "_gone",
         "_loop",
+        "_on_gone",
         "_receive",
         "_request_id",
         "_session",
@@ -107,6 +108,7 @@ class CallContext:
         self._session: Session | None = None
         self._request_id: str | None = None
         self._gone: asyncio.Event | None = None
+        self._on_gone: Callable[[], object] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -165,13 +167,17 @@ class CallContext:
         self.cancelled = True
         if self._gone is not None:
             self._gone.set()
+        if self._on_gone is not None:
+            self._on_gone()
 
     def watch(self, on_gone: Callable[[], object] | None = None) -> None:
-        """Start to wait for the disconnect, once the request's body has been read."""
+        """Start to wait for the disconnect, once the request's body has been read, if nobody does so yet."""
+        if on_gone is not None:
+            self._on_gone = on_gone
         if self._watcher is None and self._receive is not None and not self.cancelled:
             # In an empty context: a task must not keep this call's user alive.
             self._watcher = asyncio.get_running_loop().create_task(
-                self._wait_for_disconnect(self._receive, on_gone), context=Context()
+                self._wait_for_disconnect(self._receive), context=Context()
             )
 
     def leave_watch(self) -> None:
@@ -181,16 +187,15 @@ class CallContext:
 
     def close(self) -> None:
         """End the watch; at the end of every call."""
+        self._on_gone = None
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
 
-    async def _wait_for_disconnect(self, receive: "Receive", on_gone: Callable[[], object] | None) -> None:
+    async def _wait_for_disconnect(self, receive: "Receive") -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         self.mark_cancelled()
-        if on_gone is not None:
-            on_gone()
 
     def _watch_from_anywhere(self) -> None:
         try:

@@ -159,27 +159,33 @@ class Leaving(PotoModule):
         raise TimeoutError("the method's own")
 
 
+class Asking(Leaving):
+    def __init__(self) -> None:
+        self.is_request_cancelled()
+
+
 @pytest.fixture(scope="module", params=["direct", "fastapi"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     app = FastAPI()
     dependencies = [Depends(nothing)] if request.param == "fastapi" else []
-    app.include_router(poto_router(Leaving, poto=Poto(SECRET), dependencies=dependencies))
+    app.include_router(poto_router(Leaving, Asking, poto=Poto(SECRET), dependencies=dependencies))
     with serve_in_thread(app, log_level="critical") as server:
         yield server.url
 
 
+@pytest.mark.parametrize("module", ["Leaving", "Asking"])
 @pytest.mark.parametrize(
     "method",
     ["poll", "poll_in_thread", "poll_in_a_thread_of_its_own", "wait", "cancelled", "cancelled_before_it_streams"],
 )
-def test_a_method_notices_that_its_caller_left(url: str, method: str) -> None:
-    """By asking, in a thread too, by waiting for it, or by being cancelled if it chose that."""
-    name = f"{url} {method}"
+def test_a_method_notices_that_its_caller_left(url: str, method: str, module: str) -> None:
+    """By asking, in a thread too, by waiting for it, or by being cancelled if it chose that, even after it asked."""
+    name = f"{url} {module} {method}"
     body = b'{"name": "%b"}' % name.encode()
     with closing(Wire(url)) as wire:
         wire.socket.sendall(
-            b"POST /Leaving/%b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (method.encode(), len(body), body)
+            b"POST /%b/%b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (module.encode(), method.encode(), len(body), body)
         )
         log.wait(f"{name} started")
     log.wait(f"{name} gone")
