@@ -50,6 +50,7 @@ class Passwords:
         self._busy = 0
         self._lock = Lock()  # a place is taken on the event loop and given back by a thread
         self._threads: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         self._dummy: str | None = None
 
     async def hash(self, password: str) -> str:
@@ -88,6 +89,8 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         with self._lock:
+            if self._process != os.getpid():  # a fork has no threads of its parent's
+                self._process, self._threads, self._busy = os.getpid(), None, 0
             if self._busy >= self._capacity:
                 raise Unavailable("Too many sign-ins at once", retry_after=1)
             if self._threads is None:

@@ -1,5 +1,6 @@
 """SQLite for `SqlStore`: one thread that reads and one that writes, a transaction to a hop."""
 
+import os
 import sqlite3
 import time
 from asyncio import get_running_loop
@@ -41,8 +42,10 @@ class SqliteDriver:
         self._busy_timeout = busy_timeout
         self._synchronous = synchronous
         self._guard = Lock()
+        self._process = os.getpid()
         self._reader: _Worker | None = None
         self._writer: _Worker | None = None
+        self._of_parent: list[object] = []
 
     @classmethod
     def from_url(cls, url: str) -> "SqliteDriver":
@@ -84,9 +87,14 @@ class SqliteDriver:
 
     def _workers(self) -> "tuple[_Worker, _Worker]":
         reader, writer = self._reader, self._writer
-        if reader is not None and writer is not None:
+        if reader is not None and writer is not None and self._process == os.getpid():
             return reader, writer
         with self._guard:
+            if self._process != os.getpid():
+                # A fork lacks its parent's threads, and may not even close its connections (sqlite.org/howtocorrupt).
+                self._process = os.getpid()
+                self._of_parent += (self._reader, self._writer)
+                self._reader = self._writer = None
             if self._writer is None or self._reader is None:
                 self._writer = _Worker(self._connect, "poto-sqlite-writer", self._busy_timeout)
                 self._reader = _Worker(self._connect, "poto-sqlite-reader", self._busy_timeout)

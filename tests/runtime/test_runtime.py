@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +81,37 @@ async def test_closing_what_was_never_opened_by_hand(tmp_path: Path) -> None:
     await poto.close()
     await asyncio.sleep(0.1)
     assert not threads()
+
+
+FORKS = """
+import asyncio, os, time
+from fastapi_poto import Poto
+
+poto = Poto({secret!r}, store={store!r})
+
+async def create(name: str) -> None:
+    async with asyncio.timeout(5):
+        await poto.auth.create_user(name, "correct horse")
+
+for name in "abc":
+    asyncio.run(create(name))
+time.sleep(0.1)
+worker = os.fork()
+if worker == 0:
+    asyncio.run(create("in the worker"))
+    os._exit(0)
+_, status = os.waitpid(worker, 0)
+asyncio.run(create("in the parent again"))
+raise SystemExit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_workers_that_are_forked_after_the_first_use(store: str, tmp_path: Path) -> None:
+    """As `gunicorn --preload` does: neither the threads that hash nor those of SQLite are the parent's."""
+    url = f"sqlite:///{tmp_path / 'poto.db'}" if store == "sqlite" else "memory://"
+    done = subprocess.run([sys.executable, "-c", FORKS.format(secret=SECRET, store=url)], timeout=30)
+    assert done.returncode == 0
 
 
 def test_ten_lines_need_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
