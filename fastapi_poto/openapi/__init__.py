@@ -32,10 +32,12 @@ def install() -> None:
 
     @wraps(original)
     def openapi(self: FastAPI) -> dict[str, Any]:
-        if self.openapi_schema is not None or not is_ours(self.routes):
+        if not is_ours(self.routes):
             return original(self)
         check_operation_ids(self.routes)  # hides what two routers bring twice: before FastAPI looks
-        return refine(original(self), self.routes)
+        before = self.openapi_schema
+        document = original(self)  # the same one again, unless routes were added
+        return document if document is before else refine(document, self.routes)
 
     openapi.__poto__ = True  # type: ignore[attr-defined]
     FastAPI.openapi = openapi  # type: ignore[method-assign]

@@ -191,6 +191,22 @@ def test_the_document_is_made_once() -> None:
     assert app.openapi() == first
 
 
+def test_routes_that_come_after_the_document() -> None:
+    """A document that is made anew for them is refined as the first one was."""
+    poto = Poto(SECRET)
+    app = FastAPI()
+    app.include_router(poto_router(Shop, poto=poto))
+    app.openapi()
+    plain_routes(app)
+    app.include_router(poto_router(Admin, poto=poto))
+    later = FastAPI()
+    later.include_router(poto_router(Shop, poto=poto))
+    plain_routes(later)
+    later.include_router(poto_router(Admin, poto=poto))
+    assert app.openapi() == later.openapi()
+    assert app.openapi() is app.openapi_schema
+
+
 def test_a_subclass_of_fastapi() -> None:
     """An openapi method that calls FastAPI's gets a refined document."""
 
