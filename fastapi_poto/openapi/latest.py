@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .document import Document, our_operations
+from .document import Document, our_operations, refine
 
 VERSION: Final = "3.2.0"
 _EVENT_STREAM = "text/event-stream"
@@ -16,7 +16,7 @@ _EVENT_STREAM = "text/event-stream"
 
 def openapi_3_2(app: FastAPI) -> Document:
     """The document of an application as OpenAPI 3.2: the streams of modules say what each event is."""
-    document = copy.deepcopy(app.openapi())
+    document = refine(copy.deepcopy(app.openapi()), app.routes)  # a function of the application's own may not have
     document["openapi"] = VERSION
     for one in our_operations(document, app.routes):
         content = one.operation["responses"].get("200", {}).get("content", {})

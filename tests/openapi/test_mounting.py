@@ -182,6 +182,19 @@ def test_an_openapi_function_of_the_applications_own() -> None:
     assert refine_openapi(app, copy.deepcopy(document)) == document
 
 
+def test_an_openapi_function_that_refines_nothing() -> None:
+    """The document of OpenAPI 3.2 is made of a refined copy of what it gives."""
+    app = app_of(Shop)
+    plain = get_openapi(title="Own", version="1", routes=app.routes)
+    app.openapi = lambda: plain  # type: ignore[method-assign]
+    client = TestClient(app)
+    assert client.get("/openapi.json").json() == plain
+    document = client.get("/openapi-3.2.json").json()
+    assert document["info"]["title"] == "Own"
+    assert document["paths"] == openapi_3_2(app_of(Shop))["paths"]
+    assert "StreamError" not in plain["components"]["schemas"]
+
+
 def test_the_document_is_made_once() -> None:
     """It is cached where FastAPI caches it, and a new one is made when the application asks for it."""
     app = app_of(Shop)
