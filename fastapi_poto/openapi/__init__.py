@@ -4,9 +4,11 @@ from functools import wraps
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 
 from ..routing import check_operation_ids
-from .document import Document, is_ours, refine
+from .document import Document, is_mine, is_ours, refine
 from .latest import document_at, openapi_3_2
 from .offline import offline_docs
 
@@ -23,6 +25,17 @@ def refine_openapi(app: FastAPI, document: Document) -> Document:
     return refine(document, app.routes)
 
 
+def _of_others(app: FastAPI) -> Document:
+    """The document of an application without our routes."""
+    return get_openapi(
+        title=app.title,
+        version=app.version,
+        routes=[context for context in iter_route_contexts(app.routes) if not is_mine(context)],
+        webhooks=app.webhooks.routes,
+        separate_input_output_schemas=app.separate_input_output_schemas,
+    )
+
+
 def install() -> None:
     """Let applications that include our routers refine their documents."""
     # FastAPI gives a router no hook to the document of its application: only the class sees every one of them.
@@ -37,7 +50,7 @@ def install() -> None:
         check_operation_ids(self.routes)  # hides what two routers bring twice: before FastAPI looks
         before = self.openapi_schema
         document = original(self)  # the same one again, unless routes were added
-        return document if document is before else refine(document, self.routes)
+        return document if document is before else refine(document, self.routes, alone=_of_others(self))
 
     openapi.__poto__ = True  # type: ignore[attr-defined]
     FastAPI.openapi = openapi  # type: ignore[method-assign]

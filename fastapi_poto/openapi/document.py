@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any, cast
 
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from ..methods import MethodSpec
@@ -45,9 +45,14 @@ class Ours:
     """None for a sign-in route."""
 
 
+def is_mine(context: RouteContext) -> bool:
+    """Whether a route is a module's method or a sign-in route."""
+    return getattr(context.original_route, "poto", None) is not None
+
+
 def is_ours(routes: Sequence[BaseRoute]) -> bool:
     """Whether an application serves any module."""
-    return any(getattr(context.original_route, "poto", None) is not None for context in iter_route_contexts(routes))
+    return any(map(is_mine, iter_route_contexts(routes)))
 
 
 def our_operations(document: Document, routes: Sequence[BaseRoute]) -> list[Ours]:
@@ -62,23 +67,23 @@ def our_operations(document: Document, routes: Sequence[BaseRoute]) -> list[Ours
             operation = document.get("paths", {}).get(path, {}).get(method.lower())
             if operation is None:
                 continue
-            mine = getattr(route, "poto", None) is not None
             # Of two routes with one path FastAPI documents the later.
-            found[path, method] = Ours(operation, route, cast("Any", route).poto_spec) if mine else None
+            found[path, method] = Ours(operation, route, cast("Any", route).poto_spec) if is_mine(context) else None
     return [one for one in found.values() if one is not None]
 
 
-def refine(document: Document, routes: Sequence[BaseRoute]) -> Document:
+def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document | None = None) -> Document:
     """Make the wire's rules hold for our operations of `document`, in place, and give it back.
 
     Other operations, and the components that they use, stay as they are. A refined document stays as it is.
+    `alone` is what the other operations are without ours beside them: FastAPI names the components of all
+    operations together, so that a model of ours can make it rename one of theirs.
     """
     ours = our_operations(document, routes)
     if not ours or _is_refined(ours):
         return document
-    schemas: dict[str, Schema] = document.setdefault("components", {}).setdefault("schemas", {})
-    workshop = _Workshop(document, schemas, ours)
-    workshop.take()
+    document.setdefault("components", {}).setdefault("schemas", {})
+    workshop = _Workshop(document, ours, alone)
     workshop.refine_schemas()
     refiner = OperationRefiner(workshop.own, workshop.add)
     for one in ours:
@@ -100,20 +105,13 @@ def _is_refined(ours: list[Ours]) -> bool:
 class _Workshop:
     """The components that are ours, apart from the others while they are changed."""
 
-    def __init__(self, document: Document, schemas: dict[str, Schema], ours: list[Ours]) -> None:
+    def __init__(self, document: Document, ours: list[Ours], alone: Document | None) -> None:
         self.document = document
-        self.schemas = schemas
         self.operations = [one.operation for one in ours]
         self.ours = ours
-        own = {id(operation) for operation in self.operations}
-        others = [
-            part
-            for item in document.get("paths", {}).values()
-            for part in (item.values() if isinstance(item, dict) else ())
-            if id(part) not in own
-        ]
-        self.theirs = reachable([*others, document.get("webhooks")], schemas)
-        self.mine = reachable(self.operations, schemas)
+        schemas: dict[str, Schema] = document["components"]["schemas"]
+        others = self._others()
+        mine = reachable(self.operations, schemas)
         self.inputs = reachable(
             [part for one in self.operations for part in (one.get("requestBody"), one.get("parameters"))], schemas
         )
@@ -124,15 +122,27 @@ class _Workshop:
             if "json" not in media_type
             for name in references(content)
         }
-        self.own: dict[str, Schema] = {}
-        self.unneeded: set[str] = set()
-
-    def take(self) -> None:
         # FastAPI's body of a 422 has no place in our operations once they are refined: its names are free.
-        replaced = {"HTTPValidationError", "ValidationError"} if "HTTPValidationError" in self.mine else set()
-        self.unneeded = replaced - self.theirs
-        self.mine -= replaced
-        self.own = {name: copy.deepcopy(self.schemas[name]) for name in self.mine}
+        replaced = {"HTTPValidationError", "ValidationError"} if "HTTPValidationError" in mine else set()
+        self.own = {name: copy.deepcopy(schemas[name]) for name in mine - replaced}
+        if alone is None:
+            used = reachable([*others.values(), document.get("webhooks")], schemas)
+            self.theirs = {name: schema for name, schema in schemas.items() if name in used or name not in mine}
+        else:
+            self.theirs = alone.get("components", {}).get("schemas", {})
+            for path, method in others:
+                document["paths"][path][method] = alone["paths"][path][method]
+            if "webhooks" in alone:
+                document["webhooks"] = alone["webhooks"]
+
+    def _others(self) -> dict[tuple[str, str], Operation]:
+        own = {id(operation) for operation in self.operations}
+        return {
+            (path, method): part
+            for path, item in self.document.get("paths", {}).items()
+            for method, part in (item.items() if isinstance(item, dict) else ())
+            if id(part) not in own
+        }
 
     def refine_schemas(self) -> None:
         titles = {name: schema.get("title") for name, schema in self.own.items()}
@@ -152,8 +162,8 @@ class _Workshop:
 
     def _let_go_of_unchanged(self) -> set[str]:
         """Of the components that others use too, keep those that the wire's rules make different."""
-        shared = self.mine & self.theirs
-        changed = {name for name in shared if not same_for_clients(self.own[name], self.schemas[name])}
+        shared = self.own.keys() & self.theirs.keys()
+        changed = {name for name in shared if not same_for_clients(self.own[name], self.theirs[name])}
         size = -1
         while size != len(changed):
             size = len(changed)
@@ -166,10 +176,9 @@ class _Workshop:
         wanted = {name: f"Poto{name}" if name in changed else _clean(name, titles[name]) for name in self.own}
         wanted |= self._form_names()
         uses = Counter(wanted.values())
-        taken = (set(self.schemas) - set(self.own)) | (self.theirs - changed)
         names = {
             name: new for name, new in wanted.items()
-            if new != name and uses[new] == 1 and new not in taken and (new not in self.own or name in changed)
+            if new != name and uses[new] == 1 and new not in self.theirs and (new not in self.own or name in changed)
         }  # fmt: skip
         self.own = {names.get(name, name): renamed(schema, names) for name, schema in self.own.items()}
         for operation in self.operations:
@@ -192,8 +201,8 @@ class _Workshop:
         """
         for name in chain(names, (f"Poto{names[-1]}{number or ''}" for number in count())):
             there = self.own.get(name)
-            if there is None and name in self.theirs:
-                there = self.schemas[name]
+            if there is None:
+                there = self.theirs.get(name)
             if there is None:
                 self.own[name] = copy.deepcopy(schema)
                 return name
@@ -202,13 +211,9 @@ class _Workshop:
         raise AssertionError  # pragma: no cover - there is no end of names
 
     def give_back(self) -> None:
-        for name in (self.mine - self.theirs) | self.unneeded:
-            del self.schemas[name]
-        self.schemas |= self.own
-        needed = reachable(self.operations, self.schemas)
-        for name in set(self.own) - needed - self.theirs:
-            del self.schemas[name]
-        self.document["components"]["schemas"] = {name: self.schemas[name] for name in sorted(self.schemas)}
+        needed = reachable(self.operations, {**self.theirs, **self.own})
+        schemas = {**self.theirs, **{name: schema for name, schema in self.own.items() if name in needed}}
+        self.document["components"]["schemas"] = {name: schemas[name] for name in sorted(schemas)}
 
 
 def _without_words(schema: Schema) -> Any:

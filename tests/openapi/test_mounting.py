@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
 from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValidator
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, roles
 from fastapi_poto.openapi import openapi_3_2, refine_openapi
@@ -99,6 +99,49 @@ def test_other_routes_stay_as_they_are(separate: bool) -> None:
     assert document.content["webhooks"] == expected["webhooks"]
     for name, schema in expected["components"]["schemas"].items():
         assert document.schemas[name] == schema, name
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_other_routes_keep_the_names_of_their_components(separate: bool) -> None:
+    """FastAPI names those of all routes together: a model that a method takes, too, would be split or renamed."""
+
+    class Tree(BaseModel):
+        children: list[Any]
+
+        @computed_field  # type: ignore[prop-decorator]
+        @property
+        def size(self) -> int: ...
+
+    class ForestPlantRequest(BaseModel):
+        own: int
+
+    class Forest(PotoModule):
+        async def plant(self, tree: Tree) -> Tree: ...
+
+    def routes(app: FastAPI) -> None:
+        @app.get("/tree")
+        async def get_tree() -> Tree: ...
+
+        @app.post("/clash", callbacks=callbacks.routes)
+        async def clash(body: ForestPlantRequest) -> None: ...
+
+        @app.webhooks.post("hook")
+        async def hook() -> list[Tree]: ...
+
+    callbacks = APIRouter()
+
+    @callbacks.post("{$callback_url}")
+    async def call_back() -> dict[str, Tree]: ...
+
+    alone, app = (FastAPI(separate_input_output_schemas=separate) for _ in range(2))
+    routes(alone)
+    routes(app)
+    expected, document = alone.openapi(), Document(app_of(Forest, app=app))
+    assert {path: document.content["paths"][path] for path in expected["paths"]} == expected["paths"]
+    assert document.content["webhooks"] == expected["webhooks"]
+    schemas = expected["components"]["schemas"]
+    assert {name: document.schemas.get(name) for name in schemas} == schemas
+    assert document.body("Forest_plant")["properties"]["tree"] == ref("TreeInput")
 
 
 def test_components_that_others_use_too() -> None:
