@@ -173,7 +173,7 @@ class _Workshop:
         return changed
 
     def _rename(self, titles: Mapping[str, Any], changed: set[str]) -> None:
-        wanted = {name: f"Poto{name}" if name in changed else _clean(name, titles[name]) for name in self.own}
+        wanted = {name: ("Poto" if name in changed else "") + _clean(name, titles[name]) for name in self.own}
         wanted |= self._form_names()
         uses = Counter(wanted.values())
         names = {

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header
@@ -16,6 +16,8 @@ from fastapi_poto import Poto, PotoModule, poto_router, public, roles
 from fastapi_poto.openapi import openapi_3_2, refine_openapi
 
 from .conftest import SECRET, Document, app_of, document_of, ref
+
+T = TypeVar("T")
 
 
 class Line(BaseModel):
@@ -156,6 +158,25 @@ def test_components_that_others_use_too() -> None:
     assert document.schemas["PotoPicture"]["properties"]["line"] == ref("Line")
     assert document.answer("Shop_add_line", "422")[1] == ref("PotoValidationError")
     assert document.schemas["ValidationError"]["properties"].keys() == {"loc", "msg", "type", "input", "ctx"}
+
+
+def test_the_names_of_own_versions_are_identifiers() -> None:
+    """What the wire makes different has a name that a generator can take as it is."""
+
+    class Page(BaseModel, Generic[T]):
+        items: list[T]
+
+    class Gallery(PotoModule):
+        async def get_page(self) -> Page[Picture]: ...
+
+    app = FastAPI()
+
+    @app.get("/page")
+    async def get_page() -> Page[Picture]: ...
+
+    document = Document(app_of(Gallery, app=app))
+    assert "Page_Picture_" in document.schemas
+    assert document.answer("Gallery_get_page")[1] == ref("PotoPagePicture")
 
 
 def test_prefixes_tags_and_nested_routers() -> None:
