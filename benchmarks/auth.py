@@ -25,7 +25,7 @@ from jose import jwt
 
 from fastapi_poto import Poto, PotoModule, poto_router, public
 from fastapi_poto.auth import StoreUsers
-from fastapi_poto.sessions import open_store
+from fastapi_poto.stores import open_store
 
 SECRET = "b3nchm4rk-0nly-5Xq2RvT8yWz1LpK6dJ9f"
 NAME, PASSWORD = "ann", "correct horse battery"

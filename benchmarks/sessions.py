@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from fastapi_poto.context import CallContext
-from fastapi_poto.sessions import CookieSessions, MemoryStore, Sessions, open_store
+from fastapi_poto.sessions import CookieSessions, Sessions
+from fastapi_poto.stores import MemoryStore, open_store
 from tests.servers import PostgresServer, RedisServer
 
 ROUNDS = 5

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from fastapi_poto import Poto, poto_router
-from fastapi_poto.auth import UsernameTaken
+from fastapi_poto.errors import UsernameTaken
 
 from .admin import Admin
 from .chat import Chat

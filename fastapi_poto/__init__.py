@@ -1,15 +1,16 @@
 """RPC for FastAPI: plain module classes become documented, authenticated, typed calls and streams."""
 
-from .auth import AuthSettings, User, UserProvider
 from .auth.dependencies import CurrentSession, CurrentUser, current_session, current_user
 from .context import CallContext, current_context
 from .errors import ConfigurationError, NoContextError, PotoError
 from .module import PotoModule, public, roles, rpc
-from .routing import PotoRouter
-from .runtime import Poto, poto_router
-from .sessions import Session, SessionStore
-from .settings import Settings
+from .routing import PotoRouter, poto_router
+from .runtime import Poto
+from .sessions import Session
+from .settings import AuthSettings, Settings
+from .stores import SessionStore
 from .streaming import Event, describe_download
+from .users import User, UserProvider
 from .wire import BigInt
 
 __all__ = [

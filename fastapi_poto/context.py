@@ -5,15 +5,13 @@ import time
 import uuid
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
+
+from starlette.types import Receive, Scope
 
 from .errors import DeadlineExceeded, NoContextError, Unauthenticated
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope
-
-    from .auth.users import User
-    from .sessions import Session, SessionStats
+from .sessions import Session, SessionKeeper
+from .users import User
 
 _current: ContextVar["CallContext | None"] = ContextVar("fastapi_poto.call", default=None)
 
@@ -29,24 +27,6 @@ def current_context() -> "CallContext":
     return context
 
 
-class SessionKeeper(Protocol):
-    """Where the sessions of all users are kept (see sessions)."""
-
-    def handle(self, context: "CallContext") -> "Session[Any]":
-        """The session of the call's user. Does no I/O."""
-        ...
-
-    async def rotate(self, user_id: str) -> None:
-        """Give the user's session another id; its values stay."""
-
-    async def end(self, user_id: str) -> None:
-        """Remove the user's session."""
-
-    async def stats(self) -> "SessionStats":
-        """How many sessions are alive."""
-        ...
-
-
 def enter(context: "CallContext | None") -> None:
     """Make `context` the current one. Every call does so at its entry, whoever calls.
 
@@ -58,8 +38,6 @@ def enter(context: "CallContext | None") -> None:
 
 class CallContext:
     """One call. `user` is None for a caller without credentials."""
-
-    __poto_source__ = "CONTEXT"  # a method's parameter of this type comes from its call (see methods.parameters)
 
     __slots__ = (
         "__weakref__",
@@ -83,9 +61,9 @@ class CallContext:
     def __init__(
         self,
         operation: str,
-        scope: "Scope",
-        receive: "Receive | None" = None,
-        sessions: "SessionKeeper | None" = None,
+        scope: Scope,
+        receive: Receive | None = None,
+        sessions: SessionKeeper | None = None,
     ) -> None:
         self.operation = operation
         """`Module.method` of the class that is mounted."""
@@ -112,7 +90,7 @@ class CallContext:
         self._watcher: asyncio.Task[None] | None = None
 
     @property
-    def session(self) -> "Session":
+    def session(self) -> Session[Any]:
         """What this user keeps between calls. Raises `Unauthenticated` for a caller without credentials."""
         session = self._session
         if session is None:
@@ -120,11 +98,6 @@ class CallContext:
                 raise Unauthenticated("A session needs a signed-in caller")
             session = self._session = self.sessions.handle(self)
         return session
-
-    @property
-    def opened_session(self) -> "Session | None":
-        """The session if this call has touched it."""
-        return self._session
 
     @property
     def request_id(self) -> str:
@@ -192,7 +165,7 @@ class CallContext:
             self._watcher.cancel()
             self._watcher = None
 
-    async def _wait_for_disconnect(self, receive: "Receive") -> None:
+    async def _wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         self.mark_cancelled()

@@ -10,12 +10,16 @@ PotoError                     anything a caller is told, {"detail": {"code", "me
 │   └── CrossSiteRequest       a cookie-authenticated write from a foreign page
 ├── NotFound              404
 ├── Conflict              409
+│   ├── UsernameTaken          a name that somebody else signs in with
+│   ├── PastReplay             the stream cannot be resumed from there
+│   ├── StreamLost             the stream's generator is gone
 │   ├── SessionConflict        an update kept colliding with others
 │   └── SessionEnded           the session was ended while the call ran
 ├── TooLarge              413  a body, a session value or a session past its limit
-├── TooManyRequests       429  with Retry-After
-├── Unavailable           503  a store or the hashing queue, with Retry-After
-│   └── ShuttingDown           the server is going away; another may be tried
+├── RetryLater                 with Retry-After
+│   ├── TooManyRequests   429
+│   └── Unavailable       503  a store or the hashing queue
+│       └── ShuttingDown       the server is going away; another may be tried
 ├── SessionUnsupported    500  the store cannot keep the promise that was asked of it
 └── DeadlineExceeded      504
 """
@@ -185,3 +189,34 @@ class DeadlineExceeded(PotoError):
 
     code = "deadline_exceeded"
     status = 504
+
+
+class PastReplay(Conflict):
+    """The stream cannot be resumed from there."""
+
+    code = "past_replay"
+
+
+class StreamLost(Conflict):
+    """The stream's generator is no longer there to go on."""
+
+    code = "stream_lost"
+
+
+class UsernameTaken(Conflict):
+    """This name is taken."""
+
+    code = "username_taken"
+
+
+def challenge(realm: str, error: str | None = None) -> dict[str, str]:
+    """Headers of a 401. `error="invalid_token"` when a token came but does not hold."""
+    value = f'Bearer realm="{realm}"'
+    if error is not None:
+        value += f', error="{error}"'
+    return {"WWW-Authenticate": value, "Cache-Control": "no-store"}
+
+
+def insufficient() -> dict[str, str]:
+    """Headers of a 403 for a caller who lacks a role."""
+    return {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from .errors import Unavailable
-from .sessions import SessionStore
+from .stores import SessionStore
 
 
 class Health(BaseModel):

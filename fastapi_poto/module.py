@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from .context import CallContext, current_context
 from .errors import ConfigurationError, Forbidden, PotoError
-
-if TYPE_CHECKING:
-    from .auth.users import User
-    from .sessions import Session, SessionStats
+from .sessions import Session, SessionStats
+from .users import User
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -117,16 +115,16 @@ class PotoModule:
         return self._poto_context or current_context()
 
     @property
-    def user(self) -> "User":
+    def user(self) -> User:
         """Who calls. In a `@public` method called without credentials it is None: ask `get_current_user()` there."""
         return cast("User", self.context.user)
 
     @property
-    def session(self) -> "Session":
+    def session(self) -> Session[Any]:
         """What the caller keeps between calls. Without a caller: 401."""
         return self.context.session
 
-    def get_current_user(self) -> "User | None":
+    def get_current_user(self) -> User | None:
         """Who calls; None without credentials."""
         return self.context.user
 
@@ -138,7 +136,7 @@ class PotoModule:
         """Set one value of the caller's session."""
         await self.context.session.set(key, value)
 
-    async def get_session_stats(self) -> "SessionStats":
+    async def get_session_stats(self) -> SessionStats:
         """How many sessions are alive, for a caller with the role `admin`. Raises `Forbidden` for others."""
         context = self.context
         if context.user is None or context.sessions is None or "admin" not in context.user.roles:

@@ -4,27 +4,30 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import HTTPException
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Match
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from . import _fastapi
+from . import openapi
+from ._compat import fastapi as _fastapi
+from .auth import auth_router, security_schemes
 from .auth.dependencies import current_user
-from .body_limit import check_length, limited
-from .call import Call, with_headers
-from .documentation import route_arguments
-from .endpoints import documenting_endpoint, solving_endpoint
+from .body import check_length, limited
+from .calls.endpoints import documenting_endpoint, solving_endpoint
+from .calls.pipeline import Call, with_headers
 from .errors import ConfigurationError
-from .methods import MethodSpec, compile_module
+from .health import add_health
 from .module import PotoModule
-
-if TYPE_CHECKING:
-    from .runtime import Poto
+from .openapi import document_at
+from .openapi.operation_ids import check_operation_ids
+from .openapi.route_arguments import route_arguments
+from .operations import MethodSpec, compile_module
+from .runtime import Poto, default_poto
 
 
 class Door:
@@ -115,14 +118,12 @@ class PotoRoute(APIRoute):
 class PotoRouter(APIRouter):
     """An `APIRouter` of module classes. Finds a method by one look-up, however many there are."""
 
-    def __init__(self, *modules: type[PotoModule], poto: "Poto", auth: APIRouter | None, **arguments: Any) -> None:
+    def __init__(self, *modules: type[PotoModule], poto: Poto, auth: APIRouter | None, **arguments: Any) -> None:
         lifespan = arguments.pop("lifespan", None)
         super().__init__(lifespan=self._lifespan(poto, lifespan), **arguments)
         self.poto = poto
         self.specs: tuple[MethodSpec, ...] = ()
         self._tables: dict[int, _Table] = {}
-        self.document_at: Callable[[Any, str], ASGIApp | None] = lambda app, path: None
-        """What the router serves beside its methods, for the whole application (see `openapi`)."""
         if auth is not None:
             self.include_router(auth)  # first: it is found without a look at the methods
         for module in modules:
@@ -151,7 +152,7 @@ class PotoRouter(APIRouter):
             self.specs += (spec,)
 
     def _add(self, spec: MethodSpec) -> None:
-        endpoint = documenting_endpoint(spec, self.poto.security_of(spec))
+        endpoint = documenting_endpoint(spec, [] if spec.guard.public else security_schemes())
         endpoint.poto_call = Call(spec, self.poto)  # type: ignore[attr-defined]
         arguments = dict(route_arguments(spec))
         if not isinstance(self.generate_unique_id_function, DefaultPlaceholder):
@@ -162,7 +163,7 @@ class PotoRouter(APIRouter):
             raise ConfigurationError(f"{spec.where}: FastAPI refuses the route: {error}") from error
 
     @staticmethod
-    def _lifespan(poto: "Poto", own: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
+    def _lifespan(poto: Poto, own: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
         @asynccontextmanager
         async def lifespan(app: Any) -> AsyncIterator[Any]:
             check_operation_ids(app.routes)
@@ -185,7 +186,7 @@ class PotoRouter(APIRouter):
         path = _fastapi.route_path(scope)
         if (scope["method"], path) in table.doors:
             return Match.FULL, {}
-        if self.document_at(scope.get("app"), path) is not None:
+        if document_at(scope.get("app"), path) is not None:
             return Match.FULL, {}
         if table.others is None or path in table.paths:
             return super().matches(scope)
@@ -200,7 +201,7 @@ class PotoRouter(APIRouter):
         if included is not None and scope["type"] == "http":
             path = _fastapi.route_path(scope)
             table = self._table(included)
-            door = table.doors.get((scope["method"], path)) or self.document_at(scope.get("app"), path)
+            door = table.doors.get((scope["method"], path)) or document_at(scope.get("app"), path)
             if door is not None:
                 await door(scope, receive, send)
                 return
@@ -246,36 +247,24 @@ class _Table:
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(verbs)})
 
 
-def check_operation_ids(routes: list[BaseRoute]) -> None:
-    """Raise `ConfigurationError` if two operations of an application share an id, or one hides another.
+def poto_router(
+    *modules: type[PotoModule], poto: Poto | None = None, auth: bool = True, **arguments: Any
+) -> PotoRouter:
+    """An `APIRouter` that serves the public methods of `modules`, and the sign-in routes unless `auth=False`.
 
-    Routers that share one `Poto` may each bring its sign-in routes: they are documented once.
+    `arguments` are those of `APIRouter`. Without `poto=`, routers share a runtime made from the environment
+    (`POTO_SECRET`, `POTO_STORE`, …). Raises `ConfigurationError`, naming `Class.method` and the cure.
     """
-    seen: dict[str, Any] = {}
-    paths: dict[tuple[str, str | None], Any] = {}
-    for context in iter_route_contexts(routes):
-        original: Any = context.original_route
-        poto = getattr(original, "poto", None)
-        if poto is None or not context.include_in_schema:
-            continue
-        other = seen.setdefault(context.unique_id, context)
-        if other is not context:
-            if original.poto_spec is None and other.original_route.poto is poto:
-                _fastapi.hide(context)
-                continue
-            raise ConfigurationError(
-                f"{_named(other)} and {_named(context)} both have the operation id {context.unique_id}. "
-                "Mount a subclass with a name of its own, or give one of the routers a generate_unique_id_function."
-            )
-        for method in context.methods or ():
-            other = paths.setdefault((method, context.path), context)
-            if other is not context:
-                raise ConfigurationError(
-                    f"{context.unique_id} and {other.unique_id} are both {method} {context.path}. "
-                    "Include one of them under another prefix, or give its class another `route`."
-                )
+    if poto is not None and not isinstance(poto, Poto):
+        raise ConfigurationError(f"poto_router(poto={poto!r}): it takes a Poto. Write poto=Poto(…).")
+    poto = poto or default_poto()
+    openapi.install()
+    return PotoRouter(*modules, poto=poto, auth=_sign_in(poto) if auth else None, **arguments)
 
 
-def _named(context: Any) -> str:
-    spec = context.original_route.poto_spec
-    return context.path if spec is None else f"{context.path} ({spec.cls.__module__}.{spec.where})"
+def _sign_in(poto: Poto) -> APIRouter:
+    router = auth_router(poto.auth)
+    add_health(router, poto.stores)
+    for route in router.routes:
+        route.poto = poto.auth  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one
+    return router

@@ -12,18 +12,13 @@ from functools import cache
 from types import NoneType
 from typing import Any
 
-from fastapi import APIRouter
-
-from . import openapi
-from .auth import AuthService, Secrets, UserProvider, auth_router, build_auth, security_schemes
-from .context import SessionKeeper
+from .auth import AuthService, Secrets, build_auth
 from .errors import ConfigurationError, Unavailable
-from .health import add_health
-from .methods import MethodSpec
-from .module import PotoModule
-from .routing import PotoRouter
-from .sessions import CookieSessions, MemoryStore, Sessions, SessionStore, open_store
+from .sessions import CookieSessions, Sessions
+from .sessions.session import SessionKeeper
 from .settings import Settings, from_environment, with_options
+from .stores import MemoryStore, SessionStore, open_store
+from .users import UserProvider
 
 log = logging.getLogger("fastapi_poto")
 
@@ -177,26 +172,6 @@ class Poto:
             except Exception:  # a store may be away for a while: the next round tries again
                 log.warning("What has expired could not be removed; the next round tries again", exc_info=True)
 
-    # Routers
-
-    def router(self, *modules: type[PotoModule], auth: bool = True, **arguments: Any) -> PotoRouter:
-        """What `poto_router(*modules, poto=self)` gives."""
-        openapi.install()
-        router = PotoRouter(*modules, poto=self, auth=self._sign_in() if auth else None, **arguments)
-        router.document_at = openapi.document_at
-        return router
-
-    def _sign_in(self) -> APIRouter:
-        router = auth_router(self.auth)
-        add_health(router, self.stores)
-        for route in router.routes:
-            route.poto = self.auth  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one
-        return router
-
-    def security_of(self, spec: MethodSpec) -> list[Any]:
-        """The security schemes that the document shows for a method."""
-        return [] if spec.guard.public else security_schemes()
-
 
 def _check_protocol(name: str, given: object, plain: type, protocol: type) -> None:
     missing = [method for method in vars(protocol) if method[0] != "_" and not callable(getattr(given, method, None))]
@@ -236,16 +211,3 @@ def default_poto() -> Poto:
         strict=os.environ.get("POTO_STRICT", "").lower() in ("1", "true", "yes"),
         **from_environment(),
     )
-
-
-def poto_router(
-    *modules: type[PotoModule], poto: Poto | None = None, auth: bool = True, **arguments: Any
-) -> PotoRouter:
-    """An `APIRouter` that serves the public methods of `modules`, and the sign-in routes unless `auth=False`.
-
-    `arguments` are those of `APIRouter`. Without `poto=`, routers share a runtime made from the environment
-    (`POTO_SECRET`, `POTO_STORE`, …). Raises `ConfigurationError`, naming `Class.method` and the cure.
-    """
-    if poto is not None and not isinstance(poto, Poto):
-        raise ConfigurationError(f"poto_router(poto={poto!r}): it takes a Poto. Write poto=Poto(…).")
-    return (poto or default_poto()).router(*modules, auth=auth, **arguments)

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .auth import Account, User
 from .auth.dependencies import current_user, poto_of
 from .client import PotoClient, Tokens
 from .errors import ConfigurationError
 from .runtime import Poto
+from .users import Account, User
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from ..errors import ConfigurationError
-from ..methods import MethodSpec, Source
 from ..module import PotoModule
-from ..routing import check_operation_ids
-from ..sessions import MemoryStore
+from ..openapi.operation_ids import check_operation_ids
+from ..operations import MethodSpec, Source
+from ..stores import MemoryStore
 from .source import touches
 from .table import Row, modules_of
 

@@ -9,8 +9,8 @@ from starlette.routing import BaseRoute, Mount, WebSocketRoute
 
 from ..auth.dependencies import current_session, current_user
 from ..auth.routes import AuthRoute
-from ..methods import MethodSpec, Source
 from ..module import PotoModule
+from ..operations import MethodSpec, Source
 from ..routing import PotoRoute
 
 

@@ -7,15 +7,12 @@ from .passwords import Passwords
 from .routes import auth_router
 from .secrets import Secrets
 from .service import AuthService, build_auth
-from .settings import AuthSettings
 from .store_users import StoreUsers
-from .users import Account, MemoryUsers, User, UsernameTaken, UserProvider
+from .users import MemoryUsers
 
 __all__ = [
-    "Account",
     "AuditEvent",
     "AuthService",
-    "AuthSettings",
     "Authenticator",
     "CurrentSession",
     "CurrentUser",
@@ -25,9 +22,6 @@ __all__ = [
     "PotoBearer",
     "Secrets",
     "StoreUsers",
-    "User",
-    "UserProvider",
-    "UsernameTaken",
     "auth_router",
     "build_auth",
     "current_session",

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
-from ..errors import BadRequest, PotoError, Unauthenticated, Unavailable
-from .challenge import challenge
+from ..errors import BadRequest, PotoError, Unauthenticated, Unavailable, challenge
+from ..users import User, UserProvider
+from .access_tokens import MAX_LENGTH, Claims, Tokens
 from .cookies import CookieTransport
-from .refresh import SignIns
-from .tokens import MAX_LENGTH, Claims, Tokens
-from .users import User, UserProvider
+from .token_families import SignIns
 
 _WORTH_KEEPING = 1_024
 

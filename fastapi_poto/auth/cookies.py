@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import Scope
 
 from ..errors import CrossSiteRequest
-from .tokens import MAX_LENGTH
+from .access_tokens import MAX_LENGTH
 
 ACCESS = "__Host-poto"
 REFRESH = "__Host-poto-refresh"

@@ -11,7 +11,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from ..context import CallContext
 from ..errors import ConfigurationError
 from ..sessions.session import Session
-from .users import User
+from ..users import User
 
 _STATE = "fastapi_poto"
 
@@ -94,9 +94,6 @@ async def current_session(
     return context.session
 
 
-# A module's method gets both from its call, without FastAPI's solver (see methods.parameters).
-current_user.__poto_source__ = "USER"  # type: ignore[attr-defined]
-current_session.__poto_source__ = "SESSION"  # type: ignore[attr-defined]
 CurrentUser = Annotated[User, Depends(current_user)]
 CurrentSession = Annotated[Session[Any], Depends(current_session)]
 

@@ -10,12 +10,20 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
-from ..body_limit import check_length, limited
-from ..errors import Conflict, CrossSiteRequest, PotoError, TooLarge, TooManyRequests, Unauthenticated, Unavailable
+from ..body import check_length, limited
+from ..errors import (
+    Conflict,
+    CrossSiteRequest,
+    PotoError,
+    TooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UsernameTaken,
+)
 from .authenticator import Identity
 from .dependencies import bearer_scheme, password_scheme
 from .service import AuthService, Pair, name_problem, password_problem
-from .users import UsernameTaken
 
 
 class TokenPair(BaseModel):

@@ -7,33 +7,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ..errors import Conflict, NotFound, PotoError, TooManyRequests, Unauthenticated, Unavailable
-from ..sessions.memory import MemoryStore
-from ..sessions.store import SessionStore
-from . import redaction
+from ..errors import Conflict, NotFound, PotoError, TooManyRequests, Unauthenticated, Unavailable, UsernameTaken
+from ..settings import AuthSettings
+from ..stores.base import SessionStore
+from ..stores.memory import MemoryStore
+from ..users import Account, User, UserProvider
+from . import events as redaction
+from .access_tokens import Tokens
 from .addresses import client_address
 from .authenticator import Authenticator, Identity, provider_failed
 from .cookies import CookieTransport
 from .events import Audit, AuditEvent
 from .passwords import MAX_BYTES, MIN_BYTES, Passwords, hash_random, random_password, verify_random
-from .refresh import RefreshReused, SignIn, SignIns
 from .secrets import Secrets
-from .settings import AuthSettings
 from .store_users import StoreUsers
 from .throttle import Throttle, account_key
-from .tokens import Tokens
-from .users import (
-    VISITOR_PREFIX,
-    Account,
-    MemoryUsers,
-    User,
-    UsernameTaken,
-    UserProvider,
-    name_key,
-    new_user_id,
-    new_visitor_id,
-    storable,
-)
+from .token_families import RefreshReused, SignIn, SignIns
+from .users import VISITOR_PREFIX, MemoryUsers, name_key, new_user_id, new_visitor_id, storable
 from .visitors import Visitors
 
 T = TypeVar("T")

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from ..errors import NotFound
-from ..sessions.store import SessionStore
-from .users import VISITOR_PREFIX, Account, User, UsernameTaken, name_key
+from ..errors import NotFound, UsernameTaken
+from ..stores.base import SessionStore
+from ..users import Account, User
+from .users import VISITOR_PREFIX, name_key
 
 _REMEMBERED = 10_000
 

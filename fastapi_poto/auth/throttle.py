@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import TooManyRequests
-from ..sessions.store import SessionStore
-from .settings import DAY, HOUR, AuthSettings
+from ..settings import DAY, HOUR, AuthSettings
+from ..stores.base import SessionStore
 from .users import name_key
 
 

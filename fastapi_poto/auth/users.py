@@ -3,77 +3,14 @@
 import secrets
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
-from typing import Protocol, runtime_checkable
 
-from ..errors import Conflict, NotFound
+from ..errors import NotFound, UsernameTaken
+from ..users import Account, User
 
 VISITOR_PREFIX = "visitor_"
 MAX_NAME_BYTES = 512
-
-
-class UsernameTaken(Conflict):
-    """This name is taken."""
-
-    code = "username_taken"
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Who calls."""
-
-    __poto_source__ = "USER"  # a method's parameter of this type comes from its call, never from its caller
-
-    id: str
-    roles: frozenset[str] = frozenset()
-    visitor: bool = False
-    name: str | None = None
-    """What a named user signs in with; None for a visitor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user with what signing in needs."""
-
-    user: User
-    password_hash: str | None
-    """As `Passwords.hash` made it; None: cannot sign in with a password."""
-    disabled: bool = False
-
-    def __repr__(self) -> str:
-        return f"<Account {self.user.id}>"
-
-
-@runtime_checkable
-class UserProvider(Protocol):
-    """The users of an application. All methods may be called at once, in any number of processes.
-
-    A user is known by an id that never changes and is never given to another. Visitors have ids that
-    begin with `visitor_` and sign in under their id; everybody else signs in under a name.
-    """
-
-    async def get(self, user_id: str) -> User | None:
-        """The user as of now, asked on every call; None if there is none or they are disabled."""
-        ...
-
-    async def find(self, username: str) -> Account | None:
-        """The account that signs in under this name (a visitor's: its id), disabled ones included."""
-        ...
-
-    async def add(self, account: Account) -> None:
-        """Keep a new account. Raises `UsernameTaken` if its user's name is taken; two at once: one is refused."""
-
-    async def set_credentials(self, user_id: str, username: str, password_hash: str, *, old_hash: str | None) -> bool:
-        """Let the user sign in under this name with this password from now on, and no more as before.
-
-        A visitor becomes a named user by it. False, and nothing changes, if the present hash is not
-        `old_hash` or the user is gone: somebody else was faster. Raises `UsernameTaken`.
-        """
-        ...
-
-    async def remove(self, user_id: str) -> None:
-        """Forget the user. Their name may be taken again; their id not."""
 
 
 def new_visitor_id() -> str:

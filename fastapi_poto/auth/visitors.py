@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ..sessions.store import SessionStore
-from .settings import DAY
+from ..settings import DAY
+from ..stores.base import SessionStore
 
 _LOOK_BACK_DAYS = 120
 

@@ -11,7 +11,7 @@ from fastapi import params
 from pydantic.fields import FieldInfo
 from starlette.datastructures import UploadFile
 
-from ..methods import MethodSpec, Parameter, Source, is_upload, is_value
+from ..operations import MethodSpec, Parameter, Source, is_upload, is_value
 from ..wire import WireType, as_plain_text, with_secrets
 
 Pairs = list[tuple[str, str | int | float | bool | None]]

@@ -7,8 +7,8 @@ from typing import Any, TypeVar, cast
 import httpx
 from pydantic_core import to_json
 
-from ..auth.users import User
 from ..module import PotoModule
+from ..users import User
 from .arguments import Outgoing
 from .connection import Connection
 from .deadline import Deadline, deadline_of_call

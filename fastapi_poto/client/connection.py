@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from ..deadline import DEADLINE_HEADER
 from ..errors import DeadlineExceeded, PotoError
-from ..streaming.deadline import DEADLINE_HEADER
 from .arguments import Outgoing
 from .deadline import milliseconds_until
 from .errors import error_from_body

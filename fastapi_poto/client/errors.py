@@ -20,9 +20,7 @@ from typing import Any, get_type_hints
 from pydantic import ValidationError
 
 from .. import errors as framework
-from ..auth.users import UsernameTaken
-from ..errors import PotoError, RetryLater
-from ..streaming import PastReplay, StreamLost
+from ..errors import PastReplay, PotoError, RetryLater, StreamLost, UsernameTaken
 from ..wire import WireType
 
 

@@ -9,8 +9,8 @@ import httpx
 from pydantic import ValidationError
 
 from ..errors import ConfigurationError
-from ..methods import MethodSpec, compile_module
 from ..module import PotoModule
+from ..operations import MethodSpec, compile_module
 from .arguments import Arguments, Outgoing
 from .connection import Connection
 from .deadline import deadline_of_call

@@ -7,10 +7,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
-from ..routing import check_operation_ids
 from .document import Document, is_mine, is_ours, refine
-from .latest import document_at, openapi_3_2
 from .offline import offline_docs
+from .openapi_3_2 import document_at, openapi_3_2
+from .operation_ids import check_operation_ids
 
 __all__ = ["document_at", "install", "offline_docs", "openapi_3_2", "refine_openapi"]
 

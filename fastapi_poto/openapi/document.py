@@ -11,8 +11,8 @@ from typing import Any, cast
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
-from ..methods import MethodSpec
 from ..module import PotoModule
+from ..operations import MethodSpec
 from .docstrings import doc_of_class
 from .errors import ANY_OTHER
 from .operations import Operation, OperationRefiner, errors_as_json

@@ -4,19 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from ..documentation import by_status, error_name
 from ..errors import (
     CrossSiteRequest,
     DeadlineExceeded,
     Forbidden,
+    PastReplay,
     PotoError,
     RetryLater,
+    StreamLost,
     TooLarge,
     Unauthenticated,
     Unavailable,
 )
-from ..methods import MethodSpec
-from ..streaming import PastReplay, StreamLost
+from ..operations import MethodSpec
+from .route_arguments import by_status, error_name
 from .schemas import PREFIX, Add, Schema, camel, named, ref
 
 ANY_OTHER: Final = "Any other error"

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..documentation import EventStreamBody
 from ..errors import Unavailable
-from ..methods import MethodSpec, is_upload, is_value
+from ..operations import MethodSpec, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
 from .errors import add_errors, errors_of, reasons_of, stream_error, validation_error
+from .route_arguments import EventStreamBody
 from .schemas import (
     NULL,
     Add,

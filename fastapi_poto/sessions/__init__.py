@@ -1,19 +1,7 @@
-"""What a user keeps between calls, and the stores it lives in."""
+"""What a user keeps between calls."""
 
 from .cookie import CookieSessions
-from .lifecycle import Sessions, SessionStats
-from .memory import MemoryStore
-from .opening import open_store
-from .session import Session, check_shape
-from .store import SessionStore
+from .manager import Sessions
+from .session import Session, SessionKeeper, SessionStats, check_shape
 
-__all__ = [
-    "CookieSessions",
-    "MemoryStore",
-    "Session",
-    "SessionStats",
-    "SessionStore",
-    "Sessions",
-    "check_shape",
-    "open_store",
-]
+__all__ = ["CookieSessions", "Session", "SessionKeeper", "SessionStats", "Sessions", "check_shape"]

@@ -22,18 +22,15 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLarge
-from .lifecycle import DAY, SessionStats
-from .session import Session
-from .store import SessionStore
-
-if TYPE_CHECKING:
-    from ..context import CallContext
+from ..settings import DAY
+from ..stores.base import SessionStore
+from .session import Caller, Session, SessionStats
 
 logger = logging.getLogger("fastapi_poto.sessions")
 
@@ -94,11 +91,11 @@ class CookieSessions:
         self._ciphers = {hashlib.sha256(b"poto cookie key id\0" + key).digest()[:4]: AESGCM(key) for key in keys}
         self._current = next(iter(self._ciphers))
 
-    def handle(self, context: "CallContext") -> Session[Any]:
+    def handle(self, caller: Caller) -> Session[Any]:
         """The session of the call's user. Does no I/O."""
-        if context.user is None:
+        if caller.user is None:
             raise SessionEnded("A session needs a signed-in caller")
-        return Session(_CookieBacking(self, context, context.user.id))
+        return Session(_CookieBacking(self, caller, caller.user.id))
 
     async def rotate(self, user_id: str) -> None:
         """Nothing to do: the cookie has no id, is bound to its user, and is another one after every write."""
@@ -173,12 +170,12 @@ def _fields(body: bytes) -> dict[str, bytes]:
 class _CookieBacking:
     """One call's view of the cookie: opened at the first use, sent back after each write."""
 
-    __slots__ = ("_began", "_context", "_epoch", "_fields", "_sent", "_sessions", "_user_id", "value_bytes")
+    __slots__ = ("_began", "_caller", "_epoch", "_fields", "_sent", "_sessions", "_user_id", "value_bytes")
 
-    def __init__(self, sessions: CookieSessions, context: "CallContext", user_id: str) -> None:
+    def __init__(self, sessions: CookieSessions, caller: Caller, user_id: str) -> None:
         self.value_bytes = COOKIE_BYTES
         self._sessions = sessions
-        self._context = context
+        self._caller = caller
         self._user_id = user_id
         self._fields: dict[str, bytes] | None = None
         self._began: int | None = None
@@ -199,7 +196,7 @@ class _CookieBacking:
             raise TooLarge(f"A session has at most {self._sessions.max_keys} keys")
         if self._began is None:
             valid = self._sessions.still_valid
-            if valid is not None and not await valid(self._context.identity):
+            if valid is not None and not await valid(self._caller.identity):
                 raise SessionEnded
         if after:
             self._send(after)
@@ -226,7 +223,7 @@ class _CookieBacking:
         return self._fields if self._fields is not None else self._read_cookie(epoch)
 
     def _read_cookie(self, epoch: bytes | None) -> dict[str, bytes]:
-        sent = _cookies(self._context.scope)
+        sent = _cookies(self._caller.scope)
         fields: dict[str, bytes] = {}
         issued = 0
         try:
@@ -252,7 +249,7 @@ class _CookieBacking:
 
     def _started(self) -> bool:
         # A stream's headers go out while its generator runs: whether a write came before them would be a race.
-        scope = self._context.scope
+        scope = self._caller.scope
         return "poto.stream" in scope or bool(scope.get("poto.started"))
 
     def _check_not_started(self) -> None:
@@ -279,7 +276,7 @@ class _CookieBacking:
         self._replace(_header("", 0))
 
     def _replace(self, header: bytes) -> None:
-        headers = self._context.response_headers
+        headers = self._caller.response_headers
         if self._sent is not None and self._sent in headers:
             headers.remove(self._sent)
         self._sent = (b"set-cookie", header)

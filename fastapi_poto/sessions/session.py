@@ -5,17 +5,19 @@ from asyncio import sleep
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
+from dataclasses import dataclass
 from operator import index
 from random import random
 from typing import Any, Generic, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
+from starlette.types import Scope
 from typing_extensions import TypeVar
 
 from ..errors import ConfigurationError, SessionConflict, SessionValueError, TooLarge
+from ..stores.base import INTEGER_MAX, INTEGER_MIN, is_name
+from ..users import User
 from .codec import UndecodableError, decode, decode_field, encode, encode_field
-from .memory import INTEGER_MAX, INTEGER_MIN
-from .names import is_name
 
 logger = logging.getLogger("fastapi_poto.sessions")
 
@@ -24,6 +26,17 @@ Another = TypeVar("Another", bound=BaseModel)
 
 KEY_BYTES = 200
 _ATTEMPTS = 200
+
+
+class Caller(Protocol):
+    """What a session is told of the call that opens it."""
+
+    user: User | None
+    identity: Any
+    """The credentials behind `user`."""
+    scope: Scope
+    response_headers: list[tuple[bytes, bytes]]
+    """Go out with the call's response."""
 
 
 class Backing(Protocol):
@@ -67,8 +80,6 @@ class Session(Generic[Shape]):
     """
 
     __slots__ = ("_backing", "_shape")
-
-    __poto_source__ = "SESSION"  # a method's parameter of this type comes from its call (see methods.parameters)
 
     def __init__(self, backing: Backing, shape: type[BaseModel] | None = None) -> None:
         self._backing = backing
@@ -241,3 +252,30 @@ def _counts_from_zero(shape: type[BaseModel], key: str) -> bool:
         and not decorators.root_validators
         and checked.isdisjoint({key, "*"})
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStats:
+    """How many sessions are alive; at least so many if not `complete`."""
+
+    live: int
+    complete: bool
+    store: str
+
+
+class SessionKeeper(Protocol):
+    """Where the sessions of all users are kept (see sessions)."""
+
+    def handle(self, caller: Caller) -> Session[Any]:
+        """The session of the call's user. Does no I/O."""
+        ...
+
+    async def rotate(self, user_id: str) -> None:
+        """Give the user's session another id; its values stay."""
+
+    async def end(self, user_id: str) -> None:
+        """Remove the user's session."""
+
+    async def stats(self) -> SessionStats:
+        """How many sessions are alive."""
+        ...

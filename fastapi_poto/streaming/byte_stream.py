@@ -7,8 +7,7 @@ from urllib.parse import quote
 from starlette.responses import StreamingResponse
 
 from ..context import CallContext, current_context
-from .options import StreamOptions
-from .stream import Stream
+from .stream import Stream, StreamOptions
 
 _BUFFERS: Final = 4
 """Bytes come in chunks as large as the buffer of a stream of items: there is room for a few."""

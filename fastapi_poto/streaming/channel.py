@@ -7,19 +7,16 @@ from contextvars import Context, copy_context
 from math import inf
 from secrets import token_hex
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from anyio import CancelScope
 from fastapi import HTTPException
 
 from ..context import CallContext
-from ..errors import Conflict, PotoError, ShuttingDown
+from ..errors import Conflict, PastReplay, PotoError, ShuttingDown, StreamLost
 from .frames import INTERNAL_ERROR, Event, event_frame, is_told
 from .hub import hub_of
 from .pump import pump_of
-
-if TYPE_CHECKING:
-    from .replay import Replays
 
 log = logging.getLogger("fastapi_poto")
 
@@ -28,16 +25,22 @@ _WRITE_PAUSE: Final = 0.02
 _DETACHED_POLL: Final = 0.25
 
 
-class PastReplay(Conflict):
-    """The stream cannot be resumed from there."""
+class ItemKeeper(Protocol):
+    """Where a channel's items are kept for readers in other processes (see replay)."""
 
-    code = "past_replay"
+    live: "dict[str, Channel]"
+    grace: float
+    max_items: int
+    max_bytes: int
+    cleanup_timeout: float
+    beat_interval: float
 
+    async def save(self, channel: "Channel") -> None:
+        """Write what is new of a stream."""
 
-class StreamLost(Conflict):
-    """The stream's generator is no longer there to go on."""
-
-    code = "stream_lost"
+    async def remote_reader(self, channel: "Channel") -> int | None:
+        """Up to which item a reader in another process has come since it was last asked."""
+        ...
 
 
 class Channel:
@@ -47,7 +50,9 @@ class Channel:
     of others. It never runs ahead of its reader by more than half of what it keeps, so that no unseen item is dropped.
     """
 
-    def __init__(self, items: Any, *, replays: "Replays", context: CallContext, encode: Callable[[Any], bytes]) -> None:
+    def __init__(
+        self, items: Any, *, replays: ItemKeeper, context: CallContext, encode: Callable[[Any], bytes]
+    ) -> None:
         self.id = token_hex(12)
         self.owner = context.user.id if context.user is not None else ""
         self.operation = context.operation

@@ -9,8 +9,7 @@ from ..context import CallContext
 from ..errors import ShuttingDown
 from .channel import Channel
 from .frames import PING, close_frame, error_body, error_frame, event_frame, line_frame, retry_field
-from .options import StreamOptions
-from .stream import Stream
+from .stream import Stream, StreamOptions
 
 EVENT_STREAM: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"

@@ -39,8 +39,6 @@ class Event(Generic[T]):
     event: str | None = None
     id: str | None = None
 
-    __poto_event__ = True  # a method's `AsyncIterator[Event[T]]` streams T (see methods.results)
-
     def __post_init__(self) -> None:
         for field, value in (("event", self.event), ("id", self.id)):
             if value is not None and _BREAKS_A_LINE.search(value):

@@ -17,11 +17,10 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
-from ..auth.challenge import insufficient
 from ..context import CallContext
-from ..errors import Forbidden, ShuttingDown, Unavailable
-from ..sessions.store import SessionStore
-from .channel import Channel, PastReplay, StreamLost
+from ..errors import Forbidden, PastReplay, ShuttingDown, StreamLost, Unavailable, insufficient
+from ..stores.base import SessionStore
+from .channel import Channel
 from .frames import error_body, status_of
 
 log = logging.getLogger("fastapi_poto")

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from ..context import CallContext
 from .event_stream import ResumedStream
 from .frames import END_ID
-from .options import StreamOptions
+from .stream import StreamOptions
 
 
 async def resume(

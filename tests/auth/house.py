@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi_poto.auth import AuthService, AuthSettings, Passwords, Secrets, StoreUsers, build_auth
+from fastapi_poto.auth import AuthService, Passwords, Secrets, StoreUsers, build_auth
 from fastapi_poto.auth.events import AuditEvent
-from fastapi_poto.sessions.memory import MemoryStore
+from fastapi_poto.settings import AuthSettings
+from fastapi_poto.stores.memory import MemoryStore
 
 SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastapi_poto.auth.addresses import client_address
-from fastapi_poto.auth.settings import AuthSettings
 from fastapi_poto.errors import ConfigurationError
+from fastapi_poto.settings import AuthSettings
 
 TRUSTED = AuthSettings(trusted_proxies=["10.0.0.0/8", "::1"]).proxy_networks()
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastapi_poto.auth import Identity, MemoryUsers, User
+from fastapi_poto.auth import Identity, MemoryUsers
 from fastapi_poto.errors import BadRequest, Unauthenticated, Unavailable
+from fastapi_poto.users import User
 from tests.auth.house import House, make_house, scope
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastapi_poto.auth.secrets import Secrets
-from fastapi_poto.auth.settings import DAY
 from fastapi_poto.errors import Unauthenticated
+from fastapi_poto.settings import DAY
 from tests.auth.house import SECRET, House, make_house, scope
 
 pytestmark = pytest.mark.anyio

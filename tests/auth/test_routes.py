@@ -7,8 +7,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from fastapi_poto.auth import CurrentSession, CurrentUser, User, auth_router, current_user
+from fastapi_poto.auth import CurrentSession, CurrentUser, auth_router, current_user
 from fastapi_poto.sessions import Sessions
+from fastapi_poto.users import User
 from tests.auth.house import House
 
 pytestmark = pytest.mark.anyio

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from fastapi_poto.auth import UsernameTaken
-from fastapi_poto.errors import Conflict, NotFound, Unauthenticated, Unavailable
+from fastapi_poto.errors import Conflict, NotFound, Unauthenticated, Unavailable, UsernameTaken
 from tests.auth.house import House, scope
 
 pytestmark = pytest.mark.anyio

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from fastapi_poto.auth import UsernameTaken
-from fastapi_poto.errors import TooManyRequests, Unauthenticated
+from fastapi_poto.errors import TooManyRequests, Unauthenticated, UsernameTaken
 from tests.auth.house import House, make_house, scope
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jose import jwt
 
+from fastapi_poto.auth.access_tokens import Claims, Tokens
 from fastapi_poto.auth.secrets import Secrets
-from fastapi_poto.auth.tokens import Claims, Tokens
 from fastapi_poto.errors import Unauthenticated
 from tests.auth.house import SECRET, Clock
 

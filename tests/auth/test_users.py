@@ -10,11 +10,12 @@ from types import ModuleType
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-from fastapi_poto.auth import Account, MemoryUsers, StoreUsers, User, UsernameTaken, UserProvider
+from fastapi_poto.auth import MemoryUsers, StoreUsers
 from fastapi_poto.auth.users import new_user_id, new_visitor_id
-from fastapi_poto.errors import NotFound
-from fastapi_poto.sessions import SessionStore, open_store
-from fastapi_poto.sessions.memory import MemoryStore
+from fastapi_poto.errors import NotFound, UsernameTaken
+from fastapi_poto.stores import SessionStore, open_store
+from fastapi_poto.stores.memory import MemoryStore
+from fastapi_poto.users import Account, User, UserProvider
 from tests.servers import PostgresServer, RedisServer
 
 pytestmark = pytest.mark.anyio

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from fastapi_poto.auth.settings import DAY
 from fastapi_poto.errors import Unauthenticated
+from fastapi_poto.settings import DAY
 from tests.auth.house import House, make_house, scope
 
 pytestmark = pytest.mark.anyio

@@ -11,9 +11,8 @@ import pytest
 from fastapi import UploadFile
 from starlette.responses import RedirectResponse
 
-from fastapi_poto.auth.users import UsernameTaken
 from fastapi_poto.client import PotoClient, Tokens
-from fastapi_poto.errors import PotoError, Unauthenticated
+from fastapi_poto.errors import PotoError, Unauthenticated, UsernameTaken
 from tests.live import serve_in_thread
 
 from .app import Shop, make_app

@@ -8,7 +8,7 @@ import typing_extensions
 from pydantic import BaseModel
 
 from fastapi_poto import ConfigurationError, PotoModule, public, roles, rpc
-from fastapi_poto.methods import MethodSpec, compile_module
+from fastapi_poto.operations import MethodSpec, compile_module
 
 T = TypeVar("T")
 D = typing_extensions.TypeVar("D", default=str)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fastapi_poto import ConfigurationError, Poto
-from fastapi_poto.sessions.memory import MemoryStore
+from fastapi_poto.stores.memory import MemoryStore
 from tests.security.world import H1, SECRET, World, is_refused, opened, world
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from fastapi_poto import CurrentSession, CurrentUser, Event, Poto, PotoModule, poto_router, public, roles, rpc
 from fastapi_poto.auth.service import Pair
-from fastapi_poto.sessions.memory import MemoryStore
+from fastapi_poto.stores.memory import MemoryStore
 from tests.live import serve_in_thread
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastapi_poto.sessions import SessionStore, open_store
+from fastapi_poto.stores import SessionStore, open_store
 from tests.servers import PostgresServer, RedisServer
 
 STORES = ["memory", "sqlite", "postgres", "redis"]

@@ -10,8 +10,9 @@ import pytest
 
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLarge, Unavailable
-from fastapi_poto.sessions import CookieSessions, MemoryStore
+from fastapi_poto.sessions import CookieSessions
 from fastapi_poto.sessions.cookie import COOKIE, COOKIE_BYTES
+from fastapi_poto.stores import MemoryStore
 from tests.sessions.calls import Clock, call_of
 from tests.sessions.models import Cart, Line
 

@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from fastapi_poto.errors import Unavailable
-from fastapi_poto.sessions import Sessions, open_store
+from fastapi_poto.sessions import Sessions
+from fastapi_poto.stores import open_store
 from tests.live import LiveProcess, serve_many, start
 from tests.servers import PostgresServer, RedisServer, Server
 

@@ -18,9 +18,9 @@ from cryptography.x509.oid import NameOID
 
 from fastapi_poto import Poto
 from fastapi_poto.errors import ConfigurationError, Unavailable
-from fastapi_poto.sessions import MemoryStore, open_store
-from fastapi_poto.sessions.redis import RedisStore
-from fastapi_poto.sessions.sql import SqlStore
+from fastapi_poto.stores import MemoryStore, open_store
+from fastapi_poto.stores.redis import RedisStore
+from fastapi_poto.stores.sql import SqlStore
 from tests.servers import PostgresServer, RedisServer, accepts, free_port
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,8 @@ import pytest
 
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionValueError, TooLarge
-from fastapi_poto.sessions import MemoryStore, Session, Sessions, SessionStore
+from fastapi_poto.sessions import Session, Sessions
+from fastapi_poto.stores import MemoryStore, SessionStore
 from tests.sessions.calls import Clock, call_of
 from tests.sessions.models import Cart, CartOfTomorrow, Hashed, Line, NeedsMore, Settings, Split, Tally
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from fastapi_poto.errors import BadRequest, TooLarge
-from fastapi_poto.sessions import SessionStore, open_store
+from fastapi_poto.stores import SessionStore, open_store
 
 from .conftest import until_gone
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from fastapi_poto.sessions import open_store
-from fastapi_poto.sessions.loops import PerLoop
-from fastapi_poto.sessions.turns import Turns
+from fastapi_poto.stores import open_store
+from fastapi_poto.stores.per_loop import PerLoop
+from fastapi_poto.stores.wait_queue import Turns
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from fastapi_poto.deadline import parse_deadline
 from fastapi_poto.errors import BadRequest
-from fastapi_poto.streaming import parse_deadline
 
 
 def test_without_the_header_there_is_no_deadline() -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from ..errors import ConfigurationError, Unavailable
-from .options import take_number
+from .base import take_number
 from .sql import Flow, Rows, check_version, schema
 
 T = TypeVar("T")

@@ -6,24 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
 from ..errors import TooLarge
-from .names import check_name
-
-INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
-
-
-def parse_integer(value: bytes) -> int:
-    """A field's 64-bit integer as `add` keeps it. Raises `ValueError` for anything else."""
-    digits = value[1:] if value.startswith(b"-") else value
-    if not digits.isdigit() or len(digits) > 19:
-        raise ValueError("the field does not hold an integer of 64 bits")
-    return check_integer(int(value))
-
-
-def check_integer(number: int) -> int:
-    """`number` if it has 64 bits, else `ValueError`."""
-    if not INTEGER_MIN <= number <= INTEGER_MAX:
-        raise ValueError("the field does not hold an integer of 64 bits")
-    return number
+from .base import check_integer, check_name, parse_integer
 
 
 class _Record:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from anyio import CapacityLimiter, to_thread
 from starlette._exception_handler import wrap_app_handling_exceptions
@@ -12,16 +12,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .answers import responder, stream_options, validity
-from .auth.challenge import insufficient
-from .binding import GIVERS, Binder, Giver, Values, check_content_type, check_shapes, read_body
-from .context import CallContext, enter
-from .errors import DeadlineExceeded, Forbidden
-from .methods import MethodSpec, Parameter
-from .streaming import parse_deadline, resume
-
-if TYPE_CHECKING:
-    from .runtime import Poto
+from ..body import check_content_type, read_body
+from ..context import CallContext, enter
+from ..deadline import parse_deadline
+from ..errors import DeadlineExceeded, Forbidden, insufficient
+from ..operations import MethodSpec, Parameter
+from ..runtime import Poto
+from ..streaming import resume
+from .arguments import GIVERS, Binder, Giver, Values, check_shapes
+from .responses import responder, stream_options, validity
 
 log = logging.getLogger("fastapi_poto")
 
@@ -32,7 +31,7 @@ _OF_A_DOWNLOAD = (b"content-length", b"content-disposition")
 class Call:
     """One method, ready to be called. All that can be known before a request has been worked out here."""
 
-    def __init__(self, spec: MethodSpec, poto: "Poto") -> None:
+    def __init__(self, spec: MethodSpec, poto: Poto) -> None:
         self.spec = spec
         self.poto = poto
         self.operation = spec.where

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import Unauthenticated
-from ..sessions.store import SessionStore
+from ..settings import AuthSettings
+from ..stores.base import SessionStore
 from .secrets import Secrets
-from .settings import AuthSettings
 from .users import storable
 
 _ATTEMPTS = 10

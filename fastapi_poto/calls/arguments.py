@@ -7,15 +7,12 @@ from urllib.parse import parse_qsl
 
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import ValidationError, from_json
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope
 
-from .body_limit import check_length, too_large
-from .context import CallContext
-from .errors import ConfigurationError
-from .methods import MethodSpec, Parameter, Source, is_sequence
-from .sessions import check_shape
-from .wire import wire_errors
+from ..context import CallContext
+from ..errors import ConfigurationError
+from ..operations import MethodSpec, Parameter, Source, is_sequence
+from ..sessions import check_shape
+from ..wire import wire_errors
 
 Values = dict[str, Any]
 
@@ -59,54 +56,6 @@ class Binder:
                 factory = parameter.default_factory
                 values[parameter.name] = parameter.default if factory is None else factory()
         return values
-
-
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    check_length(scope, limit)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    body: bytes = message.get("body", b"")
-    if message.get("more_body", False):
-        chunks, size = [body], len(body)
-        while message.get("more_body", False):
-            if size > limit:
-                break
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-        body = b"".join(chunks)
-    if len(body) > limit:
-        raise too_large(limit)
-    if body:
-        scope["poto.body"] = body  # an exception handler may want to read it again
-        check_content_type(scope)
-    return body
-
-
-def check_content_type(scope: Scope) -> None:
-    sent = b""
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            if value == b"application/json":
-                return
-            sent = value
-            break
-    media_type = sent.partition(b";")[0].strip().lower()
-    if media_type == b"application/json" or (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
-        return
-    raise RequestValidationError(
-        [
-            {
-                "type": "content_type",
-                "loc": ("body",),
-                "msg": "The body should be JSON, with the header Content-Type: application/json",
-                "input": media_type.decode("latin-1"),
-            }
-        ]
-    )
 
 
 def _body_error(error: ValidationError, body: bytes) -> RequestValidationError:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..errors import ConfigurationError, TooLarge
-from .memory import check_integer, parse_integer
-from .names import check_name
+from .base import check_integer, check_name, parse_integer
 
 T = TypeVar("T")
 Statement = tuple[str, Sequence[Any]]

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from ..errors import ConfigurationError, Unavailable
-from .loops import PerLoop
-from .options import take_number
+from .base import take_number
+from .per_loop import PerLoop
 from .sql import Flow, NameTakenError, Rows, check_version, schema
-from .turns import Turns
+from .wait_queue import Turns
 
 T = TypeVar("T")
 

@@ -11,11 +11,11 @@ from pydantic_core import ValidationError
 from starlette.datastructures import UploadFile as StarletteUploadFile
 from starlette.types import Receive, Scope, Send
 
-from .auth.dependencies import current_user
-from .call import Call
-from .context import CallContext
-from .methods import MethodSpec, Parameter, Source, is_upload, is_value, unaliased
-from .wire import WireType, wire_errors
+from ..auth.dependencies import current_user
+from ..context import CallContext
+from ..operations import MethodSpec, Parameter, Source, is_upload, is_value, unaliased
+from ..wire import WireType, wire_errors
+from .pipeline import Call
 
 Endpoint = Callable[..., Awaitable[Any]]
 

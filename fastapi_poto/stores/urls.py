@@ -1,8 +1,8 @@
 """One URL says where everything is kept."""
 
 from ..errors import ConfigurationError
+from .base import SessionStore
 from .memory import MemoryStore
-from .store import SessionStore
 
 _POSTGRES = {"postgresql", "postgres", "postgresql+asyncpg"}
 _REDIS = {"redis", "rediss", "unix", "redis+unix"}

@@ -1,7 +1,10 @@
 """The protocol that every store implements: records of named fields, each field atomic on its own."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Protocol, runtime_checkable
+
+from ..errors import BadRequest
 
 
 @runtime_checkable
@@ -103,3 +106,50 @@ class SessionStore(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and tasks. Safe to call twice."""
+
+
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
+
+
+def parse_integer(value: bytes) -> int:
+    """A field's 64-bit integer as `add` keeps it. Raises `ValueError` for anything else."""
+    digits = value[1:] if value.startswith(b"-") else value
+    if not digits.isdigit() or len(digits) > 19:
+        raise ValueError("the field does not hold an integer of 64 bits")
+    return check_integer(int(value))
+
+
+def check_integer(number: int) -> int:
+    """`number` if it has 64 bits, else `ValueError`."""
+    if not INTEGER_MIN <= number <= INTEGER_MAX:
+        raise ValueError("the field does not hold an integer of 64 bits")
+    return number
+
+
+NAME_BYTES = 1024
+
+
+def is_name(text: str, most_bytes: int) -> bool:
+    """Whether every store can keep this name: no NUL, no lone surrogate, not too long."""
+    if "\0" in text:
+        return False
+    if text.isascii():
+        return len(text) <= most_bytes
+    try:
+        return len(text.encode()) <= most_bytes
+    except UnicodeEncodeError:
+        return False
+
+
+def check_name(record: str) -> None:
+    """Raise `BadRequest` for a name that not every store can keep."""
+    if not is_name(record, NAME_BYTES):
+        raise BadRequest("A name is too long or not text")
+
+
+def take_number(options: dict[str, str], name: str, default: float) -> float:
+    """Take a number out of the URL's options. Raises `ValueError` unless it is more than 0."""
+    number = float(options.pop(name, default))
+    if not 0 < number < inf:
+        raise ValueError(f"{name} is to be more than 0")
+    return number

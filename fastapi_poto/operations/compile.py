@@ -15,9 +15,9 @@ from ..errors import ConfigurationError, PotoError
 from ..module import PotoModule, RpcOptions, options_of
 from ..wire import ANYTHING, Rewire, WireType, of_texts
 from .hints import resolve_hints
+from .operation import Guard, Kind, MethodSpec, Parameter, Source
 from .parameters import check_query, is_upload, read_parameters, typed_dict
 from .results import read_result
-from .spec import Guard, Kind, MethodSpec, Parameter, Source
 
 _VERBS = ("get", "post", "put", "patch", "delete")
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~:@!$&'()*+,;=-]|\{\w+(:\w+)?\})+)+")

@@ -2,8 +2,8 @@
 
 from .compile import compile_module
 from .hints import unaliased
+from .operation import Guard, Kind, MethodSpec, Parameter, Source
 from .parameters import is_sequence, is_upload, is_value, members
-from .spec import Guard, Kind, MethodSpec, Parameter, Source
 
 __all__ = [
     "Guard",

@@ -14,11 +14,9 @@ from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.retry import Retry
 
 from ..errors import ConfigurationError, TooLarge, Unavailable
-from .loops import PerLoop
-from .memory import check_integer
-from .names import check_name
-from .options import take_number
-from .turns import Turns
+from .base import check_integer, check_name, take_number
+from .per_loop import PerLoop
+from .wait_queue import Turns
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from ..errors import BadRequest
+from .errors import BadRequest
 
 DEADLINE_HEADER: Final = b"poto-timeout-ms"
 _MOST_DIGITS: Final = 10  # 115 days

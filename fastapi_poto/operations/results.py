@@ -8,9 +8,10 @@ from typing import Any, Union, get_args, get_origin
 from starlette.responses import Response
 
 from ..errors import ConfigurationError
+from ..streaming import Event
 from .hints import unaliased
+from .operation import Kind
 from .parameters import members
-from .spec import Kind
 
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
 """What a plain method may return instead of being `async`; their last argument is the result."""
@@ -59,12 +60,16 @@ def _payload(item: Any) -> Any:
     return _union(tuple(_of_event(member) for member in members(item))) if _names_event(item) else item
 
 
+def _is_event(member: Any) -> bool:
+    return (get_origin(member) or member) is Event
+
+
 def _names_event(item: Any) -> bool:
-    return any(hasattr(get_origin(member) or member, "__poto_event__") for member in members(item))
+    return any(_is_event(member) for member in members(item))
 
 
 def _of_event(member: Any) -> Any:
-    if not hasattr(get_origin(member) or member, "__poto_event__"):
+    if not _is_event(member):
         return member
     return next(iter(get_args(member)), Any)
 

@@ -8,8 +8,8 @@ from typing import Any, Literal, NotRequired, Union, get_args
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from .errors import ConfigurationError, PotoError
-from .methods import MethodSpec, members
+from ..errors import ConfigurationError, PotoError
+from ..operations import MethodSpec, members
 
 
 class OctetStream(Response):

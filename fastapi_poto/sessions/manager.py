@@ -15,37 +15,24 @@ import re
 import secrets
 import time
 from asyncio import get_running_loop
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
-from ..errors import SessionConflict, SessionEnded
-from .backing import SEEN, UserBacking
-from .session import Session
-from .store import SessionStore
-from .turns import Turns
-
-if TYPE_CHECKING:
-    from ..context import CallContext
+from ..errors import SessionConflict, SessionEnded, TooLarge
+from ..settings import DAY
+from ..stores.base import SessionStore
+from ..stores.wait_queue import Turns
+from .session import Caller, Session, SessionStats
 
 logger = logging.getLogger("fastapi_poto.sessions")
 
-DAY = 86_400.0
 _ATTEMPTS = 20
 _ENDED_FOR = 3_600.0
 _REMEMBERED = 10_000
 _TURN_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class SessionStats:
-    """How many sessions are alive; at least so many if not `complete`."""
-
-    live: int
-    complete: bool
-    store: str
 
 
 @dataclass(slots=True)
@@ -88,11 +75,11 @@ class Sessions:
         self._known: dict[str, _Known] = {}
         self._turns: WeakValueDictionary[tuple[int, str, str], Turns] = WeakValueDictionary()
 
-    def handle(self, context: "CallContext") -> Session[Any]:
+    def handle(self, caller: Caller) -> Session[Any]:
         """The session of the call's user. Does no I/O."""
-        if context.user is None:
+        if caller.user is None:
             raise SessionEnded("A session needs a signed-in caller")
-        return Session(UserBacking(self, context.user.id, context.identity))
+        return Session(UserBacking(self, caller.user.id, caller.identity))
 
     def of_user(self, user_id: str) -> Session[Any]:
         """The session of a user outside a call: for jobs and administration."""
@@ -267,3 +254,113 @@ def _new_id(began_at: int) -> str:
 
 def _began_at(session_id: str) -> int:
     return int(session_id.rpartition(".")[2])
+
+
+SEEN = "~seen"
+"""The field with the time of the session's last use."""
+_ATTEMPTS = 20
+
+
+class UserBacking:
+    """One user's session in a store. `trusted`: on behalf of the server, not of a sign-in."""
+
+    __slots__ = ("_had_one", "_identity", "_sessions", "_trusted", "_user_id", "value_bytes")
+
+    def __init__(self, sessions: "Sessions", user_id: str, identity: Any, trusted: bool = False) -> None:
+        self.value_bytes = sessions.value_bytes
+        self._sessions = sessions
+        self._user_id = user_id
+        self._identity = identity
+        self._trusted = trusted
+        self._had_one = False
+
+    async def read(self, keys: Sequence[str] | None) -> dict[str, bytes]:
+        session_id = await self._sessions.find(self._user_id)
+        found = None
+        if session_id is not None:
+            found = await self._sessions.store.read(f"session:{session_id}", keys)
+            if found is None:
+                session_id = await self._find_again()
+                if session_id is not None:
+                    found = await self._sessions.store.read(f"session:{session_id}", keys)
+        if found is None:
+            return {}
+        self._had_one = True
+        if keys is None:
+            found.pop(SEEN, None)
+        return found
+
+    async def write(self, changes: Mapping[str, bytes | None]) -> None:
+        removes = all(value is None for value in changes.values())
+        session_id = await self._sessions.find(self._user_id)
+        for _ in range(_ATTEMPTS):
+            if session_id is None:
+                if removes:
+                    return
+                session_id = await self._obtain()
+            try:
+                # One more for the time of the last use.
+                done = await self._sessions.store.write(
+                    f"session:{session_id}", changes, max_fields=self._sessions.max_keys + 1
+                )
+            except TooLarge:
+                raise self._too_many_keys() from None
+            if done:
+                self._had_one = True
+                return
+            session_id = await self._find_again() if removes else await self._obtain()
+        raise SessionConflict
+
+    async def add(self, key: str, by: int) -> int:
+        session_id = await self._sessions.find(self._user_id) or await self._obtain()
+        for _ in range(_ATTEMPTS):
+            try:
+                total = await self._sessions.store.add(
+                    f"session:{session_id}", key, by, max_fields=self._sessions.max_keys + 1
+                )
+            except TooLarge:
+                raise self._too_many_keys() from None
+            if total is not None:
+                self._had_one = True
+                return total
+            session_id = await self._obtain()
+        raise SessionConflict
+
+    async def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
+        session_id = await self._sessions.find(self._user_id) or await self._obtain()
+        for _ in range(_ATTEMPTS):
+            try:
+                swapped = await self._sessions.store.swap(
+                    f"session:{session_id}", key, old, new, max_fields=self._sessions.max_keys + 1
+                )
+            except TooLarge:
+                raise self._too_many_keys() from None
+            if swapped is not None:
+                self._had_one = True
+                return swapped
+            session_id = await self._obtain()
+        raise SessionConflict
+
+    async def clear(self) -> None:
+        await self.write(dict.fromkeys(await self.read(None)))
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[Any]:
+        return self._sessions.turn(self._user_id, key)
+
+    async def _find_again(self) -> str | None:
+        self._sessions.forget(self._user_id)
+        return await self._sessions.find(self._user_id)
+
+    async def _obtain(self) -> str:
+        self._sessions.forget(self._user_id)
+        return await self._sessions.obtain(self._user_id, self._allowed)
+
+    async def _allowed(self, ended: bool) -> bool:
+        if self._trusted:
+            return True
+        if self._sessions.still_valid is None:
+            return not (ended and self._had_one)
+        return await self._sessions.still_valid(self._identity)
+
+    def _too_many_keys(self) -> TooLarge:
+        return TooLarge(f"A session has at most {self._sessions.max_keys} keys")

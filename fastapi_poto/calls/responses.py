@@ -9,12 +9,12 @@ from fastapi.utils import is_body_allowed_for_status_code
 from pydantic_core import ValidationError
 from starlette.types import Receive, Scope, Send
 
-from .context import CallContext
-from .methods import MethodSpec
-from .sessions.store import SessionStore
-from .settings import Settings
-from .streaming import ByteStream, EventStream, Replays, StreamOptions
-from .wire import wire_errors
+from ..context import CallContext
+from ..operations import MethodSpec
+from ..settings import Settings
+from ..stores.base import SessionStore
+from ..streaming import ByteStream, EventStream, Replays, StreamOptions
+from ..wire import wire_errors
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 _OCTETS: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")

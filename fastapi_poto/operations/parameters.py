@@ -22,11 +22,22 @@ from pydantic_core import PydanticUndefined
 from starlette.requests import HTTPConnection
 from typing_extensions import ReadOnly, TypedDict
 
+from ..auth.dependencies import current_session, current_user
+from ..context import CallContext
 from ..errors import ConfigurationError
+from ..sessions import Session
+from ..users import User
 from .hints import unaliased
-from .spec import Parameter, Source
+from .operation import Parameter, Source
 
 _INJECTED = (HTTPConnection, Response, BackgroundTasks, SecurityScopes)
+_INJECTED_BY_CALL: dict[Any, Source] = {
+    User: Source.USER,
+    current_user: Source.USER,
+    Session: Source.SESSION,
+    current_session: Source.SESSION,
+    CallContext: Source.CONTEXT,
+}
 _OF_MEMBERS = (ClassVar, Final, Required, NotRequired, ReadOnly)
 _SOLVED = (params.Depends, params.Param, params.Form, params.File)  # Param: Path, Query, Header, Cookie
 
@@ -73,10 +84,10 @@ def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool
     aliased = unaliased(annotation) is not annotation  # and keeps the name by which the document has it
     source = Source.WIRE
     shape = None
-    # The rooms above mark what a call itself can give: no need to ask FastAPI for it.
+    # What the call itself has: no need to ask FastAPI for it.
     given, type_ = _given(plain, marks)
     if given is not None:
-        source = Source[given]
+        source = given
         shape = next((one for one in get_args(type_) if isinstance(one, type) and one is not Any), None)
         required = required and type_ is plain
     elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
@@ -122,10 +133,10 @@ def _marked(annotation: Any) -> tuple[Any, list[Any]]:
     return plain, [*inner, *marks]
 
 
-def _given(plain: Any, marks: Iterable[Any]) -> tuple[str | None, Any]:
+def _given(plain: Any, marks: Iterable[Any]) -> tuple[Source | None, Any]:
     """The source of what a call itself can give (`User`, `Session[…]`, …, or None beside it), and its type."""
     dependency = next((mark.dependency for mark in marks if isinstance(mark, params.Depends)), None)
-    given = getattr(dependency or get_origin(plain) or plain, "__poto_source__", None)
+    given = _INJECTED_BY_CALL.get(dependency or get_origin(plain) or plain)
     if given is not None or get_origin(plain) not in (Union, types.UnionType):
         return given, plain
     of_members = [_given(*_marked(one)) for one in get_args(plain) if one is not types.NoneType]

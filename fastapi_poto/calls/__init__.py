@@ -1,0 +1,1 @@
+"""One call: from a request to the method, and from its result to the response."""
