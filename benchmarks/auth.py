@@ -25,7 +25,7 @@ from jose import jwt
 
 from fastapi_poto import Poto, PotoModule, poto_router, public
 from fastapi_poto.auth import StoreUsers
-from fastapi_poto.stores import open_store
+from fastapi_poto.stores import store_from_url
 
 SECRET = "b3nchm4rk-0nly-5Xq2RvT8yWz1LpK6dJ9f"
 NAME, PASSWORD = "ann", "correct horse battery"
@@ -77,7 +77,7 @@ async def _look_ups(folder: Path) -> dict[str, float]:
     if os.environ.get("POTO_BENCH_REDIS"):
         urls["redis"] = os.environ["POTO_BENCH_REDIS"]
     for name, url in urls.items():
-        store = open_store(url)
+        store = store_from_url(url)
         users = StoreUsers(store) if "users" in name else None
         poto = Poto(SECRET, store=store, users=users)
         await poto.open()

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from fastapi_poto.context import CallContext
-from fastapi_poto.sessions import CookieSessions, Sessions
-from fastapi_poto.stores import MemoryStore, open_store
+from fastapi_poto.sessions import CookieSessions, SessionManager
+from fastapi_poto.stores import MemoryStore, store_from_url
 from tests.servers import PostgresServer, RedisServer
 
 ROUNDS = 5
@@ -96,9 +96,9 @@ async def ours(url: str) -> AsyncIterator[App]:
     class Someone:
         id: str
 
-    store = MemoryStore() if url == "cookie" else open_store(url)
+    store = MemoryStore() if url == "cookie" else store_from_url(url)
     await store.open()
-    sessions = CookieSessions([secrets.token_bytes(32)], store) if url == "cookie" else Sessions(store)
+    sessions = CookieSessions([secrets.token_bytes(32)], store) if url == "cookie" else SessionManager(store)
 
     def session_of(request: Request, response: Response) -> Any:
         context = CallContext("Bench.work", request.scope)

@@ -8,7 +8,7 @@ from .routing import PotoRouter, poto_router
 from .runtime import Poto
 from .sessions import Session
 from .settings import AuthSettings, Settings
-from .stores import SessionStore
+from .stores import Store
 from .streaming import Event, describe_download
 from .users import User, UserProvider
 from .wire import BigInt
@@ -27,8 +27,8 @@ __all__ = [
     "PotoModule",
     "PotoRouter",
     "Session",
-    "SessionStore",
     "Settings",
+    "Store",
     "User",
     "UserProvider",
     "current_context",

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope
 
 from .errors import DeadlineExceeded, NoContextError, Unauthenticated
-from .sessions import Session, SessionKeeper
+from .sessions import Session, SessionProvider
 from .users import User
 
 _current: ContextVar["CallContext | None"] = ContextVar("fastapi_poto.call", default=None)
@@ -63,7 +63,7 @@ class CallContext:
         operation: str,
         scope: Scope,
         receive: Receive | None = None,
-        sessions: SessionKeeper | None = None,
+        sessions: SessionProvider | None = None,
     ) -> None:
         self.operation = operation
         """`Module.method` of the class that is mounted."""

@@ -8,14 +8,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from .errors import Unavailable
-from .stores import SessionStore
+from .stores import Store
 
 
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def add_health(router: APIRouter, stores: Sequence[SessionStore]) -> None:
+def add_health(router: APIRouter, stores: Sequence[Store]) -> None:
     """Add `GET /health`: 200 if every store answers, else 503 with `Retry-After`, within a second."""
 
     @router.get(

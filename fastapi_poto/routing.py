@@ -18,24 +18,24 @@ from ._compat import fastapi as _fastapi
 from .auth import auth_router, security_schemes
 from .auth.dependencies import current_user
 from .body import check_length, limited
-from .calls.endpoints import documenting_endpoint, solving_endpoint
-from .calls.pipeline import Call, with_headers
+from .calls.endpoints import dependency_endpoint, documenting_endpoint
+from .calls.pipeline import Pipeline, with_headers
 from .errors import ConfigurationError
 from .health import add_health
 from .module import PotoModule
 from .openapi import document_at
 from .openapi.operation_ids import check_operation_ids
 from .openapi.route_arguments import route_arguments
-from .operations import MethodSpec, compile_module
+from .operations import Operation, compile_module
 from .runtime import Poto, default_poto
 
 
-class Door:
+class MountedOperation:
     """One method where it is mounted: under one prefix, in one application."""
 
-    def __init__(self, call: Call, place: Any, inclusion: Any) -> None:
+    def __init__(self, call: Pipeline, place: Any, inclusion: Any) -> None:
         """`place` has the path, the dependencies, the overrides and the limits that hold here (see `_fastapi`)."""
-        spec = call.spec
+        operation = call.operation
         self.inclusion = inclusion  # kept, so that its id is not given to another
         self.call = call
         self.path: str = place.path
@@ -46,21 +46,23 @@ class Door:
         self._max_body_size: int = (
             call.poto.settings.max_body_size if place.max_body_size is None else place.max_body_size
         )
-        self._direct = _fastapi.limit_body(partial(call.direct, max_body_size=self._max_body_size), place.max_body_size)
-        self._is_direct = not spec.needs_solver and not place.dependencies and "{" not in self.path
+        self._fast_path = _fastapi.limit_body(
+            partial(call.fast_path, max_body_size=self._max_body_size), place.max_body_size
+        )
+        self._is_fast = not operation.needs_dependencies and not place.dependencies and "{" not in self.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["endpoint"] = self.endpoint
         scope.setdefault("path_params", {})
         overrides: Mapping[Any, Any] = getattr(self._provider, "dependency_overrides", None) or {}
-        if self._is_direct and not overrides and not _fastapi.is_traced(scope):
-            scope["route"] = self._solver_route()
-            await self._direct(scope, receive, send)
+        if self._is_fast and not overrides and not _fastapi.is_traced(scope):
+            scope["route"] = self._dependency_route()
+            await self._fast_path(scope, receive, send)
         else:
-            await self._through_fastapi(scope, receive, send, overrides)
+            await self._dependency_path(scope, receive, send, overrides)
 
-    async def _through_fastapi(self, scope: Scope, receive: Receive, send: Send, overrides: Mapping[Any, Any]) -> None:
-        call, route = self.call, self._solver_route()
+    async def _dependency_path(self, scope: Scope, receive: Receive, send: Send, overrides: Mapping[Any, Any]) -> None:
+        call, route = self.call, self._dependency_route()
         scope["route"] = route
         context = call.open(scope, receive)
         scope["poto.context"] = context
@@ -74,13 +76,13 @@ class Door:
         finally:
             call.leave(context)
 
-    def _solver_route(self) -> APIRoute:
+    def _dependency_route(self) -> APIRoute:
         if self._route is None:
             place = self._place
             self._route = APIRoute(
                 place.path,
-                solving_endpoint(self.call),
-                methods=[self.call.spec.verb],
+                dependency_endpoint(self.call),
+                methods=[self.call.operation.verb],
                 name=place.name,
                 dependencies=place.dependencies,
                 dependency_overrides_provider=self._provider,
@@ -96,16 +98,18 @@ class PotoRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **arguments: Any) -> None:
         super().__init__(path, endpoint, **arguments)
-        self.poto_spec: MethodSpec = endpoint.poto_spec  # type: ignore[attr-defined]
-        self.poto_call: Call = endpoint.poto_call  # type: ignore[attr-defined]
-        self.poto = self.poto_call.poto
-        self._doors: dict[int, Door] = {}
+        self.poto_spec: Operation = endpoint.poto_spec  # type: ignore[attr-defined]
+        self.poto_pipeline: Pipeline = endpoint.poto_pipeline  # type: ignore[attr-defined]
+        self.poto = self.poto_pipeline.poto
+        self._mounted: dict[int, MountedOperation] = {}
 
-    def door(self, context: Any = None) -> Door:
+    def door(self, context: Any = None) -> MountedOperation:
         """The door for one inclusion of this route; `context` is FastAPI's record of it."""
-        door = self._doors.get(id(context))
+        door = self._mounted.get(id(context))
         if door is None:
-            door = self._doors[id(context)] = Door(self.poto_call, _fastapi.place_of(self, context), context)
+            door = self._mounted[id(context)] = MountedOperation(
+                self.poto_pipeline, _fastapi.mount_point_of(self, context), context
+            )
         return door
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +126,7 @@ class PotoRouter(APIRouter):
         lifespan = arguments.pop("lifespan", None)
         super().__init__(lifespan=self._lifespan(poto, lifespan), **arguments)
         self.poto = poto
-        self.specs: tuple[MethodSpec, ...] = ()
+        self.operations: tuple[Operation, ...] = ()
         self._tables: dict[int, _Table] = {}
         if auth is not None:
             self.include_router(auth)  # first: it is found without a look at the methods
@@ -131,36 +135,38 @@ class PotoRouter(APIRouter):
 
     def add_module(self, module: type[PotoModule]) -> None:
         """Mount one more module class. Raises `ConfigurationError` for every mistake that can be seen now."""
-        taken = {(spec.verb, spec.path): spec for spec in self.specs}
-        ids = {spec.operation_id: spec for spec in self.specs}
-        if any(spec.cls is module for spec in self.specs):
+        taken = {(operation.verb, operation.path): operation for operation in self.operations}
+        ids = {operation.operation_id: operation for operation in self.operations}
+        if any(operation.cls is module for operation in self.operations):
             raise ConfigurationError(f"{module.__qualname__} was given twice. Mount it once.")
-        for spec in compile_module(module):
-            other = taken.setdefault((spec.verb, spec.path), spec)
-            if other is not spec:
+        for operation in compile_module(module):
+            other = taken.setdefault((operation.verb, operation.path), operation)
+            if other is not operation:
                 raise ConfigurationError(
-                    f"{spec.where} and {other.where} are both {spec.verb} {spec.path}. Rename one, "
+                    f"{operation.where} and {other.where} are both {operation.verb} {operation.path}. Rename one, "
                     'give it another `@rpc(path="…")`, or give its class another `route`.'
                 )
-            other = ids.setdefault(spec.operation_id, spec)
-            if other is not spec:
+            other = ids.setdefault(operation.operation_id, operation)
+            if other is not operation:
                 raise ConfigurationError(
-                    f"{spec.where} and {other.where} both have the operation id {spec.operation_id}. "
+                    f"{operation.where} and {other.where} both have the operation id {operation.operation_id}. "
                     "Rename one of the two classes."
                 )
-            self._add(spec)
-            self.specs += (spec,)
+            self._add(operation)
+            self.operations += (operation,)
 
-    def _add(self, spec: MethodSpec) -> None:
-        endpoint = documenting_endpoint(spec, [] if spec.guard.public else security_schemes())
-        endpoint.poto_call = Call(spec, self.poto)  # type: ignore[attr-defined]
-        arguments = dict(route_arguments(spec))
+    def _add(self, operation: Operation) -> None:
+        endpoint = documenting_endpoint(operation, [] if operation.guard.public else security_schemes())
+        endpoint.poto_pipeline = Pipeline(operation, self.poto)  # type: ignore[attr-defined]
+        arguments = dict(route_arguments(operation))
         if not isinstance(self.generate_unique_id_function, DefaultPlaceholder):
             arguments["operation_id"] = None  # the router's own function names its operations
         try:
-            self.add_api_route(spec.path, endpoint, methods=[spec.verb], route_class_override=PotoRoute, **arguments)
+            self.add_api_route(
+                operation.path, endpoint, methods=[operation.verb], route_class_override=PotoRoute, **arguments
+            )
         except Exception as error:  # FastAPI asserts, and raises errors of its own
-            raise ConfigurationError(f"{spec.where}: FastAPI refuses the route: {error}") from error
+            raise ConfigurationError(f"{operation.where}: FastAPI refuses the route: {error}") from error
 
     @staticmethod
     def _lifespan(poto: Poto, own: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:
@@ -179,12 +185,12 @@ class PotoRouter(APIRouter):
     # Routing. FastAPI asks an included router `matches`, and on a match hands it the request to `handle`.
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        included = _fastapi.inclusion_of(self, scope)
+        included = _fastapi.included_router_of(self, scope)
         if included is None or scope["type"] != "http":
             return super().matches(scope)
         table = self._table(included)
         path = _fastapi.route_path(scope)
-        if (scope["method"], path) in table.doors:
+        if (scope["method"], path) in table.mounted:
             return Match.FULL, {}
         if document_at(scope.get("app"), path) is not None:
             return Match.FULL, {}
@@ -197,11 +203,11 @@ class PotoRouter(APIRouter):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        included = _fastapi.inclusion_of(self, scope)
+        included = _fastapi.included_router_of(self, scope)
         if included is not None and scope["type"] == "http":
             path = _fastapi.route_path(scope)
             table = self._table(included)
-            door = table.doors.get((scope["method"], path)) or document_at(scope.get("app"), path)
+            door = table.mounted.get((scope["method"], path)) or document_at(scope.get("app"), path)
             if door is not None:
                 await door(scope, receive, send)
                 return
@@ -221,18 +227,18 @@ class _Table:
     def __init__(self, included: Any, size: int) -> None:
         self.included = included  # kept, so that its id is not given to another
         self.size = size
-        self.doors: dict[tuple[str, str], Door] = {}
+        self.mounted: dict[tuple[str, str], MountedOperation] = {}
         self.others: list[BaseRoute] | None = []
         """Nested routers, to be asked where no door fits; None if there are routes that only FastAPI can match."""
-        for route, context in _fastapi.inclusions(included):
+        for route, context in _fastapi.included_routes(included):
             if context is None:
                 if self.others is not None:
                     self.others.append(route)
             elif isinstance(route, PotoRoute) and "{" not in context.path:
-                self.doors.setdefault((route.poto_spec.verb, context.path), route.door(context))
+                self.mounted.setdefault((route.poto_spec.verb, context.path), route.door(context))
             else:
                 self.others = None
-        self.paths = frozenset(path for _, path in self.doors)
+        self.paths = frozenset(path for _, path in self.mounted)
 
     def refuse_verb(self, scope: Scope, path: str) -> None:
         """Raise 405 with every verb that a path has (RFC 9110, 15.5.6), if nothing else can have it.
@@ -243,7 +249,7 @@ class _Table:
             return
         if any(route.matches(scope)[0] is not Match.NONE for route in self.others):
             return
-        verbs = sorted(verb for verb, other in self.doors if other == path)
+        verbs = sorted(verb for verb, other in self.mounted if other == path)
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(verbs)})
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from .auth import AuthService, Secrets, build_auth
 from .errors import ConfigurationError, Unavailable
-from .sessions import CookieSessions, Sessions
-from .sessions.session import SessionKeeper
+from .sessions import CookieSessions, SessionManager
+from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, with_options
-from .stores import MemoryStore, SessionStore, open_store
+from .stores import MemoryStore, Store, store_from_url
 from .users import UserProvider
 
 log = logging.getLogger("fastapi_poto")
@@ -40,19 +40,19 @@ class Poto:
         self,
         secret: SecretValue | None = None,
         *,
-        store: str | SessionStore = "memory://",
+        store: str | Store = "memory://",
         users: UserProvider | None = None,
-        sessions: str | SessionStore | SessionKeeper | None = None,
+        sessions: str | Store | SessionProvider | None = None,
         strict: bool = False,
         clock: Callable[[], float] = time.time,
         settings: Settings | None = None,
         **options: Any,
     ) -> None:
-        _check_protocol("store", store, str, SessionStore)
+        _check_protocol("store", store, str, Store)
         _check_protocol("users", users, NoneType, UserProvider)
         self.settings = with_options(settings or Settings(), options)
         self.clock = clock
-        self.store = open_store(store) if isinstance(store, str) else store
+        self.store = store_from_url(store) if isinstance(store, str) else store
         self.secrets = _secrets(secret, self.store, strict=strict)
         self.auth: AuthService = build_auth(
             store=self.store, users=users, secrets=self.secrets, settings=self.settings.auth, clock=clock
@@ -74,25 +74,25 @@ class Poto:
     def authenticator(self) -> Any:
         return self.auth.authenticator
 
-    def _make_sessions(self, given: str | SessionStore | SessionKeeper | None) -> SessionKeeper:
+    def _make_sessions(self, given: str | Store | SessionProvider | None) -> SessionProvider:
         settings = self.settings
         lives: Any = {
             "clock": self.clock,
             "idle": settings.session_idle,
             "absolute": settings.session_absolute,
             "max_keys": settings.session_keys,
-            "still_valid": self.auth.authenticator.stands,
+            "is_active": self.auth.authenticator.is_active,
         }
         if given in ("cookie", "cookie://"):
             return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives)
-        if given is not None and not isinstance(given, str | SessionStore):
-            _check_protocol("sessions", given, NoneType, SessionKeeper)
+        if given is not None and not isinstance(given, str | Store):
+            _check_protocol("sessions", given, NoneType, SessionProvider)
             return given
-        self.session_store = open_store(given) if isinstance(given, str) else given or self.store
-        return Sessions(self.session_store, value_bytes=settings.session_value_bytes, **lives)
+        self.session_store = store_from_url(given) if isinstance(given, str) else given or self.store
+        return SessionManager(self.session_store, value_bytes=settings.session_value_bytes, **lives)
 
     @property
-    def stores(self) -> list[SessionStore]:
+    def stores(self) -> list[Store]:
         """All that is opened and closed with this runtime."""
         return [self.store] if self.session_store is self.store else [self.store, self.session_store]
 
@@ -181,7 +181,7 @@ def _check_protocol(name: str, given: object, plain: type, protocol: type) -> No
         )
 
 
-def _secrets(secret: SecretValue | None, store: SessionStore, *, strict: bool) -> Secrets:
+def _secrets(secret: SecretValue | None, store: Store, *, strict: bool) -> Secrets:
     if secret is not None:
         return Secrets(secret)
     if strict or not isinstance(store, MemoryStore):

@@ -103,7 +103,7 @@ class Settings:
     cleanup_timeout: float = 10.0
     """So long a generator's `finally` may take."""
     stream_buffer: int = 64 * 1024
-    validity_interval: float = 15.0
+    recheck_interval: float = 15.0
     """Between two looks at whether an open stream's caller may still call."""
     retry: float | None = None
     """What streams tell a browser to wait before it reconnects."""

@@ -49,7 +49,7 @@ async def sign_in(app: Any, user: User | str = "tester", *, roles: Iterable[str]
     wanted = user if isinstance(user, User) else User(user, frozenset(roles), name=user)
     found = await _made(poto, wanted, wanted.roles | frozenset(roles))
     auth = poto.auth
-    begun = await auth.sign_ins.begin(found.id, ver=await auth.sign_ins.version(found.id))
+    begun = await auth.token_families.begin(found.id, ver=await auth.token_families.version(found.id))
     ttl = int(auth.settings.access_ttl)
     token, _ = auth.tokens.issue(found.id, family=begun.family, ver=begun.ver, ttl=ttl)
     return Tokens(token, begun.refresh_token, time.time() + ttl, found.id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, params
-from fastapi._body_limit import wrap_app_with_body_limit as limit_body
+from fastapi._body_limit import wrap_app_with_body_limit as _limit_body
 from fastapi.routing import (
     APIRoute,
     _EffectiveRouteContext,
@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MountPoint:
     """Where a route is mounted, and what holds there: the route's own, and what each inclusion added."""
 
     path: str
@@ -31,10 +31,10 @@ class Place:
     form_limits: Any
 
 
-def place_of(route: APIRoute, context: Any) -> Place:
+def mount_point_of(route: APIRoute, context: Any) -> MountPoint:
     """The place of one inclusion of a route; of the bare route if `context` is None."""
     source: Any = context if context is not None else route
-    return Place(
+    return MountPoint(
         path=source.path,
         name=source.name,
         endpoint=source.endpoint,
@@ -45,7 +45,7 @@ def place_of(route: APIRoute, context: Any) -> Place:
     )
 
 
-def inclusion_of(router: APIRouter, scope: Scope) -> Any:
+def included_router_of(router: APIRouter, scope: Scope) -> Any:
     """The inclusion of `router` through which this request comes, or None."""
     included = _get_scope_included_router(scope)
     return included if isinstance(included, _IncludedRouter) and included.original_router is router else None
@@ -57,7 +57,7 @@ def context_in(scope: Scope, route: BaseRoute) -> Any:
     return context if context is not None and context.original_route is route else None
 
 
-def inclusions(included: Any) -> Iterator[tuple[BaseRoute, Any]]:
+def included_routes(included: Any) -> Iterator[tuple[BaseRoute, Any]]:
     """What one inclusion of a router serves: routes with their records, and nested inclusions with None."""
     for candidate in included.effective_candidates():
         if isinstance(candidate, _EffectiveRouteContext):
@@ -84,4 +84,4 @@ def route_path(scope: Scope) -> str:
     return get_route_path(scope)
 
 
-__all__ = ["Place", "context_in", "inclusion_of", "inclusions", "is_traced", "limit_body", "place_of", "route_path"]
+limit_body = _limit_body

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from ..errors import ConfigurationError
 from ..module import PotoModule
 from ..openapi.operation_ids import check_operation_ids
-from ..operations import MethodSpec, Source
+from ..operations import Operation, Source
 from ..stores import MemoryStore
 from .source import touches
 from .table import Row, modules_of
@@ -63,13 +63,15 @@ def check_runtimes(table: Sequence[Row], workers: int) -> Iterator[Finding]:
 
 
 def _potos(table: Sequence[Row]) -> list[Any]:
-    return list({id(row.poto): row.poto for row in table if row.spec is not None}.values())
+    return list({id(row.poto): row.poto for row in table if row.operation is not None}.values())
 
 
 def _check_sign_in(poto: Any, table: Sequence[Row], *, in_memory: bool) -> Iterator[Finding]:
     """Whether those who must sign in can."""
-    guarded = [row for row in table if row.poto is poto and row.spec is not None and not row.spec.guard.public]
-    if not guarded or any(row.spec is None and row.poto is poto.auth for row in table):
+    guarded = [
+        row for row in table if row.poto is poto and row.operation is not None and not row.operation.guard.public
+    ]
+    if not guarded or any(row.operation is None and row.poto is poto.auth for row in table):
         return
     where = guarded[0].where if len(guarded) == 1 else f"{guarded[0].where} and {len(guarded) - 1} more"
     if in_memory:
@@ -90,46 +92,50 @@ def _check_sign_in(poto: Any, table: Sequence[Row], *, in_memory: bool) -> Itera
 
 def check_methods(table: Sequence[Row]) -> Iterator[Finding]:
     """Public methods that need a caller after all."""
-    for spec in _specs(table):
-        if not spec.guard.public:
+    for operation in _specs(table):
+        if not operation.guard.public:
             continue
-        taken = [one.name for one in (*spec.parameters, *spec.constructor) if one.source is Source.SESSION]
+        taken = [one.name for one in (*operation.parameters, *operation.constructor) if one.source is Source.SESSION]
         if taken:
             yield Finding(
                 "error",
-                spec.where,
+                operation.where,
                 f"it is public, but takes the session as {taken[0]!r}: a caller without credentials always gets 401. "
                 "Remove @public, or the parameter.",
             )
             continue
-        found = touches(spec.cls, spec.name)
+        found = touches(operation.cls, operation.name)
         if found.user:
             continue
         if found.session:
             yield Finding(
                 "warning",
-                spec.where,
+                operation.where,
                 "it is public and touches the session: a caller without credentials gets 401 there. "
                 "Ask get_current_user() first, or remove @public.",
             )
         elif found.user_members:
             yield Finding(
                 "warning",
-                spec.where,
+                operation.where,
                 "it is public and uses self.user, which is None for a caller without credentials: that is a 500. "
                 "Ask get_current_user() first, or remove @public.",
             )
 
 
-def _specs(table: Sequence[Row]) -> list[MethodSpec]:
-    return list({(row.spec.cls, row.spec.name): row.spec for row in table if row.spec is not None}.values())
+def _specs(table: Sequence[Row]) -> list[Operation]:
+    return list(
+        {(row.operation.cls, row.operation.name): row.operation for row in table if row.operation is not None}.values()
+    )
 
 
 def check_classes(table: Sequence[Row]) -> Iterator[Finding]:
     """Lists, dicts and sets that all calls of a module share, and no two processes."""
     seen: set[tuple[type, str]] = set()
     for cls in modules_of(table):
-        changed = {name for spec in _specs(table) if spec.cls is cls for name in touches(cls, spec.name).changed}
+        changed = {
+            name for operation in _specs(table) if operation.cls is cls for name in touches(cls, operation.name).changed
+        }
         for owner in (base for base in cls.__mro__ if base not in (object, PotoModule)):
             for name, value in vars(owner).items():
                 if not isinstance(value, _MUTABLE) or name.startswith("__") or (owner, name) in seen:
@@ -157,17 +163,17 @@ def check_classes(table: Sequence[Row]) -> Iterator[Finding]:
 def check_roles(table: Sequence[Row], known: Collection[str] | None) -> Iterator[Finding]:
     """Roles that nobody has, and names that are nearly the same."""
     used: dict[str, str] = {}
-    for spec in _specs(table):
-        roles = spec.guard.roles
-        used.update({role: spec.where for role in roles if role not in used})
+    for operation in _specs(table):
+        roles = operation.guard.roles
+        used.update({role: operation.where for role in roles if role not in used})
         if roles and known is not None and roles.isdisjoint(known):
             yield Finding(
                 "error",
-                spec.where,
+                operation.where,
                 f"nobody can call it: no user has {_listed(roles)}. There are: {_listed(known) or 'none'}.",
             )
         elif known is not None and roles - set(known):
-            yield Finding("warning", spec.where, f"no user has {_listed(roles - set(known))}.")
+            yield Finding("warning", operation.where, f"no user has {_listed(roles - set(known))}.")
     similar: dict[str, str] = {}
     for role in sorted(used):
         other = similar.setdefault(_plain(role), role)
@@ -193,7 +199,7 @@ def check_paths(table: Sequence[Row]) -> Iterator[Finding]:
     for row in table:
         for verb in row.verb.split(","):
             other = first.setdefault((verb, row.path), row)
-            same_sign_in = row.spec is None and other.spec is None and row.poto is other.poto
+            same_sign_in = row.operation is None and other.operation is None and row.poto is other.poto
             if other is not row and not (same_sign_in and row.poto is not None):
                 yield Finding(
                     "error",
@@ -203,7 +209,7 @@ def check_paths(table: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _named(row: Row) -> str:
-    return row.spec.where if row.spec is not None else f"the {row.kind} of {row.module or 'the application'}"
+    return row.operation.where if row.operation is not None else f"the {row.kind} of {row.module or 'the application'}"
 
 
 def check_app(app: Any) -> Iterator[Finding]:

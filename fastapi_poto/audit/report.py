@@ -31,7 +31,7 @@ class Report:
             raise ConfigurationError("\n".join(map(str, self.errors)))
 
     def __str__(self) -> str:
-        methods = sum(row.spec is not None for row in self.rows)
+        methods = sum(row.operation is not None for row in self.rows)
         summary = (
             f"{len(self.rows)} routes, {methods} of them methods; "
             f"{_counted(self.errors, 'error')}, {_counted(self.warnings, 'warning')}"

@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, WebSocketRoute
 from ..auth.dependencies import current_session, current_user
 from ..auth.routes import AuthRoute
 from ..module import PotoModule
-from ..operations import MethodSpec, Source
+from ..operations import Operation, Source
 from ..routing import PotoRoute
 
 
@@ -26,13 +26,13 @@ class Row:
     door: str
     """`direct`, or `FastAPI` and why."""
     module: str
-    spec: MethodSpec | None = None
+    operation: Operation | None = None
     poto: Any = None
     """The runtime of a method, the sign-in service of its routes."""
 
     @property
     def where(self) -> str:
-        return self.spec.where if self.spec is not None else f"{self.verb} {self.path}"
+        return self.operation.where if self.operation is not None else f"{self.verb} {self.path}"
 
 
 def rows(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Row]:
@@ -47,10 +47,12 @@ def rows(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Row]:
             else:
                 yield Row("*", path, "its own", type(route.app).__name__, "mount", "")
         elif isinstance(route, PotoRoute):
-            spec = route.poto_spec
-            kind = f"{spec.kind}, resumable" if spec.resumable else spec.kind
-            door = _door(spec, context, path)
-            yield Row(spec.verb, path, str(spec.guard), kind, door, spec.module_name, spec, route.poto)
+            operation = route.poto_spec
+            kind = f"{operation.kind}, resumable" if operation.resumable else operation.kind
+            door = _door(operation, context, path)
+            yield Row(
+                operation.verb, path, str(operation.guard), kind, door, operation.module_name, operation, route.poto
+            )
         elif isinstance(route, AuthRoute):
             guard = "signed in" if route.guarded else "public"
             yield Row(_verbs(context), path, guard, "sign-in", "FastAPI", "Auth", None, route.poto)
@@ -70,12 +72,12 @@ def _module(context: Any) -> str:
     return getattr(context.endpoint, "__module__", "") or ""
 
 
-def _door(spec: MethodSpec, context: Any, path: str) -> str:
+def _door(operation: Operation, context: Any, path: str) -> str:
     reasons = []
-    names = [one.name for one in (*spec.parameters, *spec.constructor) if one.source is Source.SOLVER]
+    names = [one.name for one in (*operation.parameters, *operation.constructor) if one.source is Source.DEPENDENCY]
     if names:
         reasons.append(", ".join(names))
-    if spec.form and not names:
+    if operation.form and not names:
         reasons.append("form")
     if context.dependencies:
         reasons.append("dependencies of the router")
@@ -101,7 +103,7 @@ def _calls(dependant: Any) -> Iterator[Any]:
 
 def modules_of(table: Iterable[Row]) -> list[type[PotoModule]]:
     """The module classes that are mounted, each once."""
-    return list(dict.fromkeys(row.spec.cls for row in table if row.spec is not None))
+    return list(dict.fromkeys(row.operation.cls for row in table if row.operation is not None))
 
 
 def drawn(table: Sequence[Row]) -> str:

@@ -10,7 +10,7 @@ from ..errors import BadRequest, PotoError, Unauthenticated, Unavailable, challe
 from ..users import User, UserProvider
 from .access_tokens import MAX_LENGTH, Claims, Tokens
 from .cookies import CookieTransport
-from .token_families import SignIns
+from .token_families import TokenFamilies
 
 _WORTH_KEEPING = 1_024
 
@@ -50,7 +50,7 @@ class Authenticator:
         self,
         *,
         tokens: Tokens,
-        sign_ins: SignIns,
+        token_families: TokenFamilies,
         users: UserProvider,
         realm: str,
         clock: Callable[[], float],
@@ -58,7 +58,7 @@ class Authenticator:
         remembered: int = 10_000,
     ) -> None:
         self._tokens = tokens
-        self._sign_ins = sign_ins
+        self._token_families = token_families
         self._users = users
         self._clock = clock
         self._cookies = cookies
@@ -96,7 +96,7 @@ class Authenticator:
         assert key is not None  # noqa: S101 - a token came from one of the two
         return await self._check(self._known.get(key) or self._verify(token), key, by_cookie)
 
-    async def stands(self, identity: Identity | None) -> bool:
+    async def is_active(self, identity: Identity | None) -> bool:
         """Whether the sign-in behind a call has not ended, and its user has at least the roles of then.
 
         For what goes on after the door: a stream, or a call that writes. It may outlive its token.
@@ -104,7 +104,7 @@ class Authenticator:
         if identity is None:
             return True
         claims = identity.claims
-        if not await self._sign_ins.stands(claims.user_id, claims.family, claims.ver):
+        if not await self._token_families.is_active(claims.user_id, claims.family, claims.ver):
             return False
         user = await self.user(claims.user_id)
         return user is not None and identity.user.roles <= user.roles
@@ -120,7 +120,9 @@ class Authenticator:
     async def _check(self, known: Identity | Claims, key: bytes, by_cookie: bool = False) -> Identity:
         claims = known if isinstance(known, Claims) else known.claims
         user_id = claims.user_id
-        if claims.expires_at > self._clock() and await self._sign_ins.stands(user_id, claims.family, claims.ver):
+        if claims.expires_at > self._clock() and await self._token_families.is_active(
+            user_id, claims.family, claims.ver
+        ):
             user = await self.user(user_id)
             if user is not None:
                 if isinstance(known, Identity) and (known.user is user or known.user == user):

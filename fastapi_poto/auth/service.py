@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..errors import Conflict, NotFound, PotoError, TooManyRequests, Unauthenticated, Unavailable, UsernameTaken
 from ..settings import AuthSettings
-from ..stores.base import SessionStore
+from ..stores.base import Store
 from ..stores.memory import MemoryStore
 from ..users import Account, User, UserProvider
 from . import events as redaction
@@ -22,7 +22,7 @@ from .passwords import MAX_BYTES, MIN_BYTES, Passwords, hash_random, random_pass
 from .secrets import Secrets
 from .store_users import StoreUsers
 from .throttle import Throttle, account_key
-from .token_families import RefreshReused, SignIn, SignIns
+from .token_families import RefreshReused, SignIn, TokenFamilies
 from .users import VISITOR_PREFIX, MemoryUsers, name_key, new_user_id, new_visitor_id, storable
 from .visitors import Visitors
 
@@ -63,7 +63,7 @@ class AuthService:
     def __init__(
         self,
         *,
-        store: SessionStore,
+        store: Store,
         users: UserProvider,
         secrets: Secrets,
         settings: AuthSettings,
@@ -83,10 +83,10 @@ class AuthService:
         self.visitors = Visitors(store, idle=settings.visitor_idle, clock=clock)
         self.throttle = Throttle(store, settings, clock=clock)
         self.tokens = Tokens(secrets, issuer=settings.issuer, audience=settings.audience, clock=clock)
-        self.sign_ins = SignIns(store, secrets, settings, clock=clock)
+        self.token_families = TokenFamilies(store, secrets, settings, clock=clock)
         self.authenticator = Authenticator(
             tokens=self.tokens,
-            sign_ins=self.sign_ins,
+            token_families=self.token_families,
             users=users,
             realm=settings.realm,
             clock=clock,
@@ -109,7 +109,7 @@ class AuthService:
         user = User(new_visitor_id(), visitor=True)
         await _asked(self.users.add(Account(user, hash_random(password))))
         await self.visitors.note(user.id)
-        sign_in = await self.sign_ins.begin(user.id, ver=0)
+        sign_in = await self.token_families.begin(user.id, ver=0)
         self.audit("visitor_created", user_id=user.id, family=sign_in.family, address=address)
         return self._pair(user, sign_in, password=password)
 
@@ -139,7 +139,7 @@ class AuthService:
         # The count of ends is read before the account is read again: if the password is changed after that look,
         # the change ends this sign-in; if before, the look sees it.
         user = account.user
-        ver = await self.sign_ins.version(user.id)
+        ver = await self.token_families.version(user.id)
         now = await self._find(username)
         if now is None or now.disabled or now.user.id != user.id or now.password_hash != password_hash:
             raise self.authenticator.refuse()
@@ -147,7 +147,7 @@ class AuthService:
         await self._rehash(user, password, password_hash)
         if user.visitor:
             await self.visitors.note(user.id)
-        sign_in = await self.sign_ins.begin(user.id, ver=ver)
+        sign_in = await self.token_families.begin(user.id, ver=ver)
         await self._rotate_session(user.id)
         self.audit("signed_in", user_id=user.id, family=sign_in.family, address=address)
         return self._pair(user, sign_in)
@@ -155,11 +155,11 @@ class AuthService:
     async def refresh(self, refresh_token: str, address: str) -> Pair:
         """A new pair; the old refresh token is spent."""
         try:
-            user_id = self.sign_ins.owner(refresh_token)
+            user_id = self.token_families.owner(refresh_token)
             user = await self.authenticator.user(user_id)
             if user is None:
                 raise Unauthenticated
-            sign_in = await self.sign_ins.rotate(refresh_token)
+            sign_in = await self.token_families.rotate(refresh_token)
         except RefreshReused as reused:
             self.audit("refresh_reused", user_id=reused.user_id, family=reused.family, address=address)
             raise self.authenticator.refuse_bad() from None
@@ -191,11 +191,11 @@ class AuthService:
         )
         if not await _asked(set_credentials):
             raise Conflict("Only a visitor can be given a name")
-        ver = await self.sign_ins.end_all(visitor.id)
+        ver = await self.token_families.end_all(visitor.id)
         user = await self.authenticator.user(visitor.id)
         if user is None:
             raise self.authenticator.refuse_bad()
-        sign_in = await self.sign_ins.begin(user.id, ver=ver)
+        sign_in = await self.token_families.begin(user.id, ver=ver)
         await self._rotate_session(user.id)
         self.audit("upgraded", user_id=user.id, family=sign_in.family)
         return self._pair(user, sign_in)
@@ -205,13 +205,13 @@ class AuthService:
     async def logout(self, identity: Identity) -> None:
         """End this sign-in, its tokens and the user's session."""
         user_id = identity.user.id
-        await self.sign_ins.end(user_id, identity.family)
+        await self.token_families.end(user_id, identity.family)
         await self._end_session(user_id)
         self.audit("signed_out", user_id=user_id, family=identity.family, jti=identity.jti)
 
     async def end_all(self, user_id: str) -> None:
         """Log out everywhere: all tokens that were given to the user until now are dead."""
-        await self.sign_ins.end_all(user_id)
+        await self.token_families.end_all(user_id)
         await self._end_session(user_id)
         self.audit("signed_out_everywhere", user_id=user_id)
 
@@ -253,7 +253,7 @@ class AuthService:
                 await self.throttle.succeeded(attempt)
         password_hash = await self.passwords.hash(new)
         # Before it too: if the store fails in between, no older sign-in outlives the old password.
-        await self.sign_ins.end_all(user_id)
+        await self.token_families.end_all(user_id)
         if not await self.users.set_credentials(user_id, user.name, password_hash, old_hash=account.password_hash):
             raise Conflict("The password was changed meanwhile")
         await self.end_all(user_id)
@@ -262,7 +262,7 @@ class AuthService:
     async def remove_user(self, user_id: str) -> None:
         """Forget a user, with their sign-ins and their session."""
         await self.users.remove(user_id)
-        await self.sign_ins.forget(user_id)
+        await self.token_families.forget(user_id)
         await self._end_session(user_id)
         self.audit("user_removed", user_id=user_id)
 
@@ -314,7 +314,7 @@ class AuthService:
 
 
 def build_auth(
-    store: SessionStore,
+    store: Store,
     users: UserProvider | None,
     secrets: Secrets,
     settings: AuthSettings | None = None,

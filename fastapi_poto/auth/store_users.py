@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import NotFound, UsernameTaken
-from ..stores.base import SessionStore
+from ..stores.base import Store
 from ..users import Account, User
 from .users import VISITOR_PREFIX, name_key
 
@@ -20,7 +20,7 @@ class StoreUsers:
     name is freed, so a claim whose user does not exist is a left-over and may be taken over.
     """
 
-    def __init__(self, store: SessionStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         # What the bytes of a record mean, so that the same bytes are parsed once. The bytes are read every time.
         self._parsed: dict[str, tuple[dict[str, bytes], Account]] = {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import TooManyRequests
 from ..settings import DAY, HOUR, AuthSettings
-from ..stores.base import SessionStore
+from ..stores.base import Store
 from .users import name_key
 
 
@@ -26,7 +26,7 @@ class Throttle:
     fields `failures` and `until`; that of an address and of its visitors is named after its time window.
     """
 
-    def __init__(self, store: SessionStore, settings: AuthSettings, *, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, settings: AuthSettings, *, clock: Callable[[], float]) -> None:
         self._store = store
         self._settings = settings
         self._clock = clock

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import Unauthenticated
 from ..settings import AuthSettings
-from ..stores.base import SessionStore
+from ..stores.base import Store
 from .secrets import Secrets
 from .users import storable
 
@@ -73,12 +73,10 @@ class RefreshReused(Unauthenticated):
         super().__init__()
 
 
-class SignIns:
+class TokenFamilies:
     """Begins, prolongs and ends sign-ins."""
 
-    def __init__(
-        self, store: SessionStore, secrets: Secrets, settings: AuthSettings, *, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: Store, secrets: Secrets, settings: AuthSettings, *, clock: Callable[[], float]) -> None:
         self._store = store
         self._keys = secrets.derive("refresh token")
         self._settings = settings
@@ -146,7 +144,7 @@ class SignIns:
                 raise Unauthenticated
         raise Unauthenticated
 
-    async def stands(self, user_id: str, family: str, ver: int) -> bool:
+    async def is_active(self, user_id: str, family: str, ver: int) -> bool:
         """Whether an access token of this family is still good. Asked on every call."""
         field = f"f:{family}"
         fields = await self._store.read(f"auth:{user_id}", ("ver", field))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ..settings import DAY
-from ..stores.base import SessionStore
+from ..stores.base import Store
 
 _LOOK_BACK_DAYS = 120
 
@@ -15,7 +15,7 @@ class Visitors:
     `visitors:<day>` has a field for each visitor of that day, `visitor:<id>` the last `day` of one.
     """
 
-    def __init__(self, store: SessionStore, *, idle: float, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, *, idle: float, clock: Callable[[], float]) -> None:
         self._store = store
         self._idle = idle
         self._clock = clock

@@ -10,7 +10,7 @@ from pydantic_core import ValidationError, from_json
 
 from ..context import CallContext
 from ..errors import ConfigurationError
-from ..operations import MethodSpec, Parameter, Source, is_sequence
+from ..operations import Operation, Parameter, Source, is_sequence
 from ..sessions import check_shape
 from ..wire import wire_errors
 
@@ -20,12 +20,14 @@ Values = dict[str, Any]
 class Binder:
     """Binds the body or the query of one method. What a caller leaves out gets the method's own default."""
 
-    def __init__(self, spec: MethodSpec) -> None:
-        self.reads_body = spec.body_type is not None
-        self.reads_query = spec.query_type is not None
-        self._decoder = spec.decoder
-        self._optional = [parameter for parameter in spec.wire_parameters if not parameter.required]
-        self._repeated = {parameter.name for parameter in spec.wire_parameters if is_sequence(parameter.annotation)}
+    def __init__(self, operation: Operation) -> None:
+        self.reads_body = operation.body_type is not None
+        self.reads_query = operation.query_type is not None
+        self._decoder = operation.decoder
+        self._optional = [parameter for parameter in operation.wire_parameters if not parameter.required]
+        self._repeated = {
+            parameter.name for parameter in operation.wire_parameters if is_sequence(parameter.annotation)
+        }
 
     def body(self, body: bytes) -> Values:
         """Bind a JSON object; no body at all is an empty one. Raises `RequestValidationError`."""
@@ -83,7 +85,7 @@ def _body_error(error: ValidationError, body: bytes) -> RequestValidationError:
     )
 
 
-Giver = Callable[[CallContext, Parameter], Any]
+Inject = Callable[[CallContext, Parameter], Any]
 
 
 def _session(context: CallContext, parameter: Parameter) -> Any:
@@ -92,18 +94,18 @@ def _session(context: CallContext, parameter: Parameter) -> Any:
     return context.session if parameter.shape is None else context.session.typed(parameter.shape)
 
 
-GIVERS: dict[Source, Giver] = {
+INJECTED: dict[Source, Inject] = {
     Source.USER: lambda context, parameter: context.user,
     Source.SESSION: _session,
     Source.CONTEXT: lambda context, parameter: context,
 }
 
 
-def check_shapes(spec: MethodSpec) -> None:
+def check_shapes(operation: Operation) -> None:
     """Raise `ConfigurationError` for a `Session[…]` of the method or the constructor that is no shape."""
-    for parameter in (*spec.parameters, *spec.constructor):
+    for parameter in (*operation.parameters, *operation.constructor):
         if parameter.shape is not None:
             try:
                 check_shape(parameter.shape)
             except ConfigurationError as error:
-                raise ConfigurationError(f"{spec.where}: {parameter.name!r} is a {error}") from None
+                raise ConfigurationError(f"{operation.where}: {parameter.name!r} is a {error}") from None

@@ -13,45 +13,47 @@ from starlette.types import Receive, Scope, Send
 
 from ..auth.dependencies import current_user
 from ..context import CallContext
-from ..operations import MethodSpec, Parameter, Source, is_upload, is_value, unaliased
+from ..operations import Operation, Parameter, Source, is_upload, is_value, unaliased
 from ..wire import WireType, wire_errors
-from .pipeline import Call
+from .pipeline import Pipeline
 
 Endpoint = Callable[..., Awaitable[Any]]
 
 
-def documenting_endpoint(spec: MethodSpec, security: list[Any]) -> Endpoint:
+def documenting_endpoint(operation: Operation, security: list[Any]) -> Endpoint:
     """An endpoint with the signature that FastAPI documents. It carries its specification as `poto_spec`."""
 
     async def endpoint(**_: Any) -> None:
         raise AssertionError("documents only")  # pragma: no cover
 
-    wire = spec.wire_parameters
-    parameters = [_solved(parameter) for parameter in spec.parameters if parameter.source is Source.SOLVER]
-    if spec.form:
+    wire = operation.wire_parameters
+    parameters = [_solved(parameter) for parameter in operation.parameters if parameter.source is Source.DEPENDENCY]
+    if operation.form:
         # A model as the only Form() would be documented as the form itself; ours is JSON in one of its fields.
         parameters += [_form(one, mark=Body() if _is_json_field(one) else None) for one in wire]
-    elif spec.query_type is not None:
+    elif operation.query_type is not None:
         parameters += [_keyword(one.name, Annotated[unaliased(one.annotation), Query()], _default(one)) for one in wire]
-    elif spec.body_type is not None:
+    elif operation.body_type is not None:
         required = any(parameter.required for parameter in wire)
-        body = spec.body_type if required else spec.body_type | None
+        body = operation.body_type if required else operation.body_type | None
         parameters.append(_keyword("poto_body", Annotated[body, Body()], Signature.empty if required else None))
     parameters += [
         _keyword(f"poto_init_{one.name}", one.annotation, Signature.empty)
-        for one in spec.constructor
-        if one.source is Source.SOLVER
+        for one in operation.constructor
+        if one.source is Source.DEPENDENCY
     ]
     parameters += [_keyword(f"poto_security_{n}", Any, Depends(scheme)) for n, scheme in enumerate(security)]
-    return _dressed(endpoint, spec, parameters)
+    return _dressed(endpoint, operation, parameters)
 
 
-def solving_endpoint(call: Call) -> Endpoint:
+def dependency_endpoint(call: Pipeline) -> Endpoint:
     """An endpoint that lets FastAPI find what only it can, and then walks the same corridor as a direct call."""
-    spec = call.spec
-    wire_names = {parameter.name for parameter in spec.wire_parameters}
+    operation = call.operation
+    wire_names = {parameter.name for parameter in operation.wire_parameters}
     json_fields = {
-        one.name: WireType[Any](one.annotation) for one in spec.wire_parameters if spec.form and _is_json_field(one)
+        one.name: WireType[Any](one.annotation)
+        for one in operation.wire_parameters
+        if operation.form and _is_json_field(one)
     }
 
     async def endpoint(
@@ -69,7 +71,7 @@ def solving_endpoint(call: Call) -> Endpoint:
                 values[name] = _from_json(name, text, json_fields[name])
             elif name not in wire_names or value is not _ABSENT:
                 values[name] = value
-        if spec.form:
+        if operation.form:
             values = call.binder.fill(values)
         result = await call.run(context, values, poto_init)
         # One list from now on: a generator has yet to run, and sets what goes out with its first item.
@@ -77,23 +79,23 @@ def solving_endpoint(call: Call) -> Endpoint:
         context.response_headers = response.raw_headers
         if isinstance(result, Response):
             return result
-        return Answer(call, context, result, response.status_code)
+        return PipelineResponse(call, context, result, response.status_code)
 
     parameters = [
         _keyword("poto_io", Any, Depends(_request_and_response)),
         _keyword("poto_user", Any, Depends(current_user)),
-        _keyword("poto_init", Any, Depends(_constructor_arguments(spec))),
+        _keyword("poto_init", Any, Depends(_constructor_arguments(operation))),
     ]
-    parameters += [_solved(parameter) for parameter in spec.parameters if parameter.source is Source.SOLVER]
-    if spec.form:
-        parameters += [_form(one, absent=_ABSENT, as_text=one.name in json_fields) for one in spec.wire_parameters]
-    return _dressed(endpoint, spec, parameters)
+    parameters += [_solved(parameter) for parameter in operation.parameters if parameter.source is Source.DEPENDENCY]
+    if operation.form:
+        parameters += [_form(one, absent=_ABSENT, as_text=one.name in json_fields) for one in operation.wire_parameters]
+    return _dressed(endpoint, operation, parameters)
 
 
-class Answer(Response):
+class PipelineResponse(Response):
     """What a call returned, on its way out through FastAPI."""
 
-    def __init__(self, call: Call, context: CallContext, result: Any, status_code: int | None) -> None:
+    def __init__(self, call: Pipeline, context: CallContext, result: Any, status_code: int | None) -> None:
         super().__init__(status_code=status_code or 200)
         self._call = call
         self._context = context
@@ -121,23 +123,23 @@ async def _request_and_response(request: Request, response: Response) -> tuple[R
     return request, response
 
 
-def _constructor_arguments(spec: MethodSpec) -> Endpoint:
+def _constructor_arguments(operation: Operation) -> Endpoint:
     async def arguments(**solved: Any) -> dict[str, Any]:
         return solved
 
-    parameters = [_solved(parameter) for parameter in spec.constructor if parameter.source is Source.SOLVER]
+    parameters = [_solved(parameter) for parameter in operation.constructor if parameter.source is Source.DEPENDENCY]
     arguments.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return arguments
 
 
-def _dressed(endpoint: Endpoint, spec: MethodSpec, parameters: list[inspect.Parameter]) -> Endpoint:
+def _dressed(endpoint: Endpoint, operation: Operation, parameters: list[inspect.Parameter]) -> Endpoint:
     # What logging, tracing and profiling show of an endpoint is the method.
-    endpoint.__name__ = spec.name
-    endpoint.__qualname__ = spec.where
-    endpoint.__module__ = spec.cls.__module__
-    endpoint.__doc__ = spec.doc
+    endpoint.__name__ = operation.name
+    endpoint.__qualname__ = operation.where
+    endpoint.__module__ = operation.cls.__module__
+    endpoint.__doc__ = operation.doc
     endpoint.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    endpoint.poto_spec = spec  # type: ignore[attr-defined]
+    endpoint.poto_spec = operation  # type: ignore[attr-defined]
     return endpoint
 
 

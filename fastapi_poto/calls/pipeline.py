@@ -16,11 +16,11 @@ from ..body import check_content_type, read_body
 from ..context import CallContext, enter
 from ..deadline import parse_deadline
 from ..errors import DeadlineExceeded, Forbidden, insufficient
-from ..operations import MethodSpec, Parameter
+from ..operations import Operation, Parameter
 from ..runtime import Poto
 from ..streaming import resume
-from .arguments import GIVERS, Binder, Giver, Values, check_shapes
-from .responses import responder, stream_options, validity
+from .arguments import INJECTED, Binder, Inject, Values, check_shapes
+from .responses import activity_check, responder, stream_options
 
 log = logging.getLogger("fastapi_poto")
 
@@ -28,27 +28,26 @@ _OF_A_DOWNLOAD = (b"content-length", b"content-disposition")
 """What `describe_download` said of an answer that became an error."""
 
 
-class Call:
+class Pipeline:
     """One method, ready to be called. All that can be known before a request has been worked out here."""
 
-    def __init__(self, spec: MethodSpec, poto: Poto) -> None:
-        self.spec = spec
+    def __init__(self, operation: Operation, poto: Poto) -> None:
+        self.operation = operation
         self.poto = poto
-        self.operation = spec.where
         self._authenticate = poto.authenticator.authenticate
         self._sessions = poto.sessions
-        self.binder = Binder(spec)
-        check_shapes(spec)
-        self._given = _given(spec.parameters)
-        self._given_to_constructor = _given(spec.constructor)
-        self._is_made_by_init = spec.cls.__init__ is not object.__init__
-        self._is_plain = not spec.in_thread and not spec.cancel_on_disconnect
-        self._options = stream_options(spec, poto.settings, poto.store)
-        self.respond = responder(spec, self._options, poto.authenticator.stands)
+        self.binder = Binder(operation)
+        check_shapes(operation)
+        self._injected = _injected(operation.parameters)
+        self._injected_into_constructor = _injected(operation.constructor)
+        self._is_made_by_init = operation.cls.__init__ is not object.__init__
+        self._is_plain = not operation.in_thread and not operation.cancel_on_disconnect
+        self._options = stream_options(operation, poto.settings, poto.store)
+        self.respond = responder(operation, self._options, poto.authenticator.is_active)
 
     # The direct door: nothing of FastAPI's solver is needed.
 
-    async def direct(self, scope: Scope, receive: Receive, send: Send, *, max_body_size: int) -> None:
+    async def fast_path(self, scope: Scope, receive: Receive, send: Send, *, max_body_size: int) -> None:
         """Serve one call as an ASGI application inside FastAPI's routing."""
         context = self.open(scope, receive)
         try:
@@ -72,7 +71,7 @@ class Call:
 
     def open(self, scope: Scope, receive: Receive) -> CallContext:
         """Make the call's context the current one, whoever calls."""
-        context = CallContext(self.operation, scope, receive, self._sessions)
+        context = CallContext(self.operation.where, scope, receive, self._sessions)
         enter(context)
         return context
 
@@ -97,7 +96,7 @@ class Call:
 
     def check_guard(self, context: CallContext) -> None:
         """Raise `Unauthenticated` or `Forbidden` if this caller may not call this method."""
-        guard, user = self.spec.guard, context.user
+        guard, user = self.operation.guard, context.user
         if guard.public:
             return
         if user is None:
@@ -121,21 +120,21 @@ class Call:
 
     async def run(self, context: CallContext, values: Values, constructor: Values) -> Any:
         """Make the instance and call the method; what it returns, not yet encoded. Of a stream: its iterator."""
-        spec = self.spec
+        operation = self.operation
         if self._options is not None:
-            still_valid = validity(context, self.poto.authenticator.stands)
-            resumed = await resume(context, self._options, still_valid=still_valid)
+            is_active = activity_check(context, self.poto.authenticator.is_active)
+            resumed = await resume(context, self._options, is_active=is_active)
             if resumed is not None:
                 return resumed
-        for name, give, parameter in self._given:
+        for name, give, parameter in self._injected:
             values[name] = give(context, parameter)
-        for name, give, parameter in self._given_to_constructor:
+        for name, give, parameter in self._injected_into_constructor:
             constructor[name] = give(context, parameter)
-        instance = spec.cls.__new__(spec.cls)
+        instance = operation.cls.__new__(operation.cls)
         instance.__dict__["_poto_context"] = context  # a frozen dataclass, say, has a `__setattr__` of its own
         if self._is_made_by_init:
             instance.__init__(**constructor)  # type: ignore[misc]
-        method = getattr(instance, spec.name)
+        method = getattr(instance, operation.name)
         if context.deadline is not None:
             context.check_deadline()  # dependencies may have taken all of it
             return await _within(context, self._invoke(context, method, values))
@@ -145,10 +144,10 @@ class Call:
         return await self._invoke(context, method, values)
 
     async def _invoke(self, context: CallContext, method: Callable[..., Any], values: Values) -> Any:
-        spec = self.spec
-        if spec.cancel_on_disconnect:
-            return await _until_gone(context, method, values, in_thread=spec.in_thread)
-        if spec.in_thread:
+        operation = self.operation
+        if operation.cancel_on_disconnect:
+            return await _until_gone(context, method, values, in_thread=operation.in_thread)
+        if operation.in_thread:
             run = to_thread.run_sync if context.deadline is None else _in_thread_to_leave
             result = await run(lambda: method(**values))
         else:
@@ -176,7 +175,7 @@ class Call:
         except Exception as unhandled:
             if unhandled is not error or _has_general_handler(scope):
                 raise
-            log.error("%s failed in request %s: %s", self.operation, context.request_id, type(error).__name__)
+            log.error("%s failed in request %s: %s", self.operation.where, context.request_id, type(error).__name__)
             answer = JSONResponse(
                 {"detail": {"code": "internal_error", "message": "Internal Server Error"}},
                 status_code=500,
@@ -192,8 +191,8 @@ def _closing(scope: Scope) -> dict[str, str]:
     return {"connection": "close"} if scope.get("http_version", "1.1").startswith("1") else {}
 
 
-def _given(parameters: tuple[Parameter, ...]) -> list[tuple[str, Giver, Parameter]]:
-    return [(one.name, GIVERS[one.source], one) for one in parameters if one.source in GIVERS]
+def _injected(parameters: tuple[Parameter, ...]) -> list[tuple[str, Inject, Parameter]]:
+    return [(one.name, INJECTED[one.source], one) for one in parameters if one.source in INJECTED]
 
 
 def with_headers(context: CallContext, send: Send) -> Send:

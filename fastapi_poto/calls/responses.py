@@ -10,16 +10,16 @@ from pydantic_core import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from ..context import CallContext
-from ..operations import MethodSpec
+from ..operations import Operation
 from ..settings import Settings
-from ..stores.base import SessionStore
+from ..stores.base import Store
 from ..streaming import ByteStream, EventStream, Replays, StreamOptions
 from ..wire import wire_errors
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
 _OCTETS: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
 
-Stands = Callable[[Any], Awaitable[bool]]
+IsActive = Callable[[Any], Awaitable[bool]]
 
 
 class Respond(Protocol):
@@ -36,44 +36,44 @@ class Respond(Protocol):
     ) -> None: ...
 
 
-def responder(spec: MethodSpec, options: StreamOptions | None, stands: Stands) -> Respond:
+def responder(operation: Operation, options: StreamOptions | None, is_active: IsActive) -> Respond:
     """How a method answers. All that depends on the method alone has been worked out here."""
     if options is None:
-        return _respond_unary(spec)
-    make = _items_of(spec) if spec.kind == "stream" else _chunks_of(spec)
+        return _respond_unary(operation)
+    make = _items_of(operation) if operation.kind == "stream" else _chunks_of(operation)
 
     async def respond(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
     ) -> None:
-        still_valid = validity(context, stands)
-        stream = make(result, context=context, options=options, still_valid=still_valid, status_code=status or 200)
+        check = activity_check(context, is_active)
+        stream = make(result, context=context, options=options, is_active=check, status_code=status or 200)
         await stream(scope, receive, send)
 
     return respond
 
 
-def validity(context: CallContext, stands: Stands) -> Callable[[], Awaitable[bool]] | None:
+def activity_check(context: CallContext, is_active: IsActive) -> Callable[[], Awaitable[bool]] | None:
     """What an open stream asks from time to time: whether its caller's credentials still stand."""
-    return None if context.identity is None else partial(stands, context.identity)
+    return None if context.identity is None else partial(is_active, context.identity)
 
 
-def stream_options(spec: MethodSpec, settings: Settings, store: SessionStore) -> StreamOptions | None:
+def stream_options(operation: Operation, settings: Settings, store: Store) -> StreamOptions | None:
     """How a method's streams behave; None for a method that does not stream."""
-    if not spec.is_stream:
+    if not operation.is_stream:
         return None
     return StreamOptions(
-        first_item_timeout=spec.first_item_timeout,
+        first_item_timeout=operation.first_item_timeout,
         ping_interval=settings.ping_interval,
         send_timeout=settings.send_timeout,
         cleanup_timeout=settings.cleanup_timeout,
-        validity_interval=settings.validity_interval,
+        recheck_interval=settings.recheck_interval,
         buffer_bytes=settings.stream_buffer,
         retry_ms=None if settings.retry is None else round(settings.retry * 1000),
-        replays=_replays(store, settings) if spec.resumable else None,
+        replays=_replays(store, settings) if operation.resumable else None,
     )
 
 
-def _replays(store: SessionStore, settings: Settings) -> Replays:
+def _replays(store: Store, settings: Settings) -> Replays:
     return Replays(
         store,
         grace=settings.replay_grace,
@@ -82,30 +82,30 @@ def _replays(store: SessionStore, settings: Settings) -> Replays:
     )
 
 
-def _items_of(spec: MethodSpec) -> Callable[..., Any]:
-    return partial(EventStream, encode=spec.encoder.encode)
+def _items_of(operation: Operation) -> Callable[..., Any]:
+    return partial(EventStream, encode=operation.encoder.encode)
 
 
-def _chunks_of(spec: MethodSpec) -> Callable[..., Any]:
-    return partial(ByteStream, media_type=spec.media_type or "application/octet-stream")
+def _chunks_of(operation: Operation) -> Callable[..., Any]:
+    return partial(ByteStream, media_type=operation.media_type or "application/octet-stream")
 
 
-def _respond_unary(spec: MethodSpec) -> Respond:
+def _respond_unary(operation: Operation) -> Respond:
     """Answers of methods that return one value."""
-    empty, raw = spec.kind == "empty", spec.kind == "bytes"
-    content_type = (b"content-type", spec.media_type.encode("ascii")) if spec.media_type else _OCTETS
-    encode = spec.kind == "unary"
+    empty, raw = operation.kind == "empty", operation.kind == "bytes"
+    content_type = (b"content-type", operation.media_type.encode("ascii")) if operation.media_type else _OCTETS
+    encode = operation.kind == "unary"
 
     async def respond(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
     ) -> None:
         headers: list[tuple[bytes, bytes]]
         if encode:
-            body, headers = encode_result(spec, result), [_JSON]
+            body, headers = encode_result(operation, result), [_JSON]
         elif raw:
             body, headers = bytes(memoryview(result)), [content_type]  # `bytes(5)` would be five zeros
         elif not empty:
-            raise TypeError(f"{spec.where} returned a {type(result).__name__}, which is no Response")
+            raise TypeError(f"{operation.where} returned a {type(result).__name__}, which is no Response")
         else:
             body, headers = b"", []
         if empty if status is None else not is_body_allowed_for_status_code(status):
@@ -121,9 +121,9 @@ def _respond_unary(spec: MethodSpec) -> Respond:
     return respond
 
 
-def encode_result(spec: MethodSpec, result: Any) -> bytes:
+def encode_result(operation: Operation, result: Any) -> bytes:
     """A result's JSON. Raises `ResponseValidationError` if the method did not keep its annotation."""
     try:
-        return spec.encoder.encode(result)
+        return operation.encoder.encode(result)
     except ValidationError as error:
         raise ResponseValidationError(wire_errors(error, "response"), body=result) from error

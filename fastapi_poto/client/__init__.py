@@ -8,7 +8,7 @@ except ImportError as error:
     raise ConfigurationError('The client needs httpx. Run: pip install "fastapi-poto[client]"') from error
 
 from .client import PotoClient
-from .errors import InvalidArguments, StreamCut, UnexpectedAnswer
+from .errors import InvalidArguments, StreamCut, UnexpectedResponse
 from .proxy import remote
 from .streams import events
 from .tokens import Tokens
@@ -18,7 +18,7 @@ __all__ = [
     "PotoClient",
     "StreamCut",
     "Tokens",
-    "UnexpectedAnswer",
+    "UnexpectedResponse",
     "events",
     "remote",
 ]

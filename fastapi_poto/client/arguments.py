@@ -11,7 +11,7 @@ from fastapi import params
 from pydantic.fields import FieldInfo
 from starlette.datastructures import UploadFile
 
-from ..operations import MethodSpec, Parameter, Source, is_upload, is_value
+from ..operations import Operation, Parameter, Source, is_upload, is_value
 from ..wire import WireType, as_plain_text, with_secrets
 
 Pairs = list[tuple[str, str | int | float | bool | None]]
@@ -36,18 +36,20 @@ class Outgoing:
 class Arguments:
     """How one method is called. What can be known before a call has been worked out here."""
 
-    def __init__(self, spec: MethodSpec) -> None:
-        self._spec = spec
-        self.signature = inspect.signature(spec.function)
+    def __init__(self, operation: Operation) -> None:
+        self._spec = operation
+        self.signature = inspect.signature(operation.function)
         self._places: dict[str, _Place] = {}
-        for parameter in spec.parameters:
-            place = _place(parameter, spec)
+        for parameter in operation.parameters:
+            place = _place(parameter, operation)
             if place is not None:
                 self._places[parameter.name] = place
-        self._defaults = {parameter.name: _default(parameter) for parameter in spec.parameters}
-        self._to_json = WireType[Any](spec.body_type or spec.query_type or Any, rewire=with_secrets).to_json
+        self._defaults = {parameter.name: _default(parameter) for parameter in operation.parameters}
+        self._to_json = WireType[Any](operation.body_type or operation.query_type or Any, rewire=with_secrets).to_json
         self._required = [
-            parameter.name for parameter in spec.parameters if parameter.required and parameter.name in self._places
+            parameter.name
+            for parameter in operation.parameters
+            if parameter.required and parameter.name in self._places
         ]
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outgoing:
@@ -55,24 +57,24 @@ class Arguments:
 
         Values are not checked: the server does that, by its version of the class.
         """
-        spec = self._spec
+        operation = self._spec
         try:
             given = self.signature.bind_partial(None, *args, **kwargs).arguments
         except TypeError as error:
-            raise TypeError(f"{spec.where}: {error}") from None
+            raise TypeError(f"{operation.where}: {error}") from None
         given = dict(list(given.items())[1:])
         if missing := [name for name in self._required if name not in given]:
-            raise TypeError(f"{spec.where} misses {', '.join(map(repr, missing))}")
-        outgoing = Outgoing(spec.verb, spec.path)
+            raise TypeError(f"{operation.where} misses {', '.join(map(repr, missing))}")
+        outgoing = Outgoing(operation.verb, operation.path)
         wire: dict[str, Any] = {}
         for name, value in given.items():
             place = self._places.get(name)
             if place is None:
-                raise TypeError(f"{spec.where}: {name!r} is filled by the server; leave it out")
+                raise TypeError(f"{operation.where}: {name!r} is filled by the server; leave it out")
             place(outgoing, wire, value)
-        if spec.query_type is not None:
+        if operation.query_type is not None:
             outgoing.query += self._query(wire)
-        elif spec.body_type is not None:
+        elif operation.body_type is not None:
             outgoing.content = self._json(wire)
             outgoing.headers["Content-Type"] = "application/json"
         return outgoing
@@ -94,15 +96,15 @@ _AS_SENT: Final[dict[str, Any]] = {"by_alias": True, "round_trip": True, "warnin
 _Place = Callable[[Outgoing, dict[str, Any], Any], None]
 
 
-def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
+def _place(parameter: Parameter, operation: Operation) -> _Place | None:
     """Where a parameter's value goes; None if the server fills it."""
     name = parameter.name
     if is_upload(parameter.annotation):
         return lambda outgoing, wire, value: outgoing.files.extend(_files(name, value))
     marks = (*getattr(parameter.annotation, "__metadata__", ()), parameter.default)
     mark = next((one for one in marks if isinstance(one, params.Param | params.Body)), None)
-    in_path = f"{{{name}" in spec.path
-    if parameter.source is Source.WIRE and not spec.form:
+    in_path = f"{{{name}" in operation.path
+    if parameter.source is Source.WIRE and not operation.form:
 
         def to_wire(outgoing: Outgoing, wire: dict[str, Any], value: Any) -> None:
             wire[name] = value
@@ -114,7 +116,7 @@ def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
     if isinstance(mark, params.File):
         return lambda outgoing, wire, value: outgoing.files.extend(_files(alias, value))
     annotation = _bare(parameter.annotation)
-    as_json = mark is None and spec.form and not is_value(annotation)
+    as_json = mark is None and operation.form and not is_value(annotation)
     to_json = WireType[Any](annotation, rewire=with_secrets if as_json else as_plain_text).to_json
     default = _default(parameter)
 
@@ -128,7 +130,7 @@ def _place(parameter: Parameter, spec: MethodSpec) -> _Place | None:
         found = [(alias, text) for text in _texts(told)]
         # To FastAPI a form's empty field is one that was left out.
         if (not found or (place == "form" and found == [(alias, "")])) and value != default:
-            raise ValueError(_not_carried(spec, place, name, value))
+            raise ValueError(_not_carried(operation, place, name, value))
         return found
 
     if isinstance(mark, params.Header):
@@ -171,8 +173,8 @@ def _default(parameter: Parameter) -> Any:
     return default.get_default(call_default_factory=True) if isinstance(default, FieldInfo) else default
 
 
-def _not_carried(spec: MethodSpec, place: str, name: str, value: Any) -> str:
-    return f"{spec.where}: a {place} cannot carry {value!r}, which is not {name!r}'s default"
+def _not_carried(operation: Operation, place: str, name: str, value: Any) -> str:
+    return f"{operation.where}: a {place} cannot carry {value!r}, which is not {name!r}'s default"
 
 
 def _bare(annotation: Any) -> Any:

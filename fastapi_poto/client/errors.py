@@ -50,7 +50,7 @@ class StreamCut(ConnectionError):
         self.last_event_id = last_event_id
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedResponse(Exception):
     """The answer is not what the method's annotation says: another server, or another version of the class."""
 
 

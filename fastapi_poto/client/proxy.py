@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from ..errors import ConfigurationError
 from ..module import PotoModule
-from ..operations import MethodSpec, compile_module
+from ..operations import Operation, compile_module
 from .arguments import Arguments, Outgoing
 from .connection import Connection
 from .deadline import deadline_of_call
-from .errors import UnexpectedAnswer, error_classes, error_from_body
+from .errors import UnexpectedResponse, error_classes, error_from_body
 from .streams import Chunks, Items, StreamPlan
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class ModuleProxy:
         self._poto_cls = cls
         self._poto_connection = connection
         for compiled in _compiled(cls):  # type: ignore[arg-type] # mypy takes no class for Hashable
-            setattr(self, compiled.spec.name, RemoteMethod(compiled, connection, options).as_function())
+            setattr(self, compiled.operation.name, RemoteMethod(compiled, connection, options).as_function())
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -65,32 +65,32 @@ class CallOptions:
 class Compiled:
     """What is known of a method before any client calls it."""
 
-    def __init__(self, spec: MethodSpec) -> None:
-        self.spec = spec
-        self.arguments = Arguments(spec)
-        self.classes = error_classes(spec.errors)
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.arguments = Arguments(operation)
+        self.classes = error_classes(operation.errors)
 
 
 @lru_cache(maxsize=256)
 def _compiled(cls: type[PotoModule]) -> tuple[Compiled, ...]:
-    return tuple(Compiled(spec) for spec in compile_module(cls))
+    return tuple(Compiled(operation) for operation in compile_module(cls))
 
 
 class RemoteMethod:
     """One method, called over the wire."""
 
     def __init__(self, compiled: Compiled, connection: Connection, options: CallOptions) -> None:
-        self._spec = compiled.spec
+        self._operation = compiled.operation
         self._arguments = compiled.arguments
         self._classes = compiled.classes
         self._connection = connection
         self._options = options
 
     def as_function(self) -> Remote:
-        spec = self._spec
-        start = {"stream": self._items, "byte_stream": self._chunks}.get(spec.kind, self._call)
+        operation = self._operation
+        start = {"stream": self._items, "byte_stream": self._chunks}.get(operation.kind, self._call)
 
-        @wraps(spec.function)
+        @wraps(operation.function)
         def method(*args: Any, **kwargs: Any) -> Any:
             outgoing = self._arguments.bind(args, kwargs)
             outgoing.path = self._options.prefix + outgoing.path
@@ -100,10 +100,10 @@ class RemoteMethod:
         return method
 
     async def _call(self, outgoing: Outgoing) -> Any:
-        spec = self._spec
+        operation = self._operation
         deadline = deadline_of_call(self._options.timeout)
         response = await self._connection.call(outgoing, deadline=deadline, classes=self._classes)
-        match spec.kind:
+        match operation.kind:
             case "empty":
                 return None
             case "bytes":
@@ -116,13 +116,13 @@ class RemoteMethod:
         return Items(self._plan(outgoing, "text/event-stream"))
 
     def _chunks(self, outgoing: Outgoing) -> Chunks:
-        return Chunks(self._plan(outgoing, self._spec.media_type or "*/*"))
+        return Chunks(self._plan(outgoing, self._operation.media_type or "*/*"))
 
     def _plan(self, outgoing: Outgoing, media_type: str) -> StreamPlan:
-        spec, options = self._spec, self._options
+        operation, options = self._operation, self._options
         if self._connection.buffers:
             raise ConfigurationError(
-                f"{spec.where} streams, and a client of an application in this process only gets whole answers. "
+                f"{operation.where} streams, and a client of an application in this process only gets whole answers. "
                 "Serve it: with fastapi_poto.testing.serve(app) as live: ..."
             )
         deadline = deadline_of_call(options.stream_timeout)
@@ -134,25 +134,25 @@ class RemoteMethod:
             return self._connection.stream(outgoing, deadline=deadline, classes=self._classes)
 
         return StreamPlan(
-            operation=spec.where,
+            operation=operation.where,
             open=open_,
             decode=self._decode,
             error_of=lambda body: error_from_body(body, classes=self._classes),
             deadline=deadline,
-            silence=options.silence if spec.kind == "stream" else None,
-            reconnects=options.reconnects if spec.resumable else 0,
+            silence=options.silence if operation.kind == "stream" else None,
+            reconnects=options.reconnects if operation.resumable else 0,
         )
 
     def _decode(self, body: bytes) -> Any:
-        spec = self._spec
-        assert spec.encoder is not None  # noqa: S101 - kinds that have a value have its type
+        operation = self._operation
+        assert operation.encoder is not None  # noqa: S101 - kinds that have a value have its type
         try:
-            return spec.encoder.validate_json(body)
+            return operation.encoder.validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))
-            raise UnexpectedAnswer(
-                f"{spec.where} answered something else than its annotation says"
+            raise UnexpectedResponse(
+                f"{operation.where} answered something else than its annotation says"
                 f"{f' in {place}' if place else ''}: {first['msg']}"
             ) from error
 

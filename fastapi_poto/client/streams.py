@@ -13,7 +13,7 @@ import httpx
 
 from ..errors import DeadlineExceeded, PotoError, ShuttingDown, Unavailable
 from ..streaming import Event
-from .errors import StreamCut, UnexpectedAnswer
+from .errors import StreamCut, UnexpectedResponse
 from .sse import EventDecoder, ServerEvent
 
 T = TypeVar("T")
@@ -115,7 +115,9 @@ async def _of_one_connection(
             return
         content_type = response.headers.get("content-type", "")
         if not content_type.startswith("text/event-stream"):
-            raise UnexpectedAnswer(f"{plan.operation} answered {content_type or 'nothing'} where events were expected")
+            raise UnexpectedResponse(
+                f"{plan.operation} answered {content_type or 'nothing'} where events were expected"
+            )
         chunks = response.aiter_bytes()
         while (chunk := await _next(chunks, plan)) is not None:
             for event in decoder.feed(chunk):

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
-from .document import Document, is_mine, is_ours, refine
+from .document import Document, has_poto_routes, is_poto_route, refine
 from .offline import offline_docs
 from .openapi_3_2 import document_at, openapi_3_2
 from .operation_ids import check_operation_ids
@@ -30,7 +30,7 @@ def _of_others(app: FastAPI) -> Document:
     return get_openapi(
         title=app.title,
         version=app.version,
-        routes=[context for context in iter_route_contexts(app.routes) if not is_mine(context)],
+        routes=[context for context in iter_route_contexts(app.routes) if not is_poto_route(context)],
         webhooks=app.webhooks.routes,
         separate_input_output_schemas=app.separate_input_output_schemas,
     )
@@ -45,7 +45,7 @@ def install() -> None:
 
     @wraps(original)
     def openapi(self: FastAPI) -> dict[str, Any]:
-        if not is_ours(self.routes):
+        if not has_poto_routes(self.routes):
             return original(self)
         check_operation_ids(self.routes)  # hides what two routers bring twice: before FastAPI looks
         before = self.openapi_schema

@@ -12,10 +12,10 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from ..module import PotoModule
-from ..operations import MethodSpec
+from ..operations import Operation
 from .docstrings import doc_of_class
 from .errors import ANY_OTHER
-from .operations import Operation, OperationRefiner, errors_as_json
+from .operation_objects import OperationObject, OperationRefiner, errors_as_json
 from .schemas import (
     Schema,
     camel,
@@ -39,23 +39,23 @@ Document = dict[str, Any]
 class Ours:
     """One of our operations in a document."""
 
-    operation: Operation
+    shown: OperationObject
     route: Any
-    spec: MethodSpec | None
+    operation: Operation | None
     """None for a sign-in route."""
 
 
-def is_mine(context: RouteContext) -> bool:
+def is_poto_route(context: RouteContext) -> bool:
     """Whether a route is a module's method or a sign-in route."""
     return getattr(context.original_route, "poto", None) is not None
 
 
-def is_ours(routes: Sequence[BaseRoute]) -> bool:
+def has_poto_routes(routes: Sequence[BaseRoute]) -> bool:
     """Whether an application serves any module."""
-    return any(map(is_mine, iter_route_contexts(routes)))
+    return any(map(is_poto_route, iter_route_contexts(routes)))
 
 
-def our_operations(document: Document, routes: Sequence[BaseRoute]) -> list[Ours]:
+def poto_operations(document: Document, routes: Sequence[BaseRoute]) -> list[Ours]:
     """Where the document has our routes."""
     found: dict[tuple[str, str], Ours | None] = {}
     for context in iter_route_contexts(routes):
@@ -64,11 +64,11 @@ def our_operations(document: Document, routes: Sequence[BaseRoute]) -> list[Ours
         if path is None or not isinstance(route, APIRoute) or not context.include_in_schema:
             continue
         for method in context.methods or ():
-            operation = document.get("paths", {}).get(path, {}).get(method.lower())
-            if operation is None:
+            shown = document.get("paths", {}).get(path, {}).get(method.lower())
+            if shown is None:
                 continue
             # Of two routes with one path FastAPI documents the later.
-            found[path, method] = Ours(operation, route, cast("Any", route).poto_spec) if is_mine(context) else None
+            found[path, method] = Ours(shown, route, cast("Any", route).poto_spec) if is_poto_route(context) else None
     return [one for one in found.values() if one is not None]
 
 
@@ -79,7 +79,7 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
     `alone` is what the other operations are without ours beside them: FastAPI names the components of all
     operations together, so that a model of ours can make it rename one of theirs.
     """
-    ours = our_operations(document, routes)
+    ours = poto_operations(document, routes)
     if not ours or _is_refined(ours):
         return document
     document.setdefault("components", {}).setdefault("schemas", {})
@@ -87,11 +87,11 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
     workshop.refine_schemas()
     refiner = OperationRefiner(workshop.own, workshop.add)
     for one in ours:
-        errors_as_json(one.operation, "204" if one.spec is not None and one.spec.kind == "empty" else "200")
-        if one.spec is None:
-            refiner.sign_in(one.operation, one.route)
+        errors_as_json(one.shown, "204" if one.operation is not None and one.operation.kind == "empty" else "200")
+        if one.operation is None:
+            refiner.sign_in(one.shown, one.route)
         else:
-            refiner.method(one.operation, one.spec, has_cookies=one.route.poto.auth.cookies is not None)
+            refiner.method(one.shown, one.operation, has_cookies=one.route.poto.auth.cookies is not None)
     workshop.give_back()
     _describe_tags(document, ours)
     _place_sign_in(document, ours)
@@ -99,7 +99,7 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
 
 
 def _is_refined(ours: list[Ours]) -> bool:
-    return any(one.operation["responses"].get("default", {}).get("description") == ANY_OTHER for one in ours)
+    return any(one.shown["responses"].get("default", {}).get("description") == ANY_OTHER for one in ours)
 
 
 class _Workshop:
@@ -107,7 +107,7 @@ class _Workshop:
 
     def __init__(self, document: Document, ours: list[Ours], alone: Document | None) -> None:
         self.document = document
-        self.operations = [one.operation for one in ours]
+        self.operations = [one.shown for one in ours]
         self.ours = ours
         schemas: dict[str, Schema] = document["components"]["schemas"]
         others = self._others()
@@ -135,8 +135,8 @@ class _Workshop:
             if "webhooks" in alone:
                 document["webhooks"] = alone["webhooks"]
 
-    def _others(self) -> dict[tuple[str, str], Operation]:
-        own = {id(operation) for operation in self.operations}
+    def _others(self) -> dict[tuple[str, str], OperationObject]:
+        own = {id(shown) for shown in self.operations}
         return {
             (path, method): part
             for path, item in self.document.get("paths", {}).items()
@@ -181,17 +181,17 @@ class _Workshop:
             if new != name and uses[new] == 1 and new not in self.theirs and (new not in self.own or name in changed)
         }  # fmt: skip
         self.own = {names.get(name, name): renamed(schema, names) for name, schema in self.own.items()}
-        for operation in self.operations:
-            operation.update(renamed(operation, names))
+        for shown in self.operations:
+            shown.update(renamed(shown, names))
 
     def _form_names(self) -> dict[str, str]:
         found = {}
         for one in self.ours:
-            if one.spec is not None and one.spec.form:
-                for content in one.operation.get("requestBody", {}).get("content", {}).values():
+            if one.operation is not None and one.operation.form:
+                for content in one.shown.get("requestBody", {}).get("content", {}).values():
                     for name in references(content.get("schema")):
                         if name.startswith("Body_"):
-                            found[name] = f"{camel(one.operation['operationId'])}Request"
+                            found[name] = f"{camel(one.shown['operationId'])}Request"
         return found
 
     def add(self, schema: Schema, *names: str) -> str:
@@ -220,7 +220,7 @@ def _without_words(schema: Schema) -> Any:
     return {key: value for key, value in schema.items() if key != "description"}
 
 
-def _inline(operations: list[Operation]) -> Iterator[Schema]:
+def _inline(operations: list[OperationObject]) -> Iterator[Schema]:
     """The schemas that stand in operations, not in components."""
 
     def find(node: Any) -> Iterator[Schema]:
@@ -234,8 +234,8 @@ def _inline(operations: list[Operation]) -> Iterator[Schema]:
             for item in node:
                 yield from find(item)
 
-    for operation in operations:
-        yield from find(operation)
+    for shown in operations:
+        yield from find(shown)
 
 
 def _clean(name: str, title: Any) -> str:
@@ -254,11 +254,11 @@ def _describe_tags(document: Document, ours: list[Ours]) -> None:
     tags: list[dict[str, Any]] = document.get("tags", [])
     known = {tag.get("name") for tag in tags}
     for one in ours:
-        if one.spec is None:
+        if one.operation is None:
             name, text = "Auth", "Signing in and out."
         else:
-            name, text = one.spec.module_name, doc_of_class(one.spec.cls, PotoModule)
-        if name not in known and name in one.operation.get("tags", ()):
+            name, text = one.operation.module_name, doc_of_class(one.operation.cls, PotoModule)
+        if name not in known and name in one.shown.get("tags", ()):
             known.add(name)
             tags.append({"name": name, "description": text} if text else {"name": name})
     if tags:
@@ -267,11 +267,11 @@ def _describe_tags(document: Document, ours: list[Ours]) -> None:
 
 def _place_sign_in(document: Document, ours: list[Ours]) -> None:
     """The password flow names the sign-in route where it is mounted."""
-    operations = {id(one.operation): one for one in ours}
+    operations = {id(one.shown): one for one in ours}
     for path, item in document["paths"].items():
-        for operation in item.values():
-            one = operations.get(id(operation))
-            if one is None or one.spec is not None or operation.get("operationId") != "Auth_login":
+        for shown in item.values():
+            one = operations.get(id(shown))
+            if one is None or one.operation is not None or shown.get("operationId") != "Auth_login":
                 continue
             scheme = document["components"].get("securitySchemes", {}).get("PotoPassword", {})
             flow = scheme.get("flows", {}).get("password")

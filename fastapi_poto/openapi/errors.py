@@ -16,7 +16,7 @@ from ..errors import (
     Unauthenticated,
     Unavailable,
 )
-from ..operations import MethodSpec
+from ..operations import Operation
 from .route_arguments import by_status, error_name
 from .schemas import PREFIX, Add, Schema, camel, named, ref
 
@@ -117,31 +117,31 @@ def error_component(error: type[PotoError], add: Add) -> str:
     )
 
 
-def errors_of(spec: MethodSpec, *, has_cookies: bool) -> list[type[PotoError]]:
+def errors_of(operation: Operation, *, has_cookies: bool) -> list[type[PotoError]]:
     """The errors that a call can meet before its method runs, and that a client can tell apart."""
-    guarded = not spec.guard.public
+    guarded = not operation.guard.public
     found: list[tuple[bool, type[PotoError]]] = [
         (True, Unauthenticated),  # a public method too: a bad token is refused
-        (bool(spec.guard.roles) or spec.resumable, Forbidden),
+        (bool(operation.guard.roles) or operation.resumable, Forbidden),
         (has_cookies, CrossSiteRequest),
-        (spec.resumable, PastReplay),
-        (spec.resumable, StreamLost),
-        (spec.body_type is not None or spec.form, TooLarge),
-        (guarded or spec.is_stream, Unavailable),
+        (operation.resumable, PastReplay),
+        (operation.resumable, StreamLost),
+        (operation.body_type is not None or operation.form, TooLarge),
+        (guarded or operation.is_stream, Unavailable),
         (True, DeadlineExceeded),
     ]
     return [error for can_occur, error in found if can_occur]
 
 
-def reasons_of(spec: MethodSpec) -> dict[type[PotoError], str]:
+def reasons_of(operation: Operation) -> dict[type[PotoError], str]:
     """Why a call is refused, where there is one reason."""
-    if not spec.guard.roles or spec.resumable or Forbidden in spec.errors:
+    if not operation.guard.roles or operation.resumable or Forbidden in operation.errors:
         return {}
-    return {Forbidden: "Needs the role " + " or ".join(f"`{name}`" for name in sorted(spec.guard.roles))}
+    return {Forbidden: "Needs the role " + " or ".join(f"`{name}`" for name in sorted(operation.guard.roles))}
 
 
 def add_errors(
-    operation: dict[str, Any],
+    shown: dict[str, Any],
     declared: Sequence[type[PotoError]],
     automatic: Iterable[type[PotoError]],
     add: Add,
@@ -153,7 +153,7 @@ def add_errors(
 
     Of a status that the application describes itself (`own_statuses`) its words stay, and the body if it has one.
     """
-    responses: dict[str, Any] = operation["responses"]
+    responses: dict[str, Any] = shown["responses"]
     kept = set(own_statuses)
     reasons = reasons or {}
     for status, errors in by_status([*declared, *automatic]).items():
@@ -161,16 +161,16 @@ def add_errors(
         said = responses[key] if key in kept and not any(error.status == status for error in declared) else {}
         if "content" in said:
             continue
-        given = _given(responses.get(key, {}))
+        given = _injected(responses.get(key, {}))
         members = [ref(name) for name in given]
         # What FastAPI was told of comes first, in this order.
         for error in errors[len(given) :]:
             component = ref(error_component(error, add))
             if component not in members:
                 members.append(component)
-        if status == HTTPStatus.UNPROCESSABLE_ENTITY and ("parameters" in operation or "requestBody" in operation):
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY and ("parameters" in shown or "requestBody" in shown):
             members.append(ref(validation_error(add)))
-        name = f"{camel(operation['operationId'])}Error{status}"
+        name = f"{camel(shown['operationId'])}Error{status}"
         schema = members[0] if len(members) == 1 else ref(add({"anyOf": members}, name))
         response: dict[str, Any] = {
             "description": "; ".join(
@@ -188,7 +188,7 @@ def add_errors(
             response.setdefault("content", general)
 
 
-def _given(response: dict[str, Any]) -> list[str]:
+def _injected(response: dict[str, Any]) -> list[str]:
     """The components that FastAPI made of the declared errors of a status."""
     for content in (response.get("content") or {}).values():
         schema = content.get("schema") or {}

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .document import Document, our_operations, refine
+from .document import Document, poto_operations, refine
 
 VERSION: Final = "3.2.0"
 _EVENT_STREAM = "text/event-stream"
@@ -18,10 +18,10 @@ def openapi_3_2(app: FastAPI) -> Document:
     """The document of an application as OpenAPI 3.2: the streams of modules say what each event is."""
     document = refine(copy.deepcopy(app.openapi()), app.routes)  # a function of the application's own may not have
     document["openapi"] = VERSION
-    for one in our_operations(document, app.routes):
-        content = one.operation["responses"].get("200", {}).get("content", {})
+    for one in poto_operations(document, app.routes):
+        content = one.shown["responses"].get("200", {}).get("content", {})
         schema = content.get(_EVENT_STREAM, {}).get("schema")
-        if one.spec is not None and one.spec.kind == "stream" and schema is not None:
+        if one.operation is not None and one.operation.kind == "stream" and schema is not None:
             item, error = schema["anyOf"]
             content[_EVENT_STREAM] = {"itemSchema": _event(item, error)}
     return document

@@ -40,5 +40,5 @@ def check_operation_ids(routes: list[BaseRoute]) -> None:
 
 
 def _named(context: Any) -> str:
-    spec = context.original_route.poto_spec
-    return context.path if spec is None else f"{context.path} ({spec.cls.__module__}.{spec.where})"
+    operation = context.original_route.poto_spec
+    return context.path if operation is None else f"{context.path} ({operation.cls.__module__}.{operation.where})"

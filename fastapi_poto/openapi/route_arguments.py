@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError, PotoError
-from ..operations import MethodSpec, members
+from ..operations import Operation, members
 
 
 class OctetStream(Response):
@@ -20,35 +20,35 @@ class EventStreamBody(JSONResponse):  # of JSON: so FastAPI documents the type o
     media_type = "text/event-stream"
 
 
-def route_arguments(spec: MethodSpec) -> Mapping[str, Any]:
+def route_arguments(operation: Operation) -> Mapping[str, Any]:
     """The arguments of `APIRouter.add_api_route` that describe a method. What they cannot say, `openapi` adds."""
     arguments: dict[str, Any] = {
-        "name": spec.where,
-        "operation_id": spec.operation_id,
-        "tags": list(spec.tags) if spec.tags is not None else [spec.module_name],
-        "deprecated": spec.deprecated,
-        "openapi_extra": dict(spec.openapi_extra) if spec.openapi_extra else None,
+        "name": operation.where,
+        "operation_id": operation.operation_id,
+        "tags": list(operation.tags) if operation.tags is not None else [operation.module_name],
+        "deprecated": operation.deprecated,
+        "openapi_extra": dict(operation.openapi_extra) if operation.openapi_extra else None,
         "response_model": None,
-        "responses": _responses(spec),
+        "responses": _responses(operation),
     }
-    if spec.kind == "empty":
+    if operation.kind == "empty":
         arguments["status_code"] = 204
-    elif spec.kind == "unary":
-        arguments |= {"response_model": spec.result, "response_class": JSONResponse}
-    elif spec.kind == "stream":
-        arguments |= {"response_model": spec.result, "response_class": EventStreamBody}
-    elif spec.kind in ("bytes", "byte_stream"):
-        arguments["response_class"] = _of_media_type(spec.media_type) if spec.media_type else OctetStream
-    elif spec.kind == "response":
-        arguments["response_class"] = _response_class(spec)
+    elif operation.kind == "unary":
+        arguments |= {"response_model": operation.result, "response_class": JSONResponse}
+    elif operation.kind == "stream":
+        arguments |= {"response_model": operation.result, "response_class": EventStreamBody}
+    elif operation.kind in ("bytes", "byte_stream"):
+        arguments["response_class"] = _of_media_type(operation.media_type) if operation.media_type else OctetStream
+    elif operation.kind == "response":
+        arguments["response_class"] = _response_class(operation)
     return arguments
 
 
-def _response_class(spec: MethodSpec) -> type[Response]:
+def _response_class(operation: Operation) -> type[Response]:
     """The class of a method that returns responses itself: what its annotation and `media_type` tell of them."""
-    if spec.media_type is not None:
-        return _of_media_type(spec.media_type)
-    classes: list[Any] = list(members(spec.result))
+    if operation.media_type is not None:
+        return _of_media_type(operation.media_type)
+    classes: list[Any] = list(members(operation.result))
     one = classes[0] if len(classes) == 1 else Response
     return one if one.media_type is not None else OctetStream
 
@@ -72,10 +72,10 @@ def by_status(errors: Sequence[type[PotoError]]) -> dict[int, list[type[PotoErro
     return found
 
 
-def _responses(spec: MethodSpec) -> dict[int | str, dict[str, Any]]:
+def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"model": Union[tuple(_bodies(errors))]}  # noqa: UP007 - of a tuple
-        for status, errors in by_status(spec.errors).items()
+        for status, errors in by_status(operation.errors).items()
     }
 
 

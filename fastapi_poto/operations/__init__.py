@@ -2,13 +2,13 @@
 
 from .compile import compile_module
 from .hints import unaliased
-from .operation import Guard, Kind, MethodSpec, Parameter, Source
+from .operation import Guard, Kind, Operation, Parameter, Source
 from .parameters import is_sequence, is_upload, is_value, members
 
 __all__ = [
     "Guard",
     "Kind",
-    "MethodSpec",
+    "Operation",
     "Parameter",
     "Source",
     "compile_module",

@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, PotoError
 from ..module import PotoModule, RpcOptions, options_of
 from ..wire import ANYTHING, Rewire, WireType, of_texts
 from .hints import resolve_hints
-from .operation import Guard, Kind, MethodSpec, Parameter, Source
+from .operation import Guard, Kind, Operation, Parameter, Source
 from .parameters import check_query, is_upload, read_parameters, typed_dict
 from .results import read_result
 
@@ -36,7 +36,7 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
 _RESERVED = frozenset(name for name in dir(PotoModule) if not name.startswith("_")) - {"route"}
 
 
-def compile_module(cls: type[PotoModule]) -> tuple[MethodSpec, ...]:
+def compile_module(cls: type[PotoModule]) -> tuple[Operation, ...]:
     """The exposed methods of a module, in order of definition, bases first."""
     _check_class(cls)
     constructor = _read_constructor(cls)
@@ -191,13 +191,13 @@ def _verb_and_path(cls: type[PotoModule], name: str, options: RpcOptions, where:
 
 def _check_path(path: str, parameters: Iterable[Parameter], where: str) -> None:
     taken = {parameter.name for parameter in parameters}
-    by_fastapi = any(parameter.source is Source.SOLVER for parameter in parameters)  # a dependency may take it
+    by_fastapi = any(parameter.source is Source.DEPENDENCY for parameter in parameters)  # a dependency may take it
     for name in re.findall(r"\{(\w+)", path):
         if name not in taken and not by_fastapi:
             raise ConfigurationError(f"{where}: the path {path!r} has {{{name}}}, but no parameter has that name.")
 
 
-def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]) -> MethodSpec:
+def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]) -> Operation:
     where = f"{cls.__qualname__}.{name}"
     function: Callable[..., Any] = vars(owner)[name]
     if function.__code__ in _CONTEXT_MANAGERS:
@@ -231,7 +231,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         decoder = _decoder(body_type or query_type, wire, where, of_texts if query_type else None)
     if kind in ("unary", "stream"):
         encoder = _codec(result, "the result", where, "serialization")
-    return MethodSpec(
+    return Operation(
         cls=cls,
         module_name=cls.__name__,
         name=name,

@@ -27,7 +27,7 @@ class Source(Enum):
     """Where the value of a parameter comes from."""
 
     WIRE = "the JSON body, or the query for GET and DELETE"
-    SOLVER = "FastAPI: Depends, Header, Request, Path, forms, …"
+    DEPENDENCY = "FastAPI: Depends, Header, Request, Path, forms, …"
     USER = "the call's user"
     SESSION = "the call's session"
     CONTEXT = "the call's context"
@@ -50,7 +50,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MethodSpec:
+class Operation:
     """A method as it is served. Frozen: one per mounted class and method."""
 
     cls: type[PotoModule]
@@ -99,10 +99,10 @@ class MethodSpec:
         return f"{self.cls.__qualname__}.{self.name}"
 
     @property
-    def needs_solver(self) -> bool:
+    def needs_dependencies(self) -> bool:
         """Whether FastAPI has to find some of the parameters."""
         return self.form or any(
-            parameter.source is Source.SOLVER for parameter in (*self.parameters, *self.constructor)
+            parameter.source is Source.DEPENDENCY for parameter in (*self.parameters, *self.constructor)
         )
 
     @property

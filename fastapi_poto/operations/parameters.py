@@ -85,13 +85,13 @@ def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool
     source = Source.WIRE
     shape = None
     # What the call itself has: no need to ask FastAPI for it.
-    given, type_ = _given(plain, marks)
+    given, type_ = _injected(plain, marks)
     if given is not None:
         source = given
         shape = next((one for one in get_args(type_) if isinstance(one, type) and one is not Any), None)
         required = required and type_ is plain
     elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
-        source = Source.SOLVER
+        source = Source.DEPENDENCY
         annotation = written
         if name.startswith("poto_"):
             raise ConfigurationError(f"{where}: names like {name!r} are taken by the router. Rename it.")
@@ -133,13 +133,13 @@ def _marked(annotation: Any) -> tuple[Any, list[Any]]:
     return plain, [*inner, *marks]
 
 
-def _given(plain: Any, marks: Iterable[Any]) -> tuple[Source | None, Any]:
+def _injected(plain: Any, marks: Iterable[Any]) -> tuple[Source | None, Any]:
     """The source of what a call itself can give (`User`, `Session[…]`, …, or None beside it), and its type."""
     dependency = next((mark.dependency for mark in marks if isinstance(mark, params.Depends)), None)
     given = _INJECTED_BY_CALL.get(dependency or get_origin(plain) or plain)
     if given is not None or get_origin(plain) not in (Union, types.UnionType):
         return given, plain
-    of_members = [_given(*_marked(one)) for one in get_args(plain) if one is not types.NoneType]
+    of_members = [_injected(*_marked(one)) for one in get_args(plain) if one is not types.NoneType]
     return of_members[0] if len(of_members) == 1 else (None, plain)
 
 

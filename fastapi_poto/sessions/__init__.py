@@ -1,7 +1,7 @@
 """What a user keeps between calls."""
 
 from .cookie import CookieSessions
-from .manager import Sessions
-from .session import Session, SessionKeeper, SessionStats, check_shape
+from .manager import SessionManager
+from .session import Session, SessionProvider, SessionStats, check_shape
 
-__all__ = ["CookieSessions", "Session", "SessionKeeper", "SessionStats", "Sessions", "check_shape"]
+__all__ = ["CookieSessions", "Session", "SessionManager", "SessionProvider", "SessionStats", "check_shape"]

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLarge
 from ..settings import DAY
-from ..stores.base import SessionStore
+from ..stores.base import Store
 from .session import Caller, Session, SessionStats
 
 logger = logging.getLogger("fastapi_poto.sessions")
@@ -70,19 +70,19 @@ class CookieSessions:
     def __init__(
         self,
         keys: Sequence[bytes],
-        store: SessionStore,
+        store: Store,
         *,
         clock: Callable[[], float] = time.time,
         idle: float = 14 * DAY,
         absolute: float = 30 * DAY,
         touch: float = 60.0,
         max_keys: int = 256,
-        still_valid: Callable[[Any], Awaitable[bool]] | None = None,
+        is_active: Callable[[Any], Awaitable[bool]] | None = None,
     ) -> None:
         if not keys or any(len(key) != 32 for key in keys):
             raise ConfigurationError("CookieSessions needs one or more keys of 32 bytes: secrets.token_bytes(32)")
         self.store = store
-        self.still_valid = still_valid
+        self.is_active = is_active
         self.clock = clock
         self.idle = idle
         self.absolute = absolute
@@ -95,7 +95,7 @@ class CookieSessions:
         """The session of the call's user. Does no I/O."""
         if caller.user is None:
             raise SessionEnded("A session needs a signed-in caller")
-        return Session(_CookieBacking(self, caller, caller.user.id))
+        return Session(_CookieBackend(self, caller, caller.user.id))
 
     async def rotate(self, user_id: str) -> None:
         """Nothing to do: the cookie has no id, is bound to its user, and is another one after every write."""
@@ -167,7 +167,7 @@ def _fields(body: bytes) -> dict[str, bytes]:
     return fields
 
 
-class _CookieBacking:
+class _CookieBackend:
     """One call's view of the cookie: opened at the first use, sent back after each write."""
 
     __slots__ = ("_began", "_caller", "_epoch", "_fields", "_sent", "_sessions", "_user_id", "value_bytes")
@@ -195,7 +195,7 @@ class _CookieBacking:
         if len(after) > self._sessions.max_keys and len(after) > len(before):
             raise TooLarge(f"A session has at most {self._sessions.max_keys} keys")
         if self._began is None:
-            valid = self._sessions.still_valid
+            valid = self._sessions.is_active
             if valid is not None and not await valid(self._caller.identity):
                 raise SessionEnded
         if after:
@@ -213,7 +213,7 @@ class _CookieBacking:
     async def clear(self) -> None:
         await self.write(dict.fromkeys(await self._open()))
 
-    def turn(self, key: str) -> AbstractAsyncContextManager[Any]:
+    def key_lock(self, key: str) -> AbstractAsyncContextManager[Any]:
         raise _unsupported("update")
 
     async def _open(self) -> dict[str, bytes]:

@@ -23,8 +23,8 @@ from weakref import WeakValueDictionary
 
 from ..errors import SessionConflict, SessionEnded, TooLarge
 from ..settings import DAY
-from ..stores.base import SessionStore
-from ..stores.wait_queue import Turns
+from ..stores.base import Store
+from ..stores.wait_queue import WaitQueue
 from .session import Caller, Session, SessionStats
 
 logger = logging.getLogger("fastapi_poto.sessions")
@@ -32,7 +32,7 @@ logger = logging.getLogger("fastapi_poto.sessions")
 _ATTEMPTS = 20
 _ENDED_FOR = 3_600.0
 _REMEMBERED = 10_000
-_TURN_SECONDS = 0.2
+_LOCK_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _Known:
     checked_at: float
 
 
-class Sessions:
+class SessionManager:
     """The sessions of all users, one each, kept in `store`.
 
     Times are in seconds by `clock`. A session ends `idle` after it was last used and `absolute` after it began;
@@ -54,7 +54,7 @@ class Sessions:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: Store,
         *,
         clock: Callable[[], float] = time.time,
         idle: float = 14 * DAY,
@@ -62,10 +62,10 @@ class Sessions:
         touch: float = 60.0,
         value_bytes: int = 64 * 1024,
         max_keys: int = 256,
-        still_valid: Callable[[Any], Awaitable[bool]] | None = None,
+        is_active: Callable[[Any], Awaitable[bool]] | None = None,
     ) -> None:
         self.store = store
-        self.still_valid = still_valid
+        self.is_active = is_active
         self.value_bytes = value_bytes
         self.max_keys = max_keys
         self._clock = clock
@@ -73,17 +73,17 @@ class Sessions:
         self._absolute = absolute
         self._touch = min(touch, idle / 4)
         self._known: dict[str, _Known] = {}
-        self._turns: WeakValueDictionary[tuple[int, str, str], Turns] = WeakValueDictionary()
+        self._wait_queues: WeakValueDictionary[tuple[int, str, str], WaitQueue] = WeakValueDictionary()
 
     def handle(self, caller: Caller) -> Session[Any]:
         """The session of the call's user. Does no I/O."""
         if caller.user is None:
             raise SessionEnded("A session needs a signed-in caller")
-        return Session(UserBacking(self, caller.user.id, caller.identity))
+        return Session(StoreBackend(self, caller.user.id, caller.identity))
 
     def of_user(self, user_id: str) -> Session[Any]:
         """The session of a user outside a call: for jobs and administration."""
-        return Session(UserBacking(self, user_id, None, trusted=True))
+        return Session(StoreBackend(self, user_id, None, trusted=True))
 
     async def rotate(self, user_id: str) -> None:
         """Give the user's session, if there is one, another id; its values and its age stay."""
@@ -135,7 +135,7 @@ class Sessions:
                 return known.id
         return await self._look_up(user_id, await self._owner(user_id))
 
-    async def obtain(self, user_id: str, allowed: Callable[[bool], Awaitable[bool]]) -> str:
+    async def obtain(self, user_id: str, is_active: Callable[[bool], Awaitable[bool]]) -> str:
         """The id of the user's session, which is made if need be.
 
         Raises `SessionEnded` if not `allowed`, which is told whether a sign-out ended the last one.
@@ -143,7 +143,7 @@ class Sessions:
         for _ in range(_ATTEMPTS):
             # In this order: who ends the sign-in and then the session in between makes the swap below fail.
             current = await self._owner(user_id)
-            if not await allowed(current is not None and current.startswith(b"!")):
+            if not await is_active(current is not None and current.startswith(b"!")):
                 raise SessionEnded
             found = await self._look_up(user_id, current)
             if found is not None:
@@ -159,22 +159,22 @@ class Sessions:
         raise SessionConflict
 
     @asynccontextmanager
-    async def turn(self, user_id: str, key: str) -> AsyncIterator[None]:
+    async def key_lock(self, user_id: str, key: str) -> AsyncIterator[None]:
         """One update of a key at a time in this process and event loop, as long as the line moves on."""
         name = (id(get_running_loop()), user_id, key)
-        turns = self._turns.get(name)
-        if turns is None:
-            turns = self._turns[name] = Turns(1, _TURN_SECONDS)
+        wait_queue = self._wait_queues.get(name)
+        if wait_queue is None:
+            wait_queue = self._wait_queues[name] = WaitQueue(1, _LOCK_SECONDS)
         taken = answered = False
         with suppress(TimeoutError):  # the store may be down: whoever waits in line would be told too late
-            await turns.take()
+            await wait_queue.take()
             taken = True
         try:
             yield
             answered = True
         finally:
             if taken:
-                turns.give_back(answered=answered)
+                wait_queue.give_back(answered=answered)
 
     # The owner's record
 
@@ -261,12 +261,12 @@ SEEN = "~seen"
 _ATTEMPTS = 20
 
 
-class UserBacking:
+class StoreBackend:
     """One user's session in a store. `trusted`: on behalf of the server, not of a sign-in."""
 
     __slots__ = ("_had_one", "_identity", "_sessions", "_trusted", "_user_id", "value_bytes")
 
-    def __init__(self, sessions: "Sessions", user_id: str, identity: Any, trusted: bool = False) -> None:
+    def __init__(self, sessions: "SessionManager", user_id: str, identity: Any, trusted: bool = False) -> None:
         self.value_bytes = sessions.value_bytes
         self._sessions = sessions
         self._user_id = user_id
@@ -344,8 +344,8 @@ class UserBacking:
     async def clear(self) -> None:
         await self.write(dict.fromkeys(await self.read(None)))
 
-    def turn(self, key: str) -> AbstractAsyncContextManager[Any]:
-        return self._sessions.turn(self._user_id, key)
+    def key_lock(self, key: str) -> AbstractAsyncContextManager[Any]:
+        return self._sessions.key_lock(self._user_id, key)
 
     async def _find_again(self) -> str | None:
         self._sessions.forget(self._user_id)
@@ -353,14 +353,14 @@ class UserBacking:
 
     async def _obtain(self) -> str:
         self._sessions.forget(self._user_id)
-        return await self._sessions.obtain(self._user_id, self._allowed)
+        return await self._sessions.obtain(self._user_id, self._is_active)
 
-    async def _allowed(self, ended: bool) -> bool:
+    async def _is_active(self, ended: bool) -> bool:
         if self._trusted:
             return True
-        if self._sessions.still_valid is None:
+        if self._sessions.is_active is None:
             return not (ended and self._had_one)
-        return await self._sessions.still_valid(self._identity)
+        return await self._sessions.is_active(self._identity)
 
     def _too_many_keys(self) -> TooLarge:
         return TooLarge(f"A session has at most {self._sessions.max_keys} keys")

@@ -39,7 +39,7 @@ class Caller(Protocol):
     """Go out with the call's response."""
 
 
-class Backing(Protocol):
+class SessionBackend(Protocol):
     """Where one user's session is kept. An absent session reads as empty; the first write makes it."""
 
     value_bytes: int
@@ -62,7 +62,7 @@ class Backing(Protocol):
     async def clear(self) -> None:
         """Remove all fields."""
 
-    def turn(self, key: str) -> AbstractAsyncContextManager[Any]:
+    def key_lock(self, key: str) -> AbstractAsyncContextManager[Any]:
         """One update of `key` at a time in this process: spares updates the collisions, promises nothing."""
         ...
 
@@ -79,27 +79,27 @@ class Session(Generic[Shape]):
     the model's defaults, and `load()` gives them together as a `Cart`.
     """
 
-    __slots__ = ("_backing", "_shape")
+    __slots__ = ("_backend", "_shape")
 
-    def __init__(self, backing: Backing, shape: type[BaseModel] | None = None) -> None:
-        self._backing = backing
+    def __init__(self, backing: SessionBackend, shape: type[BaseModel] | None = None) -> None:
+        self._backend = backing
         self._shape = shape
 
     async def get(self, key: str, default: Any = None) -> Any:
         """One value; `default` (or the shape's own) if it is absent."""
         self._check_key(key)
-        found = await self._backing.read((key,))
+        found = await self._backend.read((key,))
         return self._value(key, found.get(key), default)
 
     async def set(self, key: str, value: Any) -> None:
         """Set one value."""
         self._check_key(key)
-        await self._backing.write({key: self._bytes(key, value)})
+        await self._backend.write({key: self._bytes(key, value)})
 
     async def delete(self, key: str) -> None:
         """Remove one value, if it is there."""
         self._check_key(key)
-        await self._backing.write({key: None})
+        await self._backend.write({key: None})
 
     async def increment(self, key: str, by: int = 1) -> int:
         """Add to an integer of 64 bits (absent: 0, or the shape's default) and give the sum.
@@ -110,7 +110,7 @@ class Session(Generic[Shape]):
         by = int(index(by))  # of 1.5 or True every store would make something else
         if self._shape is None or _counts_from_zero(self._shape, key):
             try:
-                return await self._backing.add(key, by)
+                return await self._backend.add(key, by)
             except ValueError as error:
                 if self._shape is None:
                     raise _no_integer(key) from error
@@ -131,31 +131,31 @@ class Session(Generic[Shape]):
         computes. Raises `SessionConflict` if others never let it through.
         """
         self._check_key(key)
-        async with self._backing.turn(key):
+        async with self._backend.key_lock(key):
             for attempt in range(_ATTEMPTS):
-                old = (await self._backing.read((key,))).get(key)
+                old = (await self._backend.read((key,))).get(key)
                 value = fn(self._value(key, old, default, copy=True))
                 new = self._bytes(key, value)
-                if new == old or await self._backing.swap(key, old, new):
+                if new == old or await self._backend.swap(key, old, new):
                     return value if self._shape is None else self._value(key, new, default)
                 await sleep(random() * min(0.001 * attempt, 0.02))  # noqa: S311
         raise SessionConflict
 
     async def all(self) -> dict[str, Any]:
         """All values that are there."""
-        found = await self._backing.read(None)
+        found = await self._backend.read(None)
         values = {key: self._value(key, value, _ABSENT) for key, value in found.items() if self._knows(key)}
         return {key: value for key, value in values.items() if value is not _ABSENT}
 
     async def clear(self) -> None:
         """Remove all values."""
-        await self._backing.clear()
+        await self._backend.clear()
 
     # A session with a shape
 
     def typed(self, shape: type[Another]) -> "Session[Another]":
         """This session with a Pydantic model as its shape. All fields of the model need defaults."""
-        return Session[Another](self._backing, check_shape(shape))
+        return Session[Another](self._backend, check_shape(shape))
 
     async def load(self) -> Shape:
         """All values as an instance of the shape: what is absent has its default. One read, so they fit together."""
@@ -173,7 +173,7 @@ class Session(Generic[Shape]):
         if not isinstance(values, shape):
             raise TypeError(f"save() takes a {shape.__name__}")
         given = [key for key in shape.model_fields if key in values.model_fields_set]  # and nothing extra
-        await self._backing.write({key: self._sized(key, encode_field(shape, key, values)) for key in given})
+        await self._backend.write({key: self._sized(key, encode_field(shape, key, values)) for key in given})
 
     def _need_shape(self) -> type[BaseModel]:
         if self._shape is None:
@@ -200,8 +200,8 @@ class Session(Generic[Shape]):
         return self._sized(key, encode_field(self._shape, key, model))
 
     def _sized(self, key: str, data: bytes) -> bytes:
-        if len(data) > self._backing.value_bytes:
-            raise TooLarge(f"The session value {key!r} has {len(data)} bytes; the limit is {self._backing.value_bytes}")
+        if len(data) > self._backend.value_bytes:
+            raise TooLarge(f"The session value {key!r} has {len(data)} bytes; the limit is {self._backend.value_bytes}")
         return data
 
     def _value(self, key: str, data: bytes | None, default: Any, copy: bool = False) -> Any:
@@ -263,7 +263,7 @@ class SessionStats:
     store: str
 
 
-class SessionKeeper(Protocol):
+class SessionProvider(Protocol):
     """Where the sessions of all users are kept (see sessions)."""
 
     def handle(self, caller: Caller) -> Session[Any]:

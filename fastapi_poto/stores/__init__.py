@@ -1,7 +1,7 @@
 """Where records are kept: the protocol, its implementations, and the URLs that name them."""
 
-from .base import SessionStore
+from .base import Store
 from .memory import MemoryStore
-from .urls import open_store
+from .urls import store_from_url
 
-__all__ = ["MemoryStore", "SessionStore", "open_store"]
+__all__ = ["MemoryStore", "Store", "store_from_url"]

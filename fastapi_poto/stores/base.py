@@ -8,7 +8,7 @@ from ..errors import BadRequest
 
 
 @runtime_checkable
-class SessionStore(Protocol):
+class Store(Protocol):
     """Records of named fields that expire as a whole.
 
     A record is a session, a user, a token family, a counter: whatever has a few fields, each

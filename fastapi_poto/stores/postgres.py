@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, Unavailable
 from .base import take_number
 from .per_loop import PerLoop
 from .sql import Flow, NameTakenError, Rows, check_version, schema
-from .wait_queue import Turns
+from .wait_queue import WaitQueue
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class PostgresDriver:
         connection: Any = None
         sound = False
         try:
-            deadline = await connected.turns.take()
+            deadline = await connected.wait_queue.take()
         except TimeoutError as error:
             raise Unavailable("The session store cannot be reached") from error
         try:
@@ -141,7 +141,7 @@ class PostgresDriver:
                             connection.terminate()  # at once: a polite cancel waits for a server that may be gone
                         await pool.release(connection)
             finally:  # the caller may be cancelled just there
-                connected.turns.give_back(answered=sound)
+                connected.wait_queue.give_back(answered=sound)
 
     def _connect(self) -> "_Connected":
         pool = asyncpg.create_pool(
@@ -153,7 +153,7 @@ class PostgresDriver:
             connect=_connect,
             server_settings={"application_name": "fastapi_poto"},
         )
-        return _Connected(pool, Turns(self._pool_size, self._timeout))
+        return _Connected(pool, WaitQueue(self._pool_size, self._timeout))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class _Connected:
     """A pool, for one event loop, and the line before it."""
 
     pool: Any
-    turns: Turns
+    wait_queue: WaitQueue
 
 
 async def _connect(*arguments: Any, **options: Any) -> Any:

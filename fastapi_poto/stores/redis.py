@@ -16,7 +16,7 @@ from redis.retry import Retry
 from ..errors import ConfigurationError, TooLarge, Unavailable
 from .base import check_integer, check_name, take_number
 from .per_loop import PerLoop
-from .wait_queue import Turns
+from .wait_queue import WaitQueue
 
 T = TypeVar("T")
 
@@ -238,7 +238,7 @@ class RedisStore:
             socket_connect_timeout=self._timeout,
             retry=Retry(NoBackoff(), 0),
         )
-        return _Connected(redis.Redis(connection_pool=pool), Turns(self._pool_size, self._timeout))
+        return _Connected(redis.Redis(connection_pool=pool), WaitQueue(self._pool_size, self._timeout))
 
     def _client(self) -> "redis.Redis":
         return self._connection().client
@@ -262,10 +262,10 @@ class RedisStore:
         return result
 
     async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
-        turns = self._connection().turns
+        wait_queue = self._connection().wait_queue
         answered = False
         try:
-            deadline = await turns.take()
+            deadline = await wait_queue.take()
         except TimeoutError as error:
             raise Unavailable("The session store cannot be reached") from error
         try:
@@ -282,17 +282,17 @@ class RedisStore:
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable("The session store cannot be reached") from error
         finally:
-            turns.give_back(answered=answered)
+            wait_queue.give_back(answered=answered)
 
 
 class _Connected:
     """A client and its scripts, for one event loop."""
 
-    __slots__ = ("add", "client", "rename", "swap", "turns", "write")
+    __slots__ = ("add", "client", "rename", "swap", "wait_queue", "write")
 
-    def __init__(self, client: "redis.Redis", turns: Turns) -> None:
+    def __init__(self, client: "redis.Redis", wait_queue: WaitQueue) -> None:
         self.client = client
-        self.turns = turns
+        self.wait_queue = wait_queue
         self.write = client.register_script(_WRITE)
         self.add = client.register_script(_ADD)
         self.swap = client.register_script(_SWAP)

@@ -1,7 +1,7 @@
 """One URL says where everything is kept."""
 
 from ..errors import ConfigurationError
-from .base import SessionStore
+from .base import Store
 from .memory import MemoryStore
 
 _POSTGRES = {"postgresql", "postgres", "postgresql+asyncpg"}
@@ -9,7 +9,7 @@ _REDIS = {"redis", "rediss", "unix", "redis+unix"}
 _FORMS = "memory://, sqlite:///file.db, postgresql://…, redis://…, rediss://… or redis+unix:///path"
 
 
-def open_store(url: str) -> SessionStore:
+def store_from_url(url: str) -> Store:
     """The store that `url` names, not connected yet: `await store.open()` does that, or its first use.
 
     Raises `ConfigurationError`, which names the cure, for a URL of no known form and for a driver that is missing.

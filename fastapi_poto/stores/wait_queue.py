@@ -6,7 +6,7 @@ from collections import deque
 MOST_SECONDS = 10.0
 
 
-class Turns:
+class WaitQueue:
     """At most `count` operations at a time on one event loop; the others wait in line.
 
     A long line is no outage: what ends the wait is that the store has answered nobody for `patience` seconds.

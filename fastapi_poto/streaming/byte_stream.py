@@ -29,13 +29,11 @@ class ByteStream(Stream, StreamingResponse):
         media_type: str = "application/octet-stream",
         content_length: int | None = None,
         filename: str | None = None,
-        still_valid: Callable[[], Awaitable[bool]] | None = None,
+        is_active: Callable[[], Awaitable[bool]] | None = None,
         status_code: int = 200,
     ) -> None:
         limit = _BUFFERS * options.buffer_bytes
-        Stream.__init__(
-            self, items, context=context, frame=_chunk, options=options, still_valid=still_valid, limit=limit
-        )
+        Stream.__init__(self, items, context=context, frame=_chunk, options=options, is_active=is_active, limit=limit)
         self.body_iterator = items
         self.status_code = status_code
         self.background = None

@@ -41,7 +41,7 @@ class EventStream(Stream, EventSourceResponse):
         context: CallContext,
         encode: Callable[[Any], bytes],
         options: StreamOptions,
-        still_valid: Callable[[], Awaitable[bool]] | None = None,
+        is_active: Callable[[], Awaitable[bool]] | None = None,
         status_code: int = 200,
     ) -> None:
         self.ndjson = options.ndjson or _wants_ndjson(context)
@@ -57,7 +57,7 @@ class EventStream(Stream, EventSourceResponse):
         self.media_type = NDJSON if self.ndjson else EVENT_STREAM
         self.keep_alive = b"" if self.ndjson else PING  # type: ignore[misc]
         self.raw_headers = [_LINES if self.ndjson else _EVENTS, *_COMMON]
-        Stream.__init__(self, items, context=context, frame=frame, options=options, still_valid=still_valid)
+        Stream.__init__(self, items, context=context, frame=frame, options=options, is_active=is_active)
 
     def head(self) -> bytes:
         retry = self.options.retry_ms
@@ -97,7 +97,7 @@ class ResumedStream(EventStream):
         *,
         context: CallContext,
         options: StreamOptions,
-        still_valid: Callable[[], Awaitable[bool]] | None = None,
+        is_active: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.ndjson, self.resumable, self._channel = False, True, None
         self.status_code = 200
@@ -106,7 +106,7 @@ class ResumedStream(EventStream):
         self.media_type = EVENT_STREAM
         self.keep_alive = PING  # type: ignore[misc]
         self.raw_headers = [_EVENTS, *_COMMON]
-        Stream.__init__(self, items, context=context, frame=bytes, options=options, still_valid=still_valid)
+        Stream.__init__(self, items, context=context, frame=bytes, options=options, is_active=is_active)
 
 
 def _wants_ndjson(context: CallContext) -> bool:

@@ -151,13 +151,13 @@ class Pump:
     async def _run(self) -> None:
         items: AsyncIterator[Any] = self._items
         step, frame, chunks, limit = items.__anext__, self._frame, self.chunks, self._limit
-        turn = monotonic()
+        key_lock = monotonic()
         try:
             item = await step()
             while not self.stopping:
                 chunk = frame(item)
                 if not chunks:
-                    turn = monotonic()  # the reader was here: the loop has turned
+                    key_lock = monotonic()  # the reader was here: the loop has turned
                 chunks.append(chunk)
                 self.size += len(chunk)
                 reader = self._reader
@@ -166,10 +166,10 @@ class Pump:
                 try:
                     if self.size > limit:
                         await self._make_room()
-                        turn = monotonic()
-                    elif (held := monotonic() - turn) > FAIR_SLICE:
+                        key_lock = monotonic()
+                    elif (held := monotonic() - key_lock) > FAIR_SLICE:
                         await _let_others(held)
-                        turn = monotonic()
+                        key_lock = monotonic()
                 except BaseException as error:
                     # A timeout or a scope of the generator's, or the end of the stream, strikes at its `yield`.
                     throw = getattr(items, "athrow", None)
@@ -281,7 +281,7 @@ class ThreadPump(Pump):
 
     def _visit(self, items: Iterator[Any]) -> bool:
         """In a thread: step the generator until it is done (False) or there is no more room."""
-        turn = monotonic()
+        key_lock = monotonic()
         for item in items:
             chunk = self._frame(item)
             with self._lock:
@@ -295,9 +295,9 @@ class ThreadPump(Pump):
                 break
             if is_full:
                 return True
-            if monotonic() - turn > FAIR_SLICE:
+            if monotonic() - key_lock > FAIR_SLICE:
                 sleep(_GIL_PAUSE)
-                turn = monotonic()
+                key_lock = monotonic()
         self._close(items)
         return False
 

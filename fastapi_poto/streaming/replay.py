@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from ..context import CallContext
 from ..errors import Forbidden, PastReplay, ShuttingDown, StreamLost, Unavailable, insufficient
-from ..stores.base import SessionStore
+from ..stores.base import Store
 from .channel import Channel
 from .frames import error_body, status_of
 
@@ -37,7 +37,7 @@ class Replays:
 
     def __init__(
         self,
-        store: SessionStore,
+        store: Store,
         *,
         grace: float = 30.0,
         max_items: int = 1000,

@@ -11,7 +11,7 @@ from .stream import StreamOptions
 
 
 async def resume(
-    context: CallContext, options: StreamOptions, *, still_valid: Callable[[], Awaitable[bool]] | None = None
+    context: CallContext, options: StreamOptions, *, is_active: Callable[[], Awaitable[bool]] | None = None
 ) -> Response | None:
     """The answer to a client that reconnects to a stream; None: the method is to run.
 
@@ -27,4 +27,4 @@ async def resume(
     if options.replays is None:
         return None
     frames = await options.replays.resume(last, context)
-    return ResumedStream(frames, context=context, options=options, still_valid=still_valid)
+    return ResumedStream(frames, context=context, options=options, is_active=is_active)

@@ -43,7 +43,7 @@ class StreamOptions:
     """How long a generator's cleanup may take when its client has left."""
     ndjson: bool = False
     """Lines of JSON even if the client did not ask for `application/x-ndjson`."""
-    validity_interval: float | None = None
+    recheck_interval: float | None = None
     """How often it is asked whether the caller's credentials still stand; None: as often as pings may go out."""
     replays: Any = None
     """Where a resumable method keeps its items; None: it is not resumable."""
@@ -72,14 +72,14 @@ class Stream:
         context: CallContext,
         frame: Callable[[Any], bytes],
         options: StreamOptions,
-        still_valid: Callable[[], Awaitable[bool]] | None = None,
+        is_active: Callable[[], Awaitable[bool]] | None = None,
         limit: int | None = None,
     ) -> None:
         self.context = context
         context.scope["poto.stream"] = True  # a cookie session cannot promise what is written from here on
         self.options = options
         self._pump = pump_of(items, frame, limit=limit or options.buffer_bytes, context=copy_context())
-        self._still_valid = still_valid
+        self._is_active = is_active
         self._check: asyncio.Task[None] | None = None
         self._interruption: PotoError | None = None
         self._reported: BaseException | None = None
@@ -259,8 +259,8 @@ class Stream:
         options, deadline = self.options, self.context.deadline
         self._first_until = inf if self._first_over else now + options.first_item_timeout
         self._deadline = inf if deadline is None else deadline
-        self._check_every = options.validity_interval or options.ping_interval or _CHECK_INTERVAL
-        self._check_at = inf if self._still_valid is None else now + self._check_every
+        self._check_every = options.recheck_interval or options.ping_interval or _CHECK_INTERVAL
+        self._check_at = inf if self._is_active is None else now + self._check_every
         return min(now + self._pause(), self._first_until, self._deadline, self._check_at)
 
     def _pause(self) -> float:
@@ -310,11 +310,11 @@ class Stream:
 
     def _start_check(self) -> None:
         if self._check is None or self._check.done():
-            self._check = asyncio.get_running_loop().create_task(self._check_validity(), context=Context())
+            self._check = asyncio.get_running_loop().create_task(self._check_active(), context=Context())
 
-    async def _check_validity(self) -> None:
+    async def _check_active(self) -> None:
         try:
-            valid = self._still_valid is None or await self._still_valid()
+            valid = self._is_active is None or await self._is_active()
         except Exception as error:
             # A store that is away for a moment must not end every stream: the next visit asks again.
             log.warning("%s: the caller could not be checked: %s", self.context.operation, error)

@@ -101,7 +101,7 @@ async def test_another_process_is_seen_on_the_next_call(house: House) -> None:
     await other.auth.end_all(pair.user.id)
     with pytest.raises(Unauthenticated):
         await house.auth.authenticator.authenticate(scope(pair.access_token))
-    assert not await house.auth.authenticator.stands(first)
+    assert not await house.auth.authenticator.is_active(first)
     other.auth.close()
 
 
@@ -142,7 +142,7 @@ async def test_it_fails_closed(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Unavailable):
         await house.auth.authenticator.authenticate(scope(pair.access_token))
     with pytest.raises(Unavailable):
-        await house.auth.authenticator.stands(identity)
+        await house.auth.authenticator.is_active(identity)
     with pytest.raises(Unavailable):
         await house.auth.refresh(pair.refresh_token, "a")
     assert "no database" in caplog.text

@@ -137,7 +137,7 @@ async def test_the_oldest_sign_in_makes_room() -> None:
     for _ in range(3):
         house.clock.forward(1)
         pairs.append(await house.auth.login(visitor.user.id, visitor.password or "", "a"))
-    assert await house.auth.sign_ins.count(visitor.user.id) == 3
+    assert await house.auth.token_families.count(visitor.user.id) == 3
     with pytest.raises(Unauthenticated):
         await house.auth.authenticator.authenticate(scope(visitor.access_token))
     assert await house.auth.authenticator.authenticate(scope(pairs[0].access_token)) is not None
@@ -180,4 +180,4 @@ def test_any_text_is_no_refresh_token(token: str) -> None:
     """No text makes anything but a refusal."""
     house = make_house()
     with pytest.raises(Unauthenticated):
-        house.auth.sign_ins.owner(token)
+        house.auth.token_families.owner(token)

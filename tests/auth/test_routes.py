@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from fastapi_poto.auth import CurrentSession, CurrentUser, auth_router, current_user
-from fastapi_poto.sessions import Sessions
+from fastapi_poto.sessions import SessionManager
 from fastapi_poto.users import User
 from tests.auth.house import House
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 def app(house: House) -> FastAPI:
     router = auth_router(house.auth)
     router.poto = SimpleNamespace(  # type: ignore[attr-defined]
-        authenticator=house.auth.authenticator, sessions=Sessions(house.store)
+        authenticator=house.auth.authenticator, sessions=SessionManager(house.store)
     )
     app = FastAPI()
     app.include_router(router, prefix="/api")

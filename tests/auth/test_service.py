@@ -37,7 +37,7 @@ async def test_roles_and_disabling_hold_for_the_next_call(house: House) -> None:
     second = await house.auth.authenticator.authenticate(request)
     assert second is not None
     assert second.user.roles == frozenset()
-    assert not await house.auth.authenticator.stands(first)
+    assert not await house.auth.authenticator.is_active(first)
     await users.set_disabled(user.id)  # type: ignore[attr-defined]
     with pytest.raises(Unauthenticated):
         await house.auth.authenticator.authenticate(request)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from fastapi_poto.auth import MemoryUsers, StoreUsers
 from fastapi_poto.auth.users import new_user_id, new_visitor_id
 from fastapi_poto.errors import NotFound, UsernameTaken
-from fastapi_poto.stores import SessionStore, open_store
+from fastapi_poto.stores import Store, store_from_url
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.users import Account, User, UserProvider
 from tests.servers import PostgresServer, RedisServer
@@ -76,10 +76,10 @@ async def opened(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
         async with documented(folder) as made:
             yield made
     else:
-        store: SessionStore = MemoryStore()
+        store: Store = MemoryStore()
         if kind != "store":
             url = f"sqlite:///{folder}/users.db" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
-            store = open_store(url)
+            store = store_from_url(url)
         await store.open()
         yield StoreUsers(store)
         await store.close()

@@ -41,11 +41,11 @@ async def test_purging_lets_others_have_their_turns() -> None:
         await house.auth.visitor("a")
     house.clock.forward(32 * DAY)
     purging = asyncio.create_task(house.auth.purge())
-    turns = 0
+    wait_queue = 0
     while not purging.done():
         await asyncio.sleep(0)
-        turns += 1
-    assert turns >= 25
+        wait_queue += 1
+    assert wait_queue >= 25
     assert await house.store.scan("user:") == []
     assert await house.store.scan("visitor") == []
 

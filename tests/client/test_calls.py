@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, UploadFile
 
-from fastapi_poto.client import PotoClient, UnexpectedAnswer, remote
+from fastapi_poto.client import PotoClient, UnexpectedResponse, remote
 from fastapi_poto.errors import ConfigurationError
 
 from .app import Colour, Line, Lines, Shop
@@ -137,7 +137,7 @@ async def test_an_answer_of_another_shape_is_said(client: PotoClient, app: FastA
 
         async def get_status(self) -> Line: ...  # type: ignore[empty-body]
 
-    with pytest.raises(UnexpectedAnswer, match=r"Shop\.get_status answered something else"):
+    with pytest.raises(UnexpectedResponse, match=r"Shop\.get_status answered something else"):
         await client.module(Shop).get_status()
 
 

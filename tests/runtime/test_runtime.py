@@ -204,12 +204,12 @@ def test_numbers_that_make_no_sense(name: str, value: float) -> None:
     [
         ({"access_ttl": "often"}, r"Poto\(access_ttl='often'\): input should be a valid number"),
         ({"allowed_origins": "https://a.example"}, r"Poto\(allowed_origins='https://a.example'\): .*sequence"),
-        ({"store": 3}, r"Poto\(store=3\): a SessionStore has the methods read, write, .*Write them"),
+        ({"store": 3}, r"Poto\(store=3\): a Store has the methods read, write, .*Write them"),
         (
             {"users": object()},
             r"Poto\(users=.*: a UserProvider has the methods get, find, add, .*Write",
         ),
-        ({"sessions": object()}, r"Poto\(sessions=.*: a SessionKeeper has the methods handle, .*Write"),
+        ({"sessions": object()}, r"Poto\(sessions=.*: a SessionProvider has the methods handle, .*Write"),
     ],
     ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
 )

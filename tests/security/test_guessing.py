@@ -113,13 +113,13 @@ def test_21_no_difference_in_time() -> None:
         cpu: dict[str, list[float]] = {name: [] for name in tries}
         # In turns, and more of them while a busy machine's noise is larger than the claim: a real difference stays.
         end = time.monotonic() + 30
-        for turn in range(150):
+        for key_lock in range(150):
             for name in random.sample(sorted(tries), len(tries)):
                 start, work = time.perf_counter(), time.process_time()
                 tries[name]()
                 wall[name].append(time.perf_counter() - start)
                 cpu[name].append(time.process_time() - work)
-            if turn >= 20 and (are_alike(wall) or time.monotonic() > end):
+            if key_lock >= 20 and (are_alike(wall) or time.monotonic() > end):
                 break
         # The server is a thread of this process: where the clock tells nothing, its work still does.
         assert are_alike(wall) or are_alike(cpu), (wall, cpu)

@@ -59,7 +59,7 @@ def test_09_the_next_call_knows(own: World) -> None:
 @pytest.fixture
 def watchful() -> Iterator[World]:
     """A world whose streams ask often whether their caller still stands."""
-    with world(validity_interval=0.05) as made:
+    with world(recheck_interval=0.05) as made:
         yield made
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastapi_poto.stores import SessionStore, open_store
+from fastapi_poto.stores import Store, store_from_url
 from tests.servers import PostgresServer, RedisServer
 
 STORES = ["memory", "sqlite", "postgres", "redis"]
@@ -49,14 +49,14 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def store(store_url: str) -> AsyncIterator[SessionStore]:
-    opened = open_store(store_url)
+async def store(store_url: str) -> AsyncIterator[Store]:
+    opened = store_from_url(store_url)
     await opened.open()
     yield opened
     await opened.close()
 
 
-async def until_gone(store: SessionStore, record: str) -> None:
+async def until_gone(store: Store, record: str) -> None:
     """Wait for a record to expire."""
     while await store.read(record) is not None:
         await asyncio.sleep(0.01)

@@ -91,12 +91,12 @@ class Remembering(BaseModel):
 
 
 @dataclass(frozen=True)
-class Place:
+class MountPoint:
     name: str
     at: datetime
 
 
-class Home(Place):
+class Home(MountPoint):
     """Inherits its fields; no dataclass decorator of its own."""
 
 

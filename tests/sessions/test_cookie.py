@@ -266,10 +266,10 @@ async def test_a_slow_writer_beside_a_logout(clock: Clock) -> None:
     """A call that began before the sign-out cannot hand out a session that counts after it."""
     ended: set[str] = set()
 
-    async def stands(identity: str) -> bool:
+    async def is_active(identity: str) -> bool:
         return identity not in ended
 
-    sessions = CookieSessions([KEY], MemoryStore(clock=clock), clock=clock, still_valid=stands)
+    sessions = CookieSessions([KEY], MemoryStore(clock=clock), clock=clock, is_active=is_active)
     browser = Browser()
     context = browser.call(identity="phone")
     slow = sessions.handle(context)

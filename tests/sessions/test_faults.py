@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from fastapi_poto.errors import Unavailable
-from fastapi_poto.sessions import Sessions
-from fastapi_poto.stores import open_store
+from fastapi_poto.sessions import SessionManager
+from fastapi_poto.stores import store_from_url
 from tests.live import LiveProcess, serve_many, start
 from tests.servers import PostgresServer, RedisServer, Server
 
@@ -148,8 +148,8 @@ async def test_stopped_killed_and_paused(store_server: RedisServer | PostgresSer
 
 async def test_updates_of_one_key_do_not_queue_for_a_dead_store(store_server: RedisServer | PostgresServer) -> None:
     """20 updates of one key while the store hangs: all are told at once, none waits for those before it."""
-    store = open_store(store_server.url)
-    session = Sessions(store).of_user("ada")
+    store = store_from_url(store_server.url)
+    session = SessionManager(store).of_user("ada")
     await asyncio.gather(*(session.update("n", lambda value: value + 1, default=0) for _ in range(20)))
     store_server.pause()
     waits: list[float] = []
@@ -206,7 +206,7 @@ async def test_a_writer_of_sqlite_is_killed(tmp_path: Path) -> None:
 async def test_a_lock_that_nobody_lets_go(tmp_path: Path) -> None:
     """A foreign program that holds SQLite's write lock: readers go on, writers get Unavailable after `busy_timeout`."""
     path = tmp_path / "poto.db"
-    store = open_store(f"sqlite:///{path}?busy_timeout=0.1")
+    store = store_from_url(f"sqlite:///{path}?busy_timeout=0.1")
     await store.write("test:a", {"a": b"1"}, create=True)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

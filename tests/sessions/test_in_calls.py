@@ -1,4 +1,4 @@
-"""Sessions as modules, plain routes and streams use them."""
+"""SessionManager as modules, plain routes and streams use them."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from fastapi_poto import Poto
 from fastapi_poto.errors import ConfigurationError, Unavailable
-from fastapi_poto.stores import MemoryStore, open_store
+from fastapi_poto.stores import MemoryStore, store_from_url
 from fastapi_poto.stores.redis import RedisStore
 from fastapi_poto.stores.sql import SqlStore
 from tests.servers import PostgresServer, RedisServer, accepts, free_port
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.anyio
 )
 def test_urls(url: str, kind: type) -> None:
     """Each form makes its store, and connects to nothing yet."""
-    assert isinstance(open_store(url), kind)
+    assert isinstance(store_from_url(url), kind)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_urls(url: str, kind: type) -> None:
 def test_urls_that_name_no_store(url: str, cure: str) -> None:
     """The error at start-up says what to write."""
     with pytest.raises(ConfigurationError, match=cure):
-        open_store(url)
+        store_from_url(url)
 
 
 def test_errors_do_not_show_passwords() -> None:
@@ -81,7 +81,7 @@ def test_errors_do_not_show_passwords() -> None:
         "u:hunter2@h/d",
     ):
         with pytest.raises(ConfigurationError) as raised:
-            open_store(url)
+            store_from_url(url)
         assert "hunter2" not in str(raised.value)
 
 
@@ -93,7 +93,7 @@ def test_a_missing_driver(monkeypatch: pytest.MonkeyPatch, url: str, package: st
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("postgres", "redis"):
-        monkeypatch.delitem(sys.modules, f"fastapi_poto.sessions.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"fastapi_poto.stores.{name}", raising=False)
     real = builtins.__import__
 
     def refuse(
@@ -109,14 +109,14 @@ def test_a_missing_driver(monkeypatch: pytest.MonkeyPatch, url: str, package: st
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ConfigurationError, match=r'pip install "fastapi-poto\['):
-        open_store(url)
-    open_store("memory://")
-    open_store("sqlite:///some.db")
+        store_from_url(url)
+    store_from_url("memory://")
+    store_from_url("sqlite:///some.db")
 
 
 async def test_redis_by_its_socket(redis_server: RedisServer) -> None:
     """A unix socket reaches the same records."""
-    by_socket, by_port = open_store(redis_server.unix_url), open_store(redis_server.url)
+    by_socket, by_port = store_from_url(redis_server.unix_url), store_from_url(redis_server.url)
     await by_socket.write("test:socket", {"a": b"1"}, create=True)
     assert await by_port.read("test:socket") == {"a": b"1"}
     await by_socket.close()
@@ -126,7 +126,7 @@ async def test_redis_by_its_socket(redis_server: RedisServer) -> None:
 async def test_postgres_by_its_socket(postgres_server: PostgresServer) -> None:
     """libpq's own way to name a socket works."""
     folder = quote(str(postgres_server.home), safe="")
-    store = open_store(f"postgresql://postgres@/postgres?host={folder}&port={postgres_server.port}")
+    store = store_from_url(f"postgresql://postgres@/postgres?host={folder}&port={postgres_server.port}")
     await store.write("test:socket", {"a": b"1"}, create=True)
     await store.close()
 
@@ -152,7 +152,7 @@ async def test_what_a_server_refuses(postgres_server: PostgresServer, redis_serv
 @pytest.mark.parametrize("scheme", ["redis", "postgresql"])
 async def test_nobody_listens(scheme: str) -> None:
     """Opening a store that is down is Unavailable, at once."""
-    store = open_store(f"{scheme}://127.0.0.1:{free_port()}/0")
+    store = store_from_url(f"{scheme}://127.0.0.1:{free_port()}/0")
     for operation in (store.open(), store.ping(), store.read("test:x")):
         with pytest.raises(Unavailable):
             await operation
@@ -161,7 +161,7 @@ async def test_nobody_listens(scheme: str) -> None:
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """An SQLite file that cannot be made is Unavailable, not an error of the driver's."""
-    store = open_store(f"sqlite:///{tmp_path}/no/such/folder/poto.db")
+    store = store_from_url(f"sqlite:///{tmp_path}/no/such/folder/poto.db")
     with pytest.raises(Unavailable):
         await store.open()
     (tmp_path / "no/such/folder").mkdir(parents=True)
@@ -173,7 +173,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     """A foreign file is not overwritten."""
     path = tmp_path / "poto.db"
     path.write_bytes(b"something else entirely\n" * 100)
-    store = open_store(f"sqlite:///{path}")
+    store = store_from_url(f"sqlite:///{path}")
     with pytest.raises(Unavailable):
         await store.read("test:x")
     await store.close()
@@ -183,7 +183,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 async def test_tables_of_another_release(tmp_path: Path) -> None:
     """Tables of a foreign version are left alone, and the error says what to do."""
     path = tmp_path / "poto.db"
-    store = open_store(f"sqlite:///{path}")
+    store = store_from_url(f"sqlite:///{path}")
     await store.open()
     await store.close()
     with sqlite3.connect(path) as connection:
@@ -198,12 +198,12 @@ async def test_tables_made_at_once(postgres_server: PostgresServer, tmp_path: Pa
     """Any number of processes may start on an empty database together."""
     import asyncio
 
-    admin = open_store(postgres_server.url)
+    admin = store_from_url(postgres_server.url)
     await admin.open()
     await admin._db.execute("DROP TABLE IF EXISTS poto_fields, poto_records, poto_schema", ())  # type: ignore[attr-defined]
     await admin.close()
     for url in (postgres_server.url, f"sqlite:///{tmp_path}/poto.db"):
-        stores = [open_store(url) for _ in range(6)]
+        stores = [store_from_url(url) for _ in range(6)]
         await asyncio.gather(*(store.open() for store in stores))
         await asyncio.gather(*(store.add("test:n", "n", 1, create=True) for store in stores))
         assert await stores[0].read("test:n") == {"n": b"6"}
@@ -251,11 +251,11 @@ async def test_redis_over_tls(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     with TlsRedis(tmp_path, durable=False) as server:
         url = f"rediss://127.0.0.1:{server.port}/0"
-        trusting = open_store(f"{url}?ssl_ca_certs={quote(str(certificate), safe='')}")
+        trusting = store_from_url(f"{url}?ssl_ca_certs={quote(str(certificate), safe='')}")
         await trusting.write("test:tls", {"a": b"1"}, create=True)
         assert await trusting.read("test:tls") == {"a": b"1"}
         await trusting.close()
-        wary = open_store(url)
+        wary = store_from_url(url)
         with pytest.raises(Unavailable):
             await wary.ping()
         await wary.close()

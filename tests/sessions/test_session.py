@@ -13,8 +13,8 @@ import pytest
 
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionValueError, TooLarge
-from fastapi_poto.sessions import Session, Sessions
-from fastapi_poto.stores import MemoryStore, SessionStore
+from fastapi_poto.sessions import Session, SessionManager
+from fastapi_poto.stores import MemoryStore, Store
 from tests.sessions.calls import Clock, call_of
 from tests.sessions.models import Cart, CartOfTomorrow, Hashed, Line, NeedsMore, Settings, Split, Tally
 
@@ -29,12 +29,12 @@ def user_id() -> str:
 
 
 @pytest.fixture
-async def sessions(store: SessionStore) -> Sessions:
-    return Sessions(store)
+async def sessions(store: Store) -> SessionManager:
+    return SessionManager(store)
 
 
 @pytest.fixture
-async def session(sessions: Sessions, user_id: str) -> Session:
+async def session(sessions: SessionManager, user_id: str) -> Session:
     return sessions.handle(call_of(user_id))
 
 
@@ -120,7 +120,7 @@ async def test_an_update_that_fails_changes_nothing(session: Session) -> None:
     assert await session.get("a") == 1
 
 
-async def test_handles_share_the_session(sessions: Sessions, user_id: str) -> None:
+async def test_handles_share_the_session(sessions: SessionManager, user_id: str) -> None:
     """All calls of a user see one session, and no call sees another user's."""
     await sessions.handle(call_of(user_id)).set("a", 1)
     assert await sessions.handle(call_of(user_id)).get("a") == 1
@@ -144,9 +144,9 @@ async def test_keys_that_are_unusual(session: Session) -> None:
     assert await session.all() == {key: number for number, key in enumerate(keys)}
 
 
-async def test_limits(store: SessionStore, user_id: str) -> None:
+async def test_limits(store: Store, user_id: str) -> None:
     """A value or a key too many is TooLarge (413), says why, and changes nothing."""
-    sessions = Sessions(store, value_bytes=100, max_keys=3)
+    sessions = SessionManager(store, value_bytes=100, max_keys=3)
     session = sessions.handle(call_of(user_id))
     await session.set("a", "x" * 98)
     with pytest.raises(TooLarge, match=r"'a' has 101 bytes; the limit is 100"):
@@ -176,13 +176,13 @@ async def test_the_default_limits(session: Session) -> None:
 # Nothing is lost
 
 
-async def test_concurrent_writes(sessions: Sessions, user_id: str) -> None:
+async def test_concurrent_writes(sessions: SessionManager, user_id: str) -> None:
     """20 calls that each write another key of a session that nobody has made yet: 20 keys survive."""
     await asyncio.gather(*(sessions.handle(call_of(user_id)).set(f"k{n}", n) for n in range(20)))
     assert await sessions.handle(call_of(user_id)).all() == {f"k{n}": n for n in range(20)}
 
 
-async def test_concurrent_increments_and_updates(sessions: Sessions, user_id: str) -> None:
+async def test_concurrent_increments_and_updates(sessions: SessionManager, user_id: str) -> None:
     """20 increments and 20 updates at once: none lost."""
 
     async def one() -> None:
@@ -203,7 +203,7 @@ async def test_updates_of_one_key_take_turns(user_id: str) -> None:
             return await super().swap(*arguments, **options)
 
     store = Slow()
-    session = Sessions(store).of_user(user_id)
+    session = SessionManager(store).of_user(user_id)
     await session.set("n", 0)
     store.operations.clear()
     await asyncio.gather(*(session.update("n", lambda value: value + 1) for _ in range(40)))
@@ -211,7 +211,7 @@ async def test_updates_of_one_key_take_turns(user_id: str) -> None:
     assert store.operations.count("swap") == 40
 
 
-async def test_a_slow_reader_beside_a_writer(sessions: Sessions, user_id: str) -> None:
+async def test_a_slow_reader_beside_a_writer(sessions: SessionManager, user_id: str) -> None:
     """A call that read before a write and ends after it does not undo it."""
     slow, quick = sessions.handle(call_of(user_id)), sessions.handle(call_of(user_id))
     await slow.set("seen", 0)
@@ -222,9 +222,9 @@ async def test_a_slow_reader_beside_a_writer(sessions: Sessions, user_id: str) -
     assert await quick.all() == {"seen": 1, "new": 1}
 
 
-async def test_two_processes(store: SessionStore, user_id: str) -> None:
+async def test_two_processes(store: Store, user_id: str) -> None:
     """What one process moves or ends, another one that remembers the old place finds, or finds ended."""
-    here, there = Sessions(store), Sessions(store)
+    here, there = SessionManager(store), SessionManager(store)
     await here.handle(call_of(user_id)).set("a", 1)
     assert await there.handle(call_of(user_id)).get("a") == 1
     await here.rotate(user_id)
@@ -242,9 +242,9 @@ async def test_two_processes(store: SessionStore, user_id: str) -> None:
     assert await here.handle(call_of(user_id)).all() == {"c": 1}
 
 
-async def test_writes_during_rotations(store: SessionStore, user_id: str) -> None:
-    """Sessions that move all the time lose no write of two processes, and nothing is left behind."""
-    here, there = Sessions(store), Sessions(store)
+async def test_writes_during_rotations(store: Store, user_id: str) -> None:
+    """SessionManager that move all the time lose no write of two processes, and nothing is left behind."""
+    here, there = SessionManager(store), SessionManager(store)
     await here.handle(call_of(user_id)).set("start", 1)
 
     async def rotate() -> None:
@@ -252,7 +252,7 @@ async def test_writes_during_rotations(store: SessionStore, user_id: str) -> Non
             await here.rotate(user_id)
             await there.rotate(user_id)
 
-    async def write(sessions: Sessions, name: str) -> None:
+    async def write(sessions: SessionManager, name: str) -> None:
         for number in range(10):
             await sessions.handle(call_of(user_id)).set(f"{name}{number}", number)
             await sessions.handle(call_of(user_id)).increment("n")
@@ -281,22 +281,22 @@ class Meddled(MemoryStore):
 async def test_a_move_between_two_reads(user_id: str) -> None:
     """A session that moves after its place was read, and before it is looked at, is not taken for an ended one."""
     store = Meddled()
-    await Sessions(store).of_user(user_id).set("a", 1)
-    store.meddle = lambda: Sessions(store).rotate(user_id)
-    assert await Sessions(store).of_user(user_id).get("a") == 1
-    store.meddle = lambda: Sessions(store).rotate(user_id)
-    await Sessions(store).of_user(user_id).set("b", 2)
-    assert await Sessions(store).of_user(user_id).all() == {"a": 1, "b": 2}
-    store.meddle = lambda: Sessions(store).end(user_id)
-    assert await Sessions(store).of_user(user_id).all() == {}
+    await SessionManager(store).of_user(user_id).set("a", 1)
+    store.meddle = lambda: SessionManager(store).rotate(user_id)
+    assert await SessionManager(store).of_user(user_id).get("a") == 1
+    store.meddle = lambda: SessionManager(store).rotate(user_id)
+    await SessionManager(store).of_user(user_id).set("b", 2)
+    assert await SessionManager(store).of_user(user_id).all() == {"a": 1, "b": 2}
+    store.meddle = lambda: SessionManager(store).end(user_id)
+    assert await SessionManager(store).of_user(user_id).all() == {}
 
 
 # Begin and end
 
 
-async def test_the_id_changes_and_stays_secret(store: SessionStore, user_id: str) -> None:
+async def test_the_id_changes_and_stays_secret(store: Store, user_id: str) -> None:
     """At sign-in the id is another one; it is in nothing that a client sees, and no client can choose one."""
-    sessions = Sessions(store)
+    sessions = SessionManager(store)
     context = call_of(user_id, headers=[(b"cookie", b"session=session:chosen"), (b"x-session", b"chosen")])
     session = sessions.handle(context)
     await session.set("a", 1)
@@ -313,7 +313,7 @@ async def test_the_id_changes_and_stays_secret(store: SessionStore, user_id: str
 async def test_memory_does_not_grow_with_sign_ins(user_id: str) -> None:
     """The memory store forgets when a record that is gone would have expired."""
     store = MemoryStore()
-    sessions = Sessions(store)
+    sessions = SessionManager(store)
     await sessions.of_user(user_id).set("n", 1)
     for _ in range(3_000):
         await sessions.rotate(user_id)
@@ -321,16 +321,16 @@ async def test_memory_does_not_grow_with_sign_ins(user_id: str) -> None:
     assert await sessions.of_user(user_id).get("n") == 1
 
 
-async def test_a_session_that_is_not_there_is_not_moved(sessions: Sessions, user_id: str) -> None:
+async def test_a_session_that_is_not_there_is_not_moved(sessions: SessionManager, user_id: str) -> None:
     """Signing in without a session makes none."""
     await sessions.rotate(user_id)
     assert await sessions.handle(call_of(user_id)).all() == {}
 
 
-async def test_a_move_that_was_cut_short(store: SessionStore, user_id: str) -> None:
+async def test_a_move_that_was_cut_short(store: Store, user_id: str) -> None:
     """A process that died in the middle of a rotation loses nothing: the next to look finishes it."""
     for step in ("before the rename", "after the rename"):
-        sessions = Sessions(store)
+        sessions = SessionManager(store)
         session = sessions.handle(call_of(user_id))
         await session.set("a", step)
         current = (await store.read(f"owner:{user_id}") or {})["session"].decode()
@@ -338,15 +338,15 @@ async def test_a_move_that_was_cut_short(store: SessionStore, user_id: str) -> N
         await store.swap(f"owner:{user_id}", "session", current.encode(), f"{current}>{new}".encode())
         if step == "after the rename":
             await store.rename(f"session:{current}", f"session:{new}")
-        assert await Sessions(store).handle(call_of(user_id)).get("a") == step
+        assert await SessionManager(store).handle(call_of(user_id)).get("a") == step
         assert await session.get("a") == step
         assert (await store.read(f"owner:{user_id}") or {})["session"].decode() == new
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-async def test_logout_in_the_middle_of_a_move(store: SessionStore, user_id: str, renamed: bool) -> None:
+async def test_logout_in_the_middle_of_a_move(store: Store, user_id: str, renamed: bool) -> None:
     """A session is ended wherever it is on its way, and nothing of it stays in the store."""
-    sessions = Sessions(store)
+    sessions = SessionManager(store)
     await sessions.handle(call_of(user_id)).set("a", 1)
     current = (await store.read(f"owner:{user_id}") or {})["session"].decode()
     new = f"{uuid4().hex}.{current.rpartition('.')[2]}"
@@ -354,30 +354,30 @@ async def test_logout_in_the_middle_of_a_move(store: SessionStore, user_id: str,
     if renamed:
         await store.rename(f"session:{current}", f"session:{new}")
     await sessions.end(user_id)
-    assert await Sessions(store).handle(call_of(user_id)).all() == {}
+    assert await SessionManager(store).handle(call_of(user_id)).all() == {}
     assert await store.read(f"session:{current}") is None
     assert await store.read(f"session:{new}") is None
 
 
-class SignIns:
+class TokenFamilies:
     """Who is signed in, as `still_valid` asks."""
 
     def __init__(self) -> None:
         self.ended: set[str] = set()
 
-    async def stands(self, identity: str) -> bool:
+    async def is_active(self, identity: str) -> bool:
         return identity not in self.ended
 
 
-async def test_a_slow_writer_beside_a_logout(store: SessionStore, user_id: str) -> None:
+async def test_a_slow_writer_beside_a_logout(store: Store, user_id: str) -> None:
     """A call of a sign-in that was ended while it ran cannot bring the session back, by any operation."""
-    sign_ins = SignIns()
-    sessions = Sessions(store, still_valid=sign_ins.stands)
-    elsewhere = Sessions(store, still_valid=sign_ins.stands)
+    token_families = TokenFamilies()
+    sessions = SessionManager(store, is_active=token_families.is_active)
+    elsewhere = SessionManager(store, is_active=token_families.is_active)
     slow = elsewhere.handle(call_of(user_id, identity="phone"))
     await slow.set("a", 1)
     untouched = elsewhere.handle(call_of(user_id, identity="phone"))
-    sign_ins.ended.add("phone")
+    token_families.ended.add("phone")
     await sessions.end(user_id)
     for session in (slow, untouched):
         for operation in (session.set("a", 1), session.increment("n"), session.update("a", lambda value: 2)):
@@ -395,50 +395,50 @@ async def test_a_slow_writer_beside_a_logout(store: SessionStore, user_id: str) 
     assert await laptop.all() == {"b": 2}
 
 
-async def test_a_logout_between_the_check_and_the_write(store: SessionStore, user_id: str) -> None:
+async def test_a_logout_between_the_check_and_the_write(store: Store, user_id: str) -> None:
     """The moment between "still signed in?" and the making of a session is no way round a logout."""
-    sign_ins = SignIns()
-    sessions = Sessions(store)
+    token_families = TokenFamilies()
+    sessions = SessionManager(store)
     asked = 0
 
     async def logged_out_right_after(identity: str) -> bool:
         nonlocal asked
-        valid = await sign_ins.stands(identity)
+        valid = await token_families.is_active(identity)
         asked += 1
         if asked == 1:
-            sign_ins.ended.add(identity)
+            token_families.ended.add(identity)
             await sessions.end(user_id)
         return valid
 
-    slow = Sessions(store, still_valid=logged_out_right_after).handle(call_of(user_id, identity="phone"))
+    slow = SessionManager(store, is_active=logged_out_right_after).handle(call_of(user_id, identity="phone"))
     with pytest.raises(SessionEnded):
         await slow.set("a", 1)
     assert asked == 2
-    assert await Sessions(store).handle(call_of(user_id)).all() == {}
+    assert await SessionManager(store).handle(call_of(user_id)).all() == {}
 
 
-async def test_writers_beside_logouts(store: SessionStore, user_id: str) -> None:
+async def test_writers_beside_logouts(store: Store, user_id: str) -> None:
     """Many writers of an ended sign-in beside one logout: the session is empty afterwards, each time."""
     for round_number in range(5):
-        sign_ins = SignIns()
-        processes = [Sessions(store, still_valid=sign_ins.stands) for _ in range(2)]
+        token_families = TokenFamilies()
+        processes = [SessionManager(store, is_active=token_families.is_active) for _ in range(2)]
         identity = f"phone-{round_number}"
 
-        async def write(sessions: Sessions, identity: str) -> None:
+        async def write(sessions: SessionManager, identity: str) -> None:
             session = sessions.handle(call_of(user_id, identity=identity))
             for step in range(5):
                 await session.set(f"k{step}", 1)
 
-        async def logout(sessions: Sessions, sign_ins: SignIns, identity: str, delay: float) -> None:
+        async def logout(sessions: SessionManager, token_families: TokenFamilies, identity: str, delay: float) -> None:
             await asyncio.sleep(delay)
-            sign_ins.ended.add(identity)
+            token_families.ended.add(identity)
             await sessions.end(user_id)
 
         writers = [write(processes[number % 2], identity) for number in range(6)]
-        out = logout(processes[0], sign_ins, identity, 0.002 * round_number)
+        out = logout(processes[0], token_families, identity, 0.002 * round_number)
         results = await asyncio.gather(*writers, out, return_exceptions=True)
         assert [error for error in results if error is not None and not isinstance(error, SessionEnded)] == []
-        assert await Sessions(store).of_user(user_id).all() == {}
+        assert await SessionManager(store).of_user(user_id).all() == {}
 
 
 # Time
@@ -450,11 +450,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def timed(store: SessionStore, clock: Clock) -> Sessions:
-    return Sessions(store, clock=clock)
+async def timed(store: Store, clock: Clock) -> SessionManager:
+    return SessionManager(store, clock=clock)
 
 
-async def test_idle_expiry(timed: Sessions, clock: Clock, user_id: str) -> None:
+async def test_idle_expiry(timed: SessionManager, clock: Clock, user_id: str) -> None:
     """A session ends 14 days after its last use, whatever the use, and the next one starts empty."""
     await timed.handle(call_of(user_id)).set("a", 1)
     for _ in range(2):
@@ -467,7 +467,7 @@ async def test_idle_expiry(timed: Sessions, clock: Clock, user_id: str) -> None:
     assert await session.all() == {"b": 1}
 
 
-async def test_absolute_expiry(timed: Sessions, clock: Clock, user_id: str) -> None:
+async def test_absolute_expiry(timed: SessionManager, clock: Clock, user_id: str) -> None:
     """A session ends 30 days after it began, however often it is used and its id changes."""
     await timed.handle(call_of(user_id)).set("a", 1)
     for day in range(29):
@@ -485,7 +485,7 @@ async def test_absolute_expiry(timed: Sessions, clock: Clock, user_id: str) -> N
 async def test_a_store_forgets_by_itself(user_id: str, clock: Clock) -> None:
     """Idle sessions leave the store with the purge; those in use stay."""
     store = MemoryStore(clock=clock)
-    timed = Sessions(store, clock=clock)
+    timed = SessionManager(store, clock=clock)
     await timed.of_user("idle").set("a", 1)
     await timed.of_user("busy").set("a", 1)
     clock.now += 10 * DAY
@@ -499,7 +499,7 @@ async def test_a_store_forgets_by_itself(user_id: str, clock: Clock) -> None:
 async def test_last_use_is_written_once_a_minute(clock: Clock, user_id: str) -> None:
     """A second use within a minute writes nothing but what was asked for."""
     store = Counting(clock)
-    timed = Sessions(store, clock=clock)
+    timed = SessionManager(store, clock=clock)
     await timed.of_user(user_id).set("a", 1)
     store.operations.clear()
     for _ in range(59):
@@ -516,10 +516,9 @@ async def test_last_use_is_written_once_a_minute(clock: Clock, user_id: str) -> 
 async def test_untouched_is_free(user_id: str) -> None:
     """A call that does not use its session does no I/O for it."""
     store = Counting()
-    sessions = Sessions(store)
+    sessions = SessionManager(store)
     context = CallContext("Test.test", {"type": "http", "headers": []}, None, sessions)
     context.user = call_of(user_id).user
-    assert context.opened_session is None
     session = context.session
     session.typed(Cart)
     assert store.operations == []
@@ -528,7 +527,7 @@ async def test_untouched_is_free(user_id: str) -> None:
 async def test_operations_are_few(user_id: str) -> None:
     """A use of a known session is one operation of the store; the first write of a user is a handful."""
     store = Counting()
-    session = Sessions(store).handle(call_of(user_id))
+    session = SessionManager(store).handle(call_of(user_id))
     await session.set("a", 1)
     assert store.operations == ["read", "read", "write", "swap", "write"]
     for operation, expected in (
@@ -543,9 +542,9 @@ async def test_operations_are_few(user_id: str) -> None:
         assert store.operations == expected
 
 
-async def test_stats(store: SessionStore, user_id: str) -> None:
+async def test_stats(store: Store, user_id: str) -> None:
     """An administrator sees how many sessions are alive."""
-    sessions = Sessions(store)
+    sessions = SessionManager(store)
     before = await sessions.stats()
     await sessions.of_user(user_id).set("a", 1)
     after = await sessions.stats()
@@ -558,9 +557,9 @@ async def test_stats(store: SessionStore, user_id: str) -> None:
 # Bytes that do not parse
 
 
-async def test_unreadable_values(store: SessionStore, user_id: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unreadable_values(store: Store, user_id: str, caplog: pytest.LogCaptureFixture) -> None:
     """Foreign bytes are an absent value and one log line, never a 500; the others are read."""
-    sessions = Sessions(store)
+    sessions = SessionManager(store)
     session = sessions.handle(call_of(user_id))
     await session.set("good", 1)
     [record] = [f"session:{(await store.read(f'owner:{user_id}') or {})['session'].decode()}"]
@@ -576,12 +575,12 @@ async def test_unreadable_values(store: SessionStore, user_id: str, caplog: pyte
     assert await session.all() == {"good": 1, "bad": 2, "gone": 3}
 
 
-async def test_an_unreadable_last_use(store: SessionStore, user_id: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unreadable_last_use(store: Store, user_id: str, caplog: pytest.LogCaptureFixture) -> None:
     """A session whose own field is damaged counts as expired: empty, one line, usable again."""
-    await Sessions(store).of_user(user_id).set("a", 1)
+    await SessionManager(store).of_user(user_id).set("a", 1)
     record = f"session:{(await store.read(f'owner:{user_id}') or {})['session'].decode()}"
     await store.write(record, {"~seen": b"\xff"})
-    session = Sessions(store).of_user(user_id)
+    session = SessionManager(store).of_user(user_id)
     with caplog.at_level(logging.WARNING, "fastapi_poto.sessions"):
         assert await session.get("a") is None
     assert len(caplog.records) == 1
@@ -590,15 +589,15 @@ async def test_an_unreadable_last_use(store: SessionStore, user_id: str, caplog:
 
 
 @pytest.mark.parametrize("junk", [b"\xff\xfe", b"", b"no-time", b">", b"a>b", b"x.y", b"x.1>", b"!"])
-async def test_an_unreadable_owner(store: SessionStore, user_id: str, junk: bytes) -> None:
+async def test_an_unreadable_owner(store: Store, user_id: str, junk: bytes) -> None:
     """An owner's record that holds junk is an empty session that can be written."""
     await store.write(f"owner:{user_id}", {"session": junk}, create=True)
-    session = Sessions(store).of_user(user_id)
+    session = SessionManager(store).of_user(user_id)
     assert await session.all() == {}
     await session.set("a", 1)
     assert await session.get("a") == 1
-    await Sessions(store).rotate(user_id)
-    await Sessions(store).end(user_id)
+    await SessionManager(store).rotate(user_id)
+    await SessionManager(store).end(user_id)
 
 
 # Shapes
@@ -722,7 +721,7 @@ async def test_a_shape_that_changed(session: Session, caplog: pytest.LogCaptureF
     assert len(caplog.records) == 1
 
 
-async def test_concurrent_writes_to_a_shape(sessions: Sessions, user_id: str) -> None:
+async def test_concurrent_writes_to_a_shape(sessions: SessionManager, user_id: str) -> None:
     """Fields are keys: writes to different ones do not undo each other, and counting loses nothing."""
 
     async def one(number: int) -> None:

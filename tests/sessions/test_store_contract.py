@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from fastapi_poto.errors import BadRequest, TooLarge
-from fastapi_poto.stores import SessionStore, open_store
+from fastapi_poto.stores import Store, store_from_url
 
 from .conftest import until_gone
 
@@ -23,7 +23,7 @@ def name() -> str:
     return f"test:{uuid4().hex}"
 
 
-async def test_what_is_written_is_read(store: SessionStore, name: str) -> None:
+async def test_what_is_written_is_read(store: Store, name: str) -> None:
     """A record gives back its fields, all or those that were asked for and are there."""
     value = bytes(range(256))
     assert await store.write(name, {"a": value, "b": b"", "é\n'\"": b"2"}, create=True)
@@ -33,7 +33,7 @@ async def test_what_is_written_is_read(store: SessionStore, name: str) -> None:
     assert await store.read(name, []) == {}
 
 
-async def test_a_record_that_is_not_there(store: SessionStore, name: str) -> None:
+async def test_a_record_that_is_not_there(store: Store, name: str) -> None:
     """No operation without `create` brings a record into being, and each says that there is none."""
     assert await store.read(name) is None
     assert await store.read(name, ["a"]) is None
@@ -47,7 +47,7 @@ async def test_a_record_that_is_not_there(store: SessionStore, name: str) -> Non
     assert await store.read(name) is None
 
 
-async def test_a_record_may_have_no_fields(store: SessionStore, name: str) -> None:
+async def test_a_record_may_have_no_fields(store: Store, name: str) -> None:
     """A record lives until it is deleted or expires, with or without fields."""
     assert await store.write(name, {}, create=True)
     assert await store.read(name) == {}
@@ -57,14 +57,14 @@ async def test_a_record_may_have_no_fields(store: SessionStore, name: str) -> No
     assert await store.add(name, "n", 2) == 2
 
 
-async def test_a_write_sets_and_removes_at_once(store: SessionStore, name: str) -> None:
+async def test_a_write_sets_and_removes_at_once(store: Store, name: str) -> None:
     """One write changes several fields; those it does not name stay."""
     await store.write(name, {"a": b"1", "b": b"2", "c": b"3"}, create=True)
     assert await store.write(name, {"a": None, "b": b"20", "d": b"4"})
     assert await store.read(name) == {"b": b"20", "c": b"3", "d": b"4"}
 
 
-async def test_delete_takes_the_fields_along(store: SessionStore, name: str) -> None:
+async def test_delete_takes_the_fields_along(store: Store, name: str) -> None:
     """A record that is made anew under an old name starts empty."""
     await store.write(name, {"a": b"1"}, create=True)
     assert await store.delete(name) is True
@@ -73,7 +73,7 @@ async def test_delete_takes_the_fields_along(store: SessionStore, name: str) -> 
     assert await store.read(name) == {"b": b"2"}
 
 
-async def test_add(store: SessionStore, name: str) -> None:
+async def test_add(store: Store, name: str) -> None:
     """Counting starts at 0, takes 64 bits exactly, and keeps ASCII digits."""
     assert await store.add(name, "n", 5, create=True) == 5
     assert await store.add(name, "n", -7) == -2
@@ -88,7 +88,7 @@ async def test_add(store: SessionStore, name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"1.5", b'"1"', b"true", b"\xff", b"one", b"9" * 30])
-async def test_add_to_what_is_no_integer(store: SessionStore, name: str, value: bytes) -> None:
+async def test_add_to_what_is_no_integer(store: Store, name: str, value: bytes) -> None:
     """It is a ValueError, and nothing has changed."""
     await store.write(name, {"n": value}, create=True)
     with pytest.raises(ValueError, match="64 bits"):
@@ -96,7 +96,7 @@ async def test_add_to_what_is_no_integer(store: SessionStore, name: str, value: 
     assert await store.read(name) == {"n": value}
 
 
-async def test_swap(store: SessionStore, name: str) -> None:
+async def test_swap(store: Store, name: str) -> None:
     """A field changes only if it is what the caller saw, be that "absent"."""
     assert await store.swap(name, "a", b"x", b"1", create=True) is False
     assert await store.read(name) is None
@@ -112,7 +112,7 @@ async def test_swap(store: SessionStore, name: str) -> None:
     assert await store.swap(name, "a", b"", b"1") is True
 
 
-async def test_max_fields(store: SessionStore, name: str) -> None:
+async def test_max_fields(store: Store, name: str) -> None:
     """Past it every operation raises TooLarge and has changed nothing; within it everything goes."""
     await store.write(name, {"a": b"1", "b": b"2"}, create=True, max_fields=2)
     with pytest.raises(TooLarge):
@@ -133,7 +133,7 @@ async def test_max_fields(store: SessionStore, name: str) -> None:
     assert await store.write(name, {"c": None}, max_fields=0)
 
 
-async def test_expiry(store: SessionStore, name: str) -> None:
+async def test_expiry(store: Store, name: str) -> None:
     """An expired record does not exist, for any operation."""
     names = [f"{name}-{number}" for number in range(6)]
     for record in names:
@@ -153,7 +153,7 @@ async def test_expiry(store: SessionStore, name: str) -> None:
     assert await store.swap(names[2], "a", None, b"3", create=True) is True
 
 
-async def test_the_life_is_the_last_one_given(store: SessionStore, name: str) -> None:
+async def test_the_life_is_the_last_one_given(store: Store, name: str) -> None:
     """`expires_in` prolongs and shortens; without it the life stays, and a new record has no end."""
     await store.write(name, {"a": b"1"}, create=True, expires_in=0.2)
     await store.write(name, {"a": b"2"}, expires_in=60)
@@ -170,7 +170,7 @@ async def test_the_life_is_the_last_one_given(store: SessionStore, name: str) ->
     assert await store.read(f"{name}-endless") == {"a": b"1"}
 
 
-async def test_counting_does_not_prolong(store: SessionStore, name: str) -> None:
+async def test_counting_does_not_prolong(store: Store, name: str) -> None:
     """A counter's window starts with the first count and is not moved by later ones."""
     assert await store.add(name, "n", 1, create=True, expires_in=0.15) == 1
     end = time.monotonic() + 5
@@ -181,7 +181,7 @@ async def test_counting_does_not_prolong(store: SessionStore, name: str) -> None
     assert counts[-1] == 1, "it started anew although it was counted all the time"
 
 
-async def test_rename(store: SessionStore, name: str) -> None:
+async def test_rename(store: Store, name: str) -> None:
     """A record moves with its fields and its life, to a name that is free."""
     await store.write(name, {"a": b"1"}, create=True, expires_in=0.3)
     assert await store.rename(name, f"{name}-2") is True
@@ -195,7 +195,7 @@ async def test_rename(store: SessionStore, name: str) -> None:
     assert await store.rename(name, f"{name}-2") is True
 
 
-async def test_scan(store: SessionStore, name: str) -> None:
+async def test_scan(store: Store, name: str) -> None:
     """It gives the names with the prefix, taken literally, up to the limit."""
     for ending in ("*a", "*b", "_a", "%a", "x"):
         await store.write(name + ending, {}, create=True)
@@ -207,7 +207,7 @@ async def test_scan(store: SessionStore, name: str) -> None:
     assert len(await store.scan(name, limit=2)) == 2
 
 
-async def test_purge(store: SessionStore, name: str) -> None:
+async def test_purge(store: Store, name: str) -> None:
     """Expired records go in batches, and the living stay."""
     while await store.purge(limit=1000):
         pass
@@ -223,7 +223,7 @@ async def test_purge(store: SessionStore, name: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["a\0b", "\ud800", "x" * 1025, "é" * 600], ids=["nul", "surrogate", "long", "wide"])
-async def test_names_that_no_store_could_keep(store: SessionStore, bad: str) -> None:
+async def test_names_that_no_store_could_keep(store: Store, bad: str) -> None:
     """They may come from a client, as a user name does: they are its mistake (400), on every store alike."""
     for operation in (
         store.read(bad),
@@ -238,13 +238,13 @@ async def test_names_that_no_store_could_keep(store: SessionStore, bad: str) -> 
     assert await store.read("x" * 1024) is None
 
 
-async def test_concurrent_writes_to_one_record(store: SessionStore, name: str) -> None:
+async def test_concurrent_writes_to_one_record(store: Store, name: str) -> None:
     """20 fields written at once are 20 fields, whoever made the record."""
     await asyncio.gather(*(store.write(name, {f"k{n}": b"%d" % n}, create=True, max_fields=20) for n in range(20)))
     assert await store.read(name) == {f"k{n}": b"%d" % n for n in range(20)}
 
 
-async def test_concurrent_writes_do_not_pass_the_limit(store: SessionStore, name: str) -> None:
+async def test_concurrent_writes_do_not_pass_the_limit(store: Store, name: str) -> None:
     """20 new fields at once with room for 10: 10 are in, 10 were refused."""
     results = await asyncio.gather(
         *(store.write(name, {f"k{n}": b"1"}, create=True, max_fields=10) for n in range(20)), return_exceptions=True
@@ -254,13 +254,13 @@ async def test_concurrent_writes_do_not_pass_the_limit(store: SessionStore, name
     assert len(await store.read(name) or {}) == 10
 
 
-async def test_concurrent_adds(store: SessionStore, name: str) -> None:
+async def test_concurrent_adds(store: Store, name: str) -> None:
     """50 counts at once give 50 different sums."""
     sums = await asyncio.gather(*(store.add(name, "n", 1, create=True) for _ in range(50)))
     assert sorted(value or 0 for value in sums) == list(range(1, 51))
 
 
-async def test_concurrent_swaps(store: SessionStore, name: str) -> None:
+async def test_concurrent_swaps(store: Store, name: str) -> None:
     """Of 20 who saw the same value, one succeeds; of 20 who saw none, one makes it."""
     first = await asyncio.gather(*(store.swap(name, "a", None, b"%d" % n, create=True) for n in range(20)))
     assert sum(result is True for result in first) == 1
@@ -269,7 +269,7 @@ async def test_concurrent_swaps(store: SessionStore, name: str) -> None:
     assert sum(result is True for result in second) == 1
 
 
-async def test_adds_beside_writes_and_swaps(store: SessionStore, name: str) -> None:
+async def test_adds_beside_writes_and_swaps(store: Store, name: str) -> None:
     """Different operations on one field exclude each other too: no sum is built on a value that is gone."""
     await store.write(name, {"n": b"0"}, create=True)
 
@@ -283,7 +283,7 @@ async def test_adds_beside_writes_and_swaps(store: SessionStore, name: str) -> N
     assert await store.read(name) == {"n": b"20"}
 
 
-async def test_deletes_beside_writes(store: SessionStore, name: str) -> None:
+async def test_deletes_beside_writes(store: Store, name: str) -> None:
     """What is deleted for good stays so, however many were about to write."""
     for _ in range(10):
         await store.write(name, {"a": b"1"}, create=True)
@@ -297,7 +297,7 @@ async def test_deletes_beside_writes(store: SessionStore, name: str) -> None:
         assert await store.read(name) is None
 
 
-async def test_cancelled_callers(store: SessionStore, name: str) -> None:
+async def test_cancelled_callers(store: Store, name: str) -> None:
     """A caller who gives up in the middle of an operation does not leave its answer to the next one."""
     for number in range(20):
         await store.write(f"{name}-{number}", {"n": b"%d" % number, "count": b"0"}, create=True)
@@ -311,8 +311,8 @@ async def test_cancelled_callers(store: SessionStore, name: str) -> None:
             assert await store.swap(f"{name}-{number}", "n", b"%d" % number, b"%d" % number) is True
             if step == 3 and number % 2:
                 impatient = [asyncio.create_task(store.read(f"{name}-{other}")) for other in range(20)]
-                for turns, task in enumerate(impatient):
-                    for _ in range(turns % 7):
+                for wait_queue, task in enumerate(impatient):
+                    for _ in range(wait_queue % 7):
                         await asyncio.sleep(0)
                     task.cancel()
                 await asyncio.gather(*impatient, return_exceptions=True)
@@ -324,7 +324,7 @@ async def test_cancelled_callers(store: SessionStore, name: str) -> None:
 
 def test_loops_that_end_without_a_close(store_url: str, name: str) -> None:
     """A script that runs one loop after another, and never closes, is served and does not pile up connections."""
-    store = open_store(store_url)
+    store = store_from_url(store_url)
     for number in range(1, 4):
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
             assert asyncio.run(store.add(name, "n", 1, create=True)) == number
@@ -340,7 +340,7 @@ def test_loops_that_end_without_a_close(store_url: str, name: str) -> None:
 
 async def test_several_loops_and_threads(store_url: str, name: str) -> None:
     """One store object serves several event loops of a process: tests and threads have loops of their own."""
-    store = open_store(store_url)
+    store = store_from_url(store_url)
     errors: list[BaseException] = []
 
     async def count() -> None:
@@ -365,7 +365,7 @@ async def test_several_loops_and_threads(store_url: str, name: str) -> None:
 
 async def test_open_and_close(store_url: str, name: str) -> None:
     """Both may be called twice and in turn; what was kept in files and servers is still there."""
-    store = open_store(store_url)
+    store = store_from_url(store_url)
     await store.open()
     await store.open()
     await store.ping()
@@ -377,12 +377,12 @@ async def test_open_and_close(store_url: str, name: str) -> None:
     await store.close()
 
 
-async def test_it_is_a_session_store(store: SessionStore) -> None:
+async def test_it_is_a_session_store(store: Store) -> None:
     """Every store has all of the protocol's operations."""
-    assert isinstance(store, SessionStore)
+    assert isinstance(store, Store)
 
 
-async def test_a_purge_blocks_nobody(store: SessionStore, name: str) -> None:
+async def test_a_purge_blocks_nobody(store: Store, name: str) -> None:
     """Writers go on while a thousand expired records leave, batch by batch: none waits for more than a batch."""
     fields = {f"f{number}": b"x" * 100 for number in range(10)}
     for first in range(0, 1000, 20):

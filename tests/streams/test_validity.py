@@ -41,7 +41,7 @@ class Watching(PotoModule):
 def app_that_checks() -> FastAPI:
     """It looks at its open streams' callers every tenth of a second."""
     app = FastAPI()
-    app.include_router(poto_router(Watching, poto=Poto(SECRET, ping_interval=0.1, validity_interval=0.1)))
+    app.include_router(poto_router(Watching, poto=Poto(SECRET, ping_interval=0.1, recheck_interval=0.1)))
     return app
 
 
@@ -59,7 +59,7 @@ def test_a_store_that_is_away_ends_no_stream(
     async def away(self: Authenticator, identity: Identity) -> bool:
         raise Unavailable("the store is away")
 
-    monkeypatch.setattr(Authenticator, "stands", away)
+    monkeypatch.setattr(Authenticator, "is_active", away)
     with serve_in_thread(app_that_checks()) as live:
         headers = sign_in(live.url)
         with Connection(live.url, "/Watching/idle", query={"tag": tag}, headers=headers) as connection:

@@ -22,8 +22,8 @@ from fastapi_poto import (
     PotoModule,
     PotoRouter,
     Session,
-    SessionStore,
     Settings,
+    Store,
     User,
     UserProvider,
     current_context,
@@ -142,7 +142,7 @@ Poto({"2026": "x" * 32}, store="redis://localhost")
 poto_router(Shop, poto=poto, auth=False)
 assert_type(poto.users, UserProvider)
 assert_type(poto.settings, Settings)
-assert_type(poto.store, SessionStore)
+assert_type(poto.store, Store)
 
 
 @app.get("/plain")

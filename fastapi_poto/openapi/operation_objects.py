@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Unavailable
-from ..operations import MethodSpec, is_upload, is_value
+from ..operations import Operation, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
 from .errors import add_errors, errors_of, reasons_of, stream_error, validation_error
 from .route_arguments import EventStreamBody
@@ -26,7 +26,7 @@ from .schemas import (
     without_null,
 )
 
-Operation = dict[str, Any]
+OperationObject = dict[str, Any]
 
 _FASTAPIS_422 = "HTTPValidationError"
 
@@ -38,43 +38,43 @@ class OperationRefiner:
         self.schemas = schemas
         self.add = add
 
-    def method(self, operation: Operation, spec: MethodSpec, *, has_cookies: bool) -> None:
+    def method(self, shown: OperationObject, operation: Operation, *, has_cookies: bool) -> None:
         """A module's method."""
-        doc = parse_docstring(spec.doc)
-        self._texts(operation, spec, doc)
-        self._parameters(operation, doc)
-        order = [parameter.name for parameter in spec.parameters]
-        operation.get("parameters", []).sort(key=lambda one: order.index(one["name"]) if one["name"] in order else -1)
-        self._body(operation, spec, doc)
-        self._result(operation, spec, doc)
-        self._validation(operation)
-        automatic, own = errors_of(spec, has_cookies=has_cookies), list(operation["responses"])
-        add_errors(operation, spec.errors, automatic, self.add, own_statuses=own, reasons=reasons_of(spec))
-        _in_order(operation)
+        doc = parse_docstring(operation.doc)
+        self._texts(shown, operation, doc)
+        self._parameters(shown, doc)
+        order = [parameter.name for parameter in operation.parameters]
+        shown.get("parameters", []).sort(key=lambda one: order.index(one["name"]) if one["name"] in order else -1)
+        self._body(shown, operation, doc)
+        self._result(shown, operation, doc)
+        self._validation(shown)
+        automatic, own = errors_of(operation, has_cookies=has_cookies), list(shown["responses"])
+        add_errors(shown, operation.errors, automatic, self.add, own_statuses=own, reasons=reasons_of(operation))
+        _in_order(shown)
 
-    def sign_in(self, operation: Operation, route: Any) -> None:
+    def sign_in(self, shown: OperationObject, route: Any) -> None:
         """A sign-in route."""
-        if operation.get("description") == operation.get("summary"):
-            operation.pop("description", None)
-        self._parameters(operation, Docstring())
-        self._body(operation, None, Docstring())
-        self._validation(operation)
-        statuses = list(operation["responses"])
+        if shown.get("description") == shown.get("summary"):
+            shown.pop("description", None)
+        self._parameters(shown, Docstring())
+        self._body(shown, None, Docstring())
+        self._validation(shown)
+        statuses = list(shown["responses"])
         automatic = [Unavailable] if "503" in statuses else []
-        add_errors(operation, route.poto_errors, automatic, self.add, own_statuses=statuses)
-        _in_order(operation)
+        add_errors(shown, route.poto_errors, automatic, self.add, own_statuses=statuses)
+        _in_order(shown)
 
-    def _texts(self, operation: Operation, spec: MethodSpec, doc: Docstring) -> None:
-        said = spec.openapi_extra or {}
+    def _texts(self, shown: OperationObject, operation: Operation, doc: Docstring) -> None:
+        said = operation.openapi_extra or {}
         if "summary" not in said:
-            operation["summary"] = spec.summary or doc.summary or _words(spec.name)
+            shown["summary"] = operation.summary or doc.summary or _words(operation.name)
         if "description" not in said:
-            operation.pop("description", None)
+            shown.pop("description", None)
             if doc.description:
-                operation["description"] = doc.description
+                shown["description"] = doc.description
 
-    def _parameters(self, operation: Operation, doc: Docstring) -> None:
-        for parameter in operation.get("parameters", ()):
+    def _parameters(self, shown: OperationObject, doc: Docstring) -> None:
+        for parameter in shown.get("parameters", ()):
             schema = parameter.get("schema")
             if not isinstance(schema, dict):
                 continue
@@ -86,8 +86,8 @@ class OperationRefiner:
             if text:
                 parameter.setdefault("description", text)
 
-    def _body(self, operation: Operation, spec: MethodSpec | None, doc: Docstring) -> None:
-        body = operation.get("requestBody")
+    def _body(self, shown: OperationObject, operation: Operation | None, doc: Docstring) -> None:
+        body = shown.get("requestBody")
         if not isinstance(body, dict):
             return
         for media_type, content in body.get("content", {}).items():
@@ -97,17 +97,17 @@ class OperationRefiner:
             content["schema"] = schema = without_null(schema)
             drop_titles(schema)
             name = named(schema)
-            if spec is None or name not in self.schemas:
+            if operation is None or name not in self.schemas:
                 continue
-            self._members(self.schemas[name], spec, doc)
+            self._members(self.schemas[name], operation, doc)
             if media_type == "multipart/form-data":
-                self._form(self.schemas[name], content, spec)
+                self._form(self.schemas[name], content, operation)
 
     @staticmethod
-    def _members(schema: Schema, spec: MethodSpec, doc: Docstring) -> None:
+    def _members(schema: Schema, operation: Operation, doc: Docstring) -> None:
         """What the docstring and the signature say of the members of a body."""
         properties: Mapping[str, Schema] = schema.get("properties") or {}
-        for parameter in spec.parameters:
+        for parameter in operation.parameters:
             member = properties.get(parameter.name)
             if member is None:
                 continue
@@ -118,7 +118,7 @@ class OperationRefiner:
                 say_default(member, parameter.default)
 
     @staticmethod
-    def _form(schema: Schema, content: dict[str, Any], spec: MethodSpec) -> None:
+    def _form(schema: Schema, content: dict[str, Any], operation: Operation) -> None:
         required = schema.get("required", [])
         properties: dict[str, Schema] = schema.get("properties") or {}
         for name in properties:
@@ -126,21 +126,21 @@ class OperationRefiner:
                 properties[name] = without_null(properties[name])
         encoding = {
             one.name: {"contentType": "application/json"}
-            for one in spec.wire_parameters
+            for one in operation.wire_parameters
             if one.name in properties and not is_upload(one.annotation) and not is_value(one.annotation)
         }
         if encoding:
             content.setdefault("encoding", encoding)
 
-    def _result(self, operation: Operation, spec: MethodSpec, doc: Docstring) -> None:
-        status = "204" if spec.kind == "empty" else "200"
-        response = operation["responses"].get(status)
+    def _result(self, shown: OperationObject, operation: Operation, doc: Docstring) -> None:
+        status = "204" if operation.kind == "empty" else "200"
+        response = shown["responses"].get(status)
         if response is None:
             return
         if doc.result and response.get("description") == "Successful Response":
             response["description"] = doc.result
         contents: dict[str, Any] = response.get("content") or {}
-        base = camel(operation["operationId"])
+        base = camel(shown["operationId"])
         for media_type, content in contents.items():
             schema = content.get("schema")
             if not isinstance(schema, dict):
@@ -148,10 +148,10 @@ class OperationRefiner:
             for one in walk(schema):
                 integers_as_strings(one)
             drop_titles(schema)
-            if spec.kind == "stream" and media_type == EventStreamBody.media_type:
+            if operation.kind == "stream" and media_type == EventStreamBody.media_type:
                 item = self._named(schema, f"{base}Item")
                 content["schema"] = {"anyOf": [item, ref(stream_error(self.add))]}
-            elif spec.kind == "unary":
+            elif operation.kind == "unary":
                 mark_binary(schema, is_form=False)
                 content["schema"] = self._named(schema, f"{base}Response")
             elif schema == {"type": "string"} and not media_type.startswith(("text/", "application/json")):
@@ -168,8 +168,8 @@ class OperationRefiner:
             return ref(self.add(schema, *union_names(schema), name))
         return schema
 
-    def _validation(self, operation: Operation) -> None:
-        response = operation["responses"].get("422")
+    def _validation(self, shown: OperationObject) -> None:
+        response = shown["responses"].get("422")
         if response is None:
             return
         for content in (response.get("content") or {}).values():
@@ -178,23 +178,23 @@ class OperationRefiner:
                 content["schema"] = ref(validation_error(self.add))
 
 
-def errors_as_json(operation: Operation, success: str) -> None:
+def errors_as_json(shown: OperationObject, success: str) -> None:
     """FastAPI documents a method's other responses under the media type of its answer."""
-    for status, response in operation["responses"].items():
+    for status, response in shown["responses"].items():
         contents: dict[str, Any] = response.get("content") or {}
         if status != success and len(contents) == 1 and "application/json" not in contents:
             response["content"] = {"application/json": next(iter(contents.values()))}
 
 
-def _in_order(operation: Operation) -> None:
+def _in_order(shown: OperationObject) -> None:
     """As a reader wants it: what it is, what it takes, what it gives."""
     keys = ("tags", "summary", "description", "deprecated", "operationId", "security", "parameters", "requestBody")
-    operation.setdefault("security", [])  # public on purpose, for readers and linters
-    ordered = {key: operation[key] for key in keys if key in operation}
-    rest = {key: value for key, value in operation.items() if key not in ordered and key != "responses"}
-    responses = dict(sorted(operation["responses"].items(), key=lambda one: (one[0] == "default", one[0])))
-    operation.clear()
-    operation |= {**ordered, "responses": responses, **rest}
+    shown.setdefault("security", [])  # public on purpose, for readers and linters
+    ordered = {key: shown[key] for key in keys if key in shown}
+    rest = {key: value for key, value in shown.items() if key not in ordered and key != "responses"}
+    responses = dict(sorted(shown["responses"].items(), key=lambda one: (one[0] == "default", one[0])))
+    shown.clear()
+    shown |= {**ordered, "responses": responses, **rest}
 
 
 def _words(name: str) -> str:

@@ -8,14 +8,14 @@ import typing_extensions
 from pydantic import BaseModel
 
 from fastapi_poto import ConfigurationError, PotoModule, public, roles, rpc
-from fastapi_poto.operations import MethodSpec, compile_module
+from fastapi_poto.operations import Operation, compile_module
 
 T = TypeVar("T")
 D = typing_extensions.TypeVar("D", default=str)
 
 
-def by_name(cls: type[PotoModule]) -> dict[str, MethodSpec]:
-    return {spec.name: spec for spec in compile_module(cls)}
+def by_name(cls: type[PotoModule]) -> dict[str, Operation]:
+    return {operation.name: operation for operation in compile_module(cls)}
 
 
 class Stock(PotoModule):
@@ -90,8 +90,8 @@ class Stock(PotoModule):
 )
 def test_the_name_says_verb_and_path(name: str, verb: str, path: str) -> None:
     """A leading verb is dropped from the path; without one it is POST; @rpc overrides both."""
-    spec = by_name(Stock)[name]
-    assert (spec.verb, spec.path) == (verb, path)
+    operation = by_name(Stock)[name]
+    assert (operation.verb, operation.path) == (verb, path)
 
 
 def test_only_public_methods_are_exposed() -> None:
@@ -107,8 +107,8 @@ def test_methods_of_bases_belong_to_the_subclass() -> None:
     class Shop(Stock):
         route = "shop"
 
-    spec = by_name(Shop)["count"]
-    assert (spec.path, spec.operation_id, spec.cls) == ("/shop/count", "Shop_count", Shop)
+    operation = by_name(Shop)["count"]
+    assert (operation.path, operation.operation_id, operation.cls) == ("/shop/count", "Shop_count", Shop)
 
 
 def test_a_class_can_hide_names() -> None:
@@ -131,9 +131,9 @@ def test_an_override_keeps_what_it_does_not_say_anew() -> None:
         def internal(self) -> int:
             return 2
 
-    specs = by_name(Shop)
-    assert (specs["shelve"].verb, specs["shelve"].path) == ("PUT", "/Shop/shelves/by-name")
-    assert "internal" not in specs
+    operations = by_name(Shop)
+    assert (operations["shelve"].verb, operations["shelve"].path) == ("PUT", "/Shop/shelves/by-name")
+    assert "internal" not in operations
 
 
 def test_an_override_without_a_docstring_takes_its_bases() -> None:
@@ -194,10 +194,10 @@ class IntPages(Pages[int]): ...  # type: ignore[type-arg]
 
 def test_a_model_with_the_same_type_variable() -> None:
     """Pydantic makes `Page[T]` of a model with the same T the model itself: its items are as typed as others."""
-    specs = by_name(IntPages)
-    assert specs["first"].result == Page[int]
-    assert specs["all"].result == list[Page[int]]
-    assert specs["all"].parameters[0].annotation == Annotated[Page[Page[int]], "x"] | None
+    operations = by_name(IntPages)
+    assert operations["first"].result == Page[int]
+    assert operations["all"].result == list[Page[int]]
+    assert operations["all"].parameters[0].annotation == Annotated[Page[Page[int]], "x"] | None
 
 
 def test_a_type_variable_with_a_default() -> None:
@@ -228,7 +228,7 @@ class TestGuards:
             def three(self) -> int:
                 return 3
 
-        guards = {name: str(spec.guard) for name, spec in by_name(Sub).items()}
+        guards = {name: str(operation.guard) for name, operation in by_name(Sub).items()}
         assert guards == {"one": "roles: admin, owner", "two": "public", "three": "roles: admin, owner"}
 
     def test_an_override_does_not_drop_a_guard(self) -> None:
@@ -247,7 +247,7 @@ class TestGuards:
             @public
             def look(self) -> None: ...
 
-        guards = {name: str(spec.guard) for name, spec in by_name(Sub).items()}
+        guards = {name: str(operation.guard) for name, operation in by_name(Sub).items()}
         assert guards == {"wipe": "roles: admin", "look": "public"}
 
     def test_a_public_base_opens_no_other_base(self) -> None:
@@ -281,7 +281,7 @@ class TestGuards:
             compile_module(type("Both", (Tock, Tick), {}))
 
         def of(bases: tuple[type, ...], guard: Callable[[Any], Any] = lambda cls: cls) -> dict[str, str]:
-            return {name: str(spec.guard) for name, spec in by_name(guard(type("Both", bases, {}))).items()}
+            return {name: str(operation.guard) for name, operation in by_name(guard(type("Both", bases, {}))).items()}
 
         assert of((Office, Status)) == {"get_status": "roles: admin", "wipe": "roles: admin"}
         assert of((Status, Office), roles("clerk")) == {"get_status": "roles: clerk", "wipe": "roles: clerk"}
