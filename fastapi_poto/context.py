@@ -89,13 +89,19 @@ class CallContext:
         self._on_gone: Callable[[], object] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
+    def need_user(self) -> User:
+        """Who calls. Raises `Unauthenticated` for a caller without credentials."""
+        if self.user is None:
+            raise Unauthenticated
+        return self.user
+
     @property
     def session(self) -> Session[Any]:
         """What this user keeps between calls. Raises `Unauthenticated` for a caller without credentials."""
         session = self._session
         if session is None:
             if self.user is None or self.sessions is None:
-                raise Unauthenticated("A session needs a signed-in caller")
+                raise Unauthenticated
             session = self._session = self.sessions.handle(self)
         return session
 

@@ -5,7 +5,9 @@ NoContextError                current_context() outside a call
 PotoError                     anything a caller is told, {"detail": {"code", "message", "data"}}
 ├── BadRequest            400
 │   └── SessionValueError      a session key that is none, or a sum past 64 bits
+├── InvalidArguments      422  what the Python client makes of it; `errors` is FastAPI's list
 ├── Unauthenticated       401  no credentials, or none that hold
+│   └── RefreshReused          a refresh token came back after it was spent
 ├── Forbidden             403  signed in, but not allowed
 │   └── CrossSiteRequest       a cookie-authenticated write from a foreign page
 ├── NotFound              404
@@ -22,6 +24,10 @@ PotoError                     anything a caller is told, {"detail": {"code", "me
 │       └── ShuttingDown       the server is going away; another may be tried
 ├── SessionUnsupported    500  the store cannot keep the promise that was asked of it
 └── DeadlineExceeded      504
+StreamCut                     the Python client: a stream ended without saying how
+UnexpectedResponse            the Python client: a response is not what the annotation says
+
+What never reached a server is httpx's own error (`httpx.ConnectError`, …).
 """
 
 from typing import Any, ClassVar
@@ -97,6 +103,34 @@ class Unauthenticated(PotoError):
 
     code = "unauthenticated"
     status = 401
+
+    def __init__(self, message: str | None = None, *, data: Any = None, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message, data=data, headers=challenge("poto") if headers is None else headers)
+
+
+class RefreshReused(Unauthenticated):
+    """Not authenticated."""
+
+    def __init__(self, user_id: str, family: str) -> None:
+        self.user_id = user_id
+        self.family = family
+        super().__init__()
+
+
+class InvalidArguments(PotoError):
+    """The server did not accept the arguments."""
+
+    code = "invalid_arguments"
+    status = 422
+    errors: list[dict[str, Any]]
+    """As FastAPI lists them: `loc`, `msg`, `type`, `input`."""
+
+    def payload(self) -> Any:
+        # On its way out of another call it says the same again.
+        return self.errors
+
+    def __str__(self) -> str:
+        return "; ".join(f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg')}" for error in self.errors)
 
 
 class Forbidden(PotoError):
@@ -207,6 +241,20 @@ class UsernameTaken(Conflict):
     """This name is taken."""
 
     code = "username_taken"
+
+
+class StreamCut(ConnectionError):
+    """The stream ended without `close` or `error`: there may have been more. `items` of it have been received."""
+
+    def __init__(self, operation: str, items: int, last_event_id: str | None, reason: str) -> None:
+        super().__init__(f"{operation} was cut off after {items} items: {reason}")
+        self.operation = operation
+        self.items = items
+        self.last_event_id = last_event_id
+
+
+class UnexpectedResponse(Exception):
+    """The response is not what the method's annotation says: another server, or another version of the class."""
 
 
 def challenge(realm: str, error: str | None = None) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from .context import CallContext, current_context
 from .errors import ConfigurationError, Forbidden, PotoError
@@ -116,12 +116,12 @@ class PotoModule:
 
     @property
     def user(self) -> User:
-        """Who calls. In a `@public` method called without credentials it is None: ask `get_current_user()` there."""
-        return cast("User", self.context.user)
+        """Who calls. 401 without credentials, in a `@public` method too: there ask `get_current_user()`."""
+        return self.context.need_user()
 
     @property
     def session(self) -> Session[Any]:
-        """What the caller keeps between calls. Without a caller: 401."""
+        """What the caller keeps between calls. 401 without credentials."""
         return self.context.session
 
     def get_current_user(self) -> User | None:

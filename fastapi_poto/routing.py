@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Unpack
 
 from fastapi import APIRouter
 from fastapi.datastructures import DefaultPlaceholder
@@ -13,20 +13,21 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from . import openapi
 from ._compat import fastapi as _fastapi
-from .auth import auth_router, security_schemes
-from .auth.dependencies import current_user
+from .auth import auth_router
+from .auth.dependencies import current_user, security_schemes
 from .body import check_length, limited
 from .calls.endpoints import dependency_endpoint, documenting_endpoint
 from .calls.pipeline import Pipeline, with_headers
 from .errors import ConfigurationError
 from .health import add_health
 from .module import PotoModule
-from .openapi import document_at
+from .openapi.install import install
+from .openapi.openapi_3_2 import document_at
 from .openapi.operation_ids import check_operation_ids
 from .openapi.route_arguments import route_arguments
 from .operations import Operation, compile_module
+from .options import RouterOptions
 from .runtime import Poto, default_poto
 
 
@@ -122,9 +123,11 @@ class PotoRoute(APIRoute):
 class PotoRouter(APIRouter):
     """An `APIRouter` of module classes. Finds a method by one look-up, however many there are."""
 
-    def __init__(self, *modules: type[PotoModule], poto: Poto, auth: APIRouter | None, **arguments: Any) -> None:
+    def __init__(
+        self, *modules: type[PotoModule], poto: Poto, auth: APIRouter | None, **arguments: Unpack[RouterOptions]
+    ) -> None:
         lifespan = arguments.pop("lifespan", None)
-        super().__init__(lifespan=self._lifespan(poto, lifespan), **arguments)
+        super().__init__(lifespan=self._lifespan(poto, lifespan), **arguments)  # type: ignore[misc] # popped above
         self.poto = poto
         self.operations: tuple[Operation, ...] = ()
         self._tables: dict[int, _Table] = {}
@@ -254,7 +257,7 @@ class _Table:
 
 
 def poto_router(
-    *modules: type[PotoModule], poto: Poto | None = None, auth: bool = True, **arguments: Any
+    *modules: type[PotoModule], poto: Poto | None = None, auth: bool = True, **arguments: Unpack[RouterOptions]
 ) -> PotoRouter:
     """An `APIRouter` that serves the public methods of `modules`, and the sign-in routes unless `auth=False`.
 
@@ -264,7 +267,7 @@ def poto_router(
     if poto is not None and not isinstance(poto, Poto):
         raise ConfigurationError(f"poto_router(poto={poto!r}): it takes a Poto. Write poto=Poto(…).")
     poto = poto or default_poto()
-    openapi.install()
+    install()
     return PotoRouter(*modules, poto=poto, auth=_sign_in(poto) if auth else None, **arguments)
 
 

@@ -10,10 +10,12 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import cache
 from types import NoneType
-from typing import Any
+from typing import Any, Unpack
 
-from .auth import AuthService, Secrets, build_auth
+from .auth import Authenticator, AuthService, Secrets
+from .auth.service import build_auth
 from .errors import ConfigurationError, Unavailable
+from .options import PotoOptions
 from .sessions import CookieSessions, SessionManager
 from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, with_options
@@ -46,7 +48,7 @@ class Poto:
         strict: bool = False,
         clock: Callable[[], float] = time.time,
         settings: Settings | None = None,
-        **options: Any,
+        **options: Unpack[PotoOptions],
     ) -> None:
         _check_protocol("store", store, str, Store)
         _check_protocol("users", users, NoneType, UserProvider)
@@ -71,7 +73,7 @@ class Poto:
         return self.auth.users
 
     @property
-    def authenticator(self) -> Any:
+    def authenticator(self) -> Authenticator:
         return self.auth.authenticator
 
     def _make_sessions(self, given: str | Store | SessionProvider | None) -> SessionProvider:

@@ -17,6 +17,8 @@ from .errors import ConfigurationError
 from .runtime import Poto
 from .users import Account, User
 
+__all__ = ["Clock", "LiveApp", "acting_as", "serve", "sign_in"]
+
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 

@@ -1,7 +1,9 @@
-"""users."""
+"""Who calls, as the rest of the package knows them, and where an application keeps its users."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+__all__ = ["Account", "User", "UserProvider"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,63 +1,120 @@
 """The rules of the house that no single room can keep."""
 
+import importlib
 import inspect
+import pkgutil
 import re
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+from fastapi import APIRouter
 
 import fastapi_poto
+from fastapi_poto import AuthSettings, Settings, errors
+from fastapi_poto.options import PotoOptions, RouterOptions
 from tests.live import ROOT
 
 PACKAGE = ROOT / "fastapi_poto"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-PUBLIC = [
-    "AuthSettings",
-    "BigInt",
-    "CallContext",
-    "ConfigurationError",
-    "CurrentSession",
-    "CurrentUser",
-    "Event",
-    "NoContextError",
-    "Poto",
-    "PotoError",
-    "PotoModule",
-    "PotoRouter",
-    "Session",
-    "Settings",
-    "Store",
-    "User",
-    "UserProvider",
-    "current_context",
-    "current_session",
-    "current_user",
-    "describe_download",
-    "poto_router",
-    "public",
-    "roles",
-    "rpc",
-]
+PUBLIC = {
+    "fastapi_poto": """
+        AuthSettings BigInt CallContext ConfigurationError CurrentSession CurrentUser Event NoContextError Poto
+        PotoError PotoModule PotoRouter Session Settings Store User UserProvider current_context current_session
+        current_user describe_download poto_router public roles rpc
+    """,
+    "fastapi_poto.audit": "Finding Report Row audit",
+    "fastapi_poto.auth": """
+        AuditEvent AuthService Authenticator CurrentSession CurrentUser Identity MemoryUsers Passwords Secrets
+        StoreUsers auth_router current_session current_user
+    """,
+    "fastapi_poto.client": "InvalidArguments PotoClient StreamCut Tokens UnexpectedResponse events remote",
+    "fastapi_poto.openapi": "offline_docs openapi_3_2 refine_openapi",
+    "fastapi_poto.sessions": "CookieSessions Session SessionManager SessionProvider SessionStats",
+    "fastapi_poto.stores": "MemoryStore Store store_from_url",
+    "fastapi_poto.streaming": "Event describe_download",
+    "fastapi_poto.testing": "Clock LiveApp acting_as serve sign_in",
+    "fastapi_poto.users": "Account User UserProvider",
+}
+NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
 
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_the_public_names() -> None:
-    """The list is what users rely on: a change to it is a decision, and a line in the changelog."""
-    assert sorted(fastapi_poto.__all__) == PUBLIC
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_public_names(module: str) -> None:
+    """The lists are what users rely on: a change to one is a decision, and a line in the changelog."""
+    assert sorted(importlib.import_module(module).__all__) == PUBLIC[module].split()
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_public_names_say_what_they_are(name: str) -> None:
+@pytest.mark.parametrize(("module", "name"), NAMES)
+def test_public_names_say_what_they_are(module: str, name: str) -> None:
     """Each has a docstring of its own, unless it is an alias of a type."""
-    thing = getattr(fastapi_poto, name)
+    thing = getattr(importlib.import_module(module), name)
     if inspect.isclass(thing) or inspect.isfunction(thing):
-        assert (thing.__doc__ or "").strip()
+        assert (vars(thing).get("__doc__") or thing.__doc__ or "").strip()
+
+
+def test_the_tree_of_errors_is_whole() -> None:
+    """The tree drawn in errors.py names every error that a caller or an application can meet, in its place."""
+    for module in pkgutil.walk_packages(fastapi_poto.__path__, "fastapi_poto."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    drawn: list[tuple[int, str]] = [
+        (len(found[1]) // 4, found[2])
+        for line in (errors.__doc__ or "").splitlines()
+        if (found := re.match(r"((?:[│├└─ ]{4})*)([A-Z]\w+)  ", f"{line}  "))
+    ]
+    defined = {
+        name: one for name, one in vars(errors).items() if isinstance(one, type) and one.__module__ == errors.__name__
+    }
+    assert sorted(name for _, name in drawn) == sorted(defined)
+    above: list[type] = []
+    for depth, name in drawn:
+        del above[depth:]
+        assert not above or issubclass(defined[name], above[-1]), name
+        above.append(defined[name])
+    met = set(subclasses(errors.PotoError)) | {
+        one
+        for module, name in NAMES
+        if isinstance(one := getattr(sys.modules[module], name), type) and issubclass(one, BaseException)
+    }
+    assert {one.__name__ for one in met if one.__module__.startswith("fastapi_poto")} <= set(defined)
+
+
+def subclasses(cls: type) -> Iterator[type]:
+    for one in cls.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
+def test_options_are_typed() -> None:
+    """Type checkers know every option of `Poto()`, with its type, and those of `APIRouter` that are its users'."""
+    fields = {**get_type_hints(AuthSettings), **get_type_hints(Settings)}
+    del fields["auth"]
+    assert get_type_hints(PotoOptions) == fields
+    internal = {"self", "routes", "dependency_overrides_provider", "on_startup", "on_shutdown"}
+    assert set(RouterOptions.__annotations__) >= set(inspect.signature(APIRouter).parameters) - internal
+
+
+def test_what_the_docs_import_is_public() -> None:
+    """README, docs and the example tell nobody to import from a room that may be rebuilt."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "example_app").glob("*.py")]
+    told = {
+        (module, name.strip())
+        for page in pages
+        for module, names in re.findall(r"from (fastapi_poto[\w.]*) import ([\w, ]+)", page.read_text())
+        for name in names.split(",")
+    }
+    public = {*NAMES, *(("fastapi_poto.errors", name) for name in vars(errors))}
+    assert told - public == set()
 
 
 @pytest.mark.timeout(120)
@@ -107,7 +164,12 @@ def test_nothing_unpickles() -> None:
     assert [name_of(path) for path in FILES if forbidden.search(path.read_text())] == []
 
 
-def test_the_package_is_typed() -> None:
-    """PEP 561's marker is there, and is packaged with the modules."""
-    assert (PACKAGE / "py.typed").exists()
-    assert 'packages = ["fastapi_poto"]' in (ROOT / "pyproject.toml").read_text()
+@pytest.mark.timeout(120)
+def test_the_wheel(tmp_path: Path) -> None:
+    """What is published has every module and PEP 561's marker, and nothing else of the project."""
+    command = ["-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(ROOT)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("fastapi_poto-*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert packed == {*map(name_of, FILES), "fastapi_poto/py.typed"}

@@ -105,20 +105,11 @@ def check_methods(table: Sequence[Row]) -> Iterator[Finding]:
             )
             continue
         found = touches(operation.cls, operation.name)
-        if found.user:
-            continue
-        if found.session:
+        if found.session and not found.user:
             yield Finding(
                 "warning",
                 operation.where,
                 "it is public and touches the session: a caller without credentials gets 401 there. "
-                "Ask get_current_user() first, or remove @public.",
-            )
-        elif found.user_members:
-            yield Finding(
-                "warning",
-                operation.where,
-                "it is public and uses self.user, which is None for a caller without credentials: that is a 500. "
                 "Ask get_current_user() first, or remove @public.",
             )
 

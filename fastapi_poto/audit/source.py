@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _SESSION: Final = {"session", "get_session_value", "set_session_value"}
-_ASKS_WHO: Final = {"user", "get_current_user"}
 _MUTATORS: Final = {
     *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse"),
     *("add", "discard", "update", "difference_update", "intersection_update", "symmetric_difference_update"),
@@ -23,8 +22,6 @@ class Touches:
     session: bool = False
     user: bool = False
     """It asks who calls, so it may know that there is nobody."""
-    user_members: bool = False
-    """It takes for granted that there is somebody: `self.user.id`."""
     changed: set[str] = field(default_factory=set)
     """Attributes of `self` or of the class that are changed in place."""
 
@@ -44,15 +41,11 @@ def _follow(cls: type, name: str, found: Touches, seen: set[str]) -> None:
     tree = _parsed(function)
     if tree is None:
         return
-    granted = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for node in ast.walk(tree):
         attribute = _own_attribute(node, cls)
         if attribute is not None:
             found.session |= attribute in _SESSION
-            if attribute in _ASKS_WHO:
-                is_granted = attribute == "user" and id(node) in granted
-                found.user_members |= is_granted
-                found.user |= not is_granted
+            found.user |= attribute == "get_current_user"
             if attribute.startswith("_") or not hasattr(cls, attribute):
                 _follow(cls, attribute, found, seen)
         elif isinstance(node, ast.Attribute) and node.attr == "session" and _is_context(node.value, cls):

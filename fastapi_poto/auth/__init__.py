@@ -1,12 +1,12 @@
 """Who is calling: users, passwords, tokens, sign-in routes, and the dependencies that give the caller."""
 
 from .authenticator import Authenticator, Identity
-from .dependencies import CurrentSession, CurrentUser, PotoBearer, current_session, current_user, security_schemes
+from .dependencies import CurrentSession, CurrentUser, current_session, current_user
 from .events import AuditEvent
 from .passwords import Passwords
 from .routes import auth_router
 from .secrets import Secrets
-from .service import AuthService, build_auth
+from .service import AuthService
 from .store_users import StoreUsers
 from .users import MemoryUsers
 
@@ -19,12 +19,9 @@ __all__ = [
     "Identity",
     "MemoryUsers",
     "Passwords",
-    "PotoBearer",
     "Secrets",
     "StoreUsers",
     "auth_router",
-    "build_auth",
     "current_session",
     "current_user",
-    "security_schemes",
 ]

@@ -7,7 +7,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ..errors import Conflict, NotFound, PotoError, TooManyRequests, Unauthenticated, Unavailable, UsernameTaken
+from ..errors import (
+    Conflict,
+    NotFound,
+    PotoError,
+    RefreshReused,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UsernameTaken,
+)
 from ..settings import AuthSettings
 from ..stores.base import Store
 from ..stores.memory import MemoryStore
@@ -22,7 +31,7 @@ from .passwords import MAX_BYTES, MIN_BYTES, Passwords, hash_random, random_pass
 from .secrets import Secrets
 from .store_users import StoreUsers
 from .throttle import Throttle, account_key
-from .token_families import RefreshReused, SignIn, TokenFamilies
+from .token_families import SignIn, TokenFamilies
 from .users import VISITOR_PREFIX, MemoryUsers, name_key, new_user_id, new_visitor_id, storable
 from .visitors import Visitors
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import Unauthenticated
+from ..errors import RefreshReused, Unauthenticated
 from ..settings import AuthSettings
 from ..stores.base import Store
 from .secrets import Secrets
@@ -62,15 +62,6 @@ class SignIn:
     ver: int
     refresh_token: str
     ends_at: float
-
-
-class RefreshReused(Unauthenticated):
-    """Not authenticated."""
-
-    def __init__(self, user_id: str, family: str) -> None:
-        self.user_id = user_id
-        self.family = family
-        super().__init__()
 
 
 class TokenFamilies:

@@ -11,7 +11,7 @@ from pydantic_core import ValidationError, from_json
 from ..context import CallContext
 from ..errors import ConfigurationError
 from ..operations import Operation, Parameter, Source, is_sequence
-from ..sessions import check_shape
+from ..sessions.session import check_shape
 from ..wire import wire_errors
 
 Values = dict[str, Any]
@@ -95,7 +95,7 @@ def _session(context: CallContext, parameter: Parameter) -> Any:
 
 
 INJECTED: dict[Source, Inject] = {
-    Source.USER: lambda context, parameter: context.user,
+    Source.USER: lambda context, parameter: context.need_user() if parameter.required else context.user,
     Source.SESSION: _session,
     Source.CONTEXT: lambda context, parameter: context,
 }

@@ -18,7 +18,7 @@ from ..deadline import parse_deadline
 from ..errors import DeadlineExceeded, Forbidden, insufficient
 from ..operations import Operation, Parameter
 from ..runtime import Poto
-from ..streaming import resume
+from ..streaming.resume import resume
 from .arguments import INJECTED, Binder, Inject, Values, check_shapes
 from .responses import activity_check, responder, stream_options
 

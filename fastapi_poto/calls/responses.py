@@ -13,7 +13,10 @@ from ..context import CallContext
 from ..operations import Operation
 from ..settings import Settings
 from ..stores.base import Store
-from ..streaming import ByteStream, EventStream, Replays, StreamOptions
+from ..streaming.byte_stream import ByteStream
+from ..streaming.event_stream import EventStream
+from ..streaming.replay import Replays
+from ..streaming.stream import StreamOptions
 from ..wire import wire_errors
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")

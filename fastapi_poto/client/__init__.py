@@ -7,8 +7,8 @@ try:
 except ImportError as error:
     raise ConfigurationError('The client needs httpx. Run: pip install "fastapi-poto[client]"') from error
 
+from ..errors import InvalidArguments, StreamCut, UnexpectedResponse
 from .client import PotoClient
-from .errors import InvalidArguments, StreamCut, UnexpectedResponse
 from .proxy import remote
 from .streams import events
 from .tokens import Tokens

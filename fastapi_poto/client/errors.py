@@ -1,12 +1,4 @@
-"""What a caller is raised: the server's own errors as their classes, and what only a caller can see.
-
-PotoError              what the server answered: the class by its code, else by its status
-└── InvalidArguments   422: FastAPI's list in `errors`
-StreamCut              a stream that ended without saying how
-UnexpectedAnswer       an answer that is not what the method's annotation says
-
-What never reached a server is httpx's own error (`httpx.ConnectError`, …).
-"""
+"""Responses and frames that tell of an error, as the error's class: by its code, else by its status."""
 
 import contextlib
 import json
@@ -20,46 +12,16 @@ from typing import Any, get_type_hints
 from pydantic import ValidationError
 
 from .. import errors as framework
-from ..errors import PastReplay, PotoError, RetryLater, StreamLost, UsernameTaken
+from ..errors import InvalidArguments, PotoError, RetryLater
 from ..wire import WireType
-
-
-class InvalidArguments(PotoError):
-    """The server did not accept the arguments."""
-
-    code = "invalid_arguments"
-    status = 422
-    errors: list[dict[str, Any]]
-    """As FastAPI lists them: `loc`, `msg`, `type`, `input`."""
-
-    def payload(self) -> Any:
-        # On its way out of another call it says the same again.
-        return self.errors
-
-    def __str__(self) -> str:
-        return "; ".join(f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg')}" for error in self.errors)
-
-
-class StreamCut(ConnectionError):
-    """The stream ended without `close` or `error`: there may have been more. `items` of it have been received."""
-
-    def __init__(self, operation: str, items: int, last_event_id: str | None, reason: str) -> None:
-        super().__init__(f"{operation} was cut off after {items} items: {reason}")
-        self.operation = operation
-        self.items = items
-        self.last_event_id = last_event_id
-
-
-class UnexpectedResponse(Exception):
-    """The answer is not what the method's annotation says: another server, or another version of the class."""
 
 
 def error_classes(declared: Iterable[type[PotoError]] = ()) -> dict[str, type[PotoError]]:
     """Classes by code: the framework's, and those that a method declares, which go before."""
     members: list[Any] = list(vars(framework).values())
-    ours: list[type[PotoError]] = [one for one in members if isinstance(one, type) and issubclass(one, PotoError)]
-    ours += [UsernameTaken, PastReplay, StreamLost, *declared]
-    return {one.code: one for one in ours if one is not PotoError}
+    known: list[type[PotoError]] = [one for one in members if isinstance(one, type) and issubclass(one, PotoError)]
+    with_codes = [one for one in known if one is not PotoError and "code" in vars(one)]
+    return {one.code: one for one in (*with_codes, *declared)}
 
 
 _FRAMEWORK = error_classes()

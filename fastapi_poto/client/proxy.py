@@ -8,13 +8,13 @@ from typing import Any, TypeVar, overload
 import httpx
 from pydantic import ValidationError
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnexpectedResponse
 from ..module import PotoModule
 from ..operations import Operation, compile_module
 from .arguments import Arguments, Outgoing
 from .connection import Connection
 from .deadline import deadline_of_call
-from .errors import UnexpectedResponse, error_classes, error_from_body
+from .errors import error_classes, error_from_body
 from .streams import Chunks, Items, StreamPlan
 
 T = TypeVar("T")

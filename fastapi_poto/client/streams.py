@@ -11,9 +11,8 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import httpx
 
-from ..errors import DeadlineExceeded, PotoError, ShuttingDown, Unavailable
+from ..errors import DeadlineExceeded, PotoError, ShuttingDown, StreamCut, Unavailable, UnexpectedResponse
 from ..streaming import Event
-from .errors import StreamCut, UnexpectedResponse
 from .sse import EventDecoder, ServerEvent
 
 T = TypeVar("T")

@@ -1,56 +1,7 @@
 """The OpenAPI document: FastAPI's own, refined where our routes are, so that generators make clean clients of it."""
 
-from functools import wraps
-from typing import Any
-
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import iter_route_contexts
-
-from .document import Document, has_poto_routes, is_poto_route, refine
+from .install import refine_openapi
 from .offline import offline_docs
-from .openapi_3_2 import document_at, openapi_3_2
-from .operation_ids import check_operation_ids
+from .openapi_3_2 import openapi_3_2
 
-__all__ = ["document_at", "install", "offline_docs", "openapi_3_2", "refine_openapi"]
-
-
-def refine_openapi(app: FastAPI, document: Document) -> Document:
-    """Refine a document of `app`, for an application with an `openapi` function of its own.
-
-    Changes `document` in place and gives it back; refined before, it stays as it is.
-    Raises `ConfigurationError` if two operations share an id.
-    """
-    check_operation_ids(app.routes)
-    return refine(document, app.routes)
-
-
-def _of_others(app: FastAPI) -> Document:
-    """The document of an application without our routes."""
-    return get_openapi(
-        title=app.title,
-        version=app.version,
-        routes=[context for context in iter_route_contexts(app.routes) if not is_poto_route(context)],
-        webhooks=app.webhooks.routes,
-        separate_input_output_schemas=app.separate_input_output_schemas,
-    )
-
-
-def install() -> None:
-    """Let applications that include our routers refine their documents."""
-    # FastAPI gives a router no hook to the document of its application: only the class sees every one of them.
-    original = FastAPI.openapi
-    if hasattr(original, "__poto__"):
-        return
-
-    @wraps(original)
-    def openapi(self: FastAPI) -> dict[str, Any]:
-        if not has_poto_routes(self.routes):
-            return original(self)
-        check_operation_ids(self.routes)  # hides what two routers bring twice: before FastAPI looks
-        before = self.openapi_schema
-        document = original(self)  # the same one again, unless routes were added
-        return document if document is before else refine(document, self.routes, alone=_of_others(self))
-
-    openapi.__poto__ = True  # type: ignore[attr-defined]
-    FastAPI.openapi = openapi  # type: ignore[method-assign]
+__all__ = ["offline_docs", "openapi_3_2", "refine_openapi"]

@@ -2,6 +2,6 @@
 
 from .cookie import CookieSessions
 from .manager import SessionManager
-from .session import Session, SessionProvider, SessionStats, check_shape
+from .session import Session, SessionProvider, SessionStats
 
-__all__ = ["CookieSessions", "Session", "SessionManager", "SessionProvider", "SessionStats", "check_shape"]
+__all__ = ["CookieSessions", "Session", "SessionManager", "SessionProvider", "SessionStats"]

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from operator import index
 from random import random
-from typing import Any, Generic, Protocol, cast
+from typing import Any, Generic, Protocol, cast, overload
 
 from pydantic import BaseModel, ValidationError
 from starlette.types import Scope
@@ -23,6 +23,8 @@ logger = logging.getLogger("fastapi_poto.sessions")
 
 Shape = TypeVar("Shape", default=Any)
 Another = TypeVar("Another", bound=BaseModel)
+Value = TypeVar("Value")
+Plain = TypeVar("Plain", bound=str | bytes | float | BaseModel)
 
 KEY_BYTES = 200
 _ATTEMPTS = 200
@@ -85,6 +87,10 @@ class Session(Generic[Shape]):
         self._backend = backing
         self._shape = shape
 
+    @overload
+    async def get(self, key: str, default: Plain) -> Plain: ...
+    @overload
+    async def get(self, key: str, default: Any = None) -> Any: ...
     async def get(self, key: str, default: Any = None) -> Any:
         """One value; `default` (or the shape's own) if it is absent."""
         self._check_key(key)
@@ -124,7 +130,7 @@ class Session(Generic[Shape]):
 
         return cast("int", await self.update(key, add))
 
-    async def update(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
+    async def update(self, key: str, fn: Callable[[Any], Value], default: Any = None) -> Value:
         """Set the value to `fn(value)` and give it, as one step: what others write in between is seen, not lost.
 
         `fn` gets `default` (or the shape's) if there is no value. It may be called several times, so it only

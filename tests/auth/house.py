@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi_poto.auth import AuthService, Passwords, Secrets, StoreUsers, build_auth
+from fastapi_poto.auth import AuthService, Passwords, Secrets, StoreUsers
 from fastapi_poto.auth.events import AuditEvent
+from fastapi_poto.auth.service import build_auth
 from fastapi_poto.settings import AuthSettings
 from fastapi_poto.stores.memory import MemoryStore
 

@@ -15,7 +15,7 @@ import pytest
 from anyio import from_thread, to_thread
 from fastapi import Depends, FastAPI
 
-from fastapi_poto import NoContextError, Poto, PotoModule, current_context, poto_router, public
+from fastapi_poto import NoContextError, Poto, PotoModule, User, current_context, poto_router, public
 from tests.live import serve_in_thread
 
 from .conftest import SECRET, Serve, nothing
@@ -80,6 +80,18 @@ class Who(PotoModule):
     async def anonymous_session(self) -> int:
         return await self.session.get("x", 1)
 
+    @public
+    async def anonymous_user(self) -> str:
+        return self.user.id
+
+    @public
+    async def anonymous_parameter(self, who: User) -> str:
+        return who.id
+
+    @public
+    async def perhaps_somebody(self, who: User | None) -> bool:
+        return who is None and self.get_current_user() is None
+
 
 async def test_right_everywhere(serve: Serve) -> None:
     """Tasks, task groups and threads that the call started see its user; a sync method runs in a thread."""
@@ -95,9 +107,15 @@ async def test_session_values_and_the_operations_name(serve: Serve) -> None:
     assert (await client.post("/Who/values")).json() == [{"b": [1, 2]}, 3, "Who.values"]
 
 
-async def test_a_session_needs_a_caller(serve: Serve) -> None:
-    """Touching the session without credentials is 401, in a public method too."""
-    assert (await serve(Who).client.post("/Who/anonymous_session")).status_code == 401
+async def test_what_needs_a_caller(serve: Serve) -> None:
+    """Touching the session or the user without credentials is the guard's 401, in a public method too."""
+    client = serve(Who).client
+    refused = await client.post("/Who/values")
+    for name in ("anonymous_session", "anonymous_user", "anonymous_parameter"):
+        answer = await client.post(f"/Who/{name}")
+        assert (answer.status_code, answer.content) == (401, refused.content)
+        assert answer.headers["www-authenticate"] == refused.headers["www-authenticate"]
+    assert (await client.post("/Who/perhaps_somebody")).json() is True
 
 
 async def test_gone_after_the_call(serve: Serve) -> None:

@@ -13,8 +13,10 @@ from pydantic_core import to_json
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import Conflict, DeadlineExceeded, ShuttingDown
 from fastapi_poto.stores.memory import MemoryStore
-from fastapi_poto.streaming import EventStream, Replays, StreamOptions
+from fastapi_poto.streaming.event_stream import EventStream
 from fastapi_poto.streaming.hub import hub_of
+from fastapi_poto.streaming.replay import Replays
+from fastapi_poto.streaming.stream import StreamOptions
 
 STREAMS = 300
 

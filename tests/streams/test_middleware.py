@@ -105,6 +105,6 @@ async def test_in_httpx_asgi_transport() -> None:
 
 def test_it_is_an_event_source_response() -> None:
     """What recognises sse-starlette's class recognises a stream."""
-    from fastapi_poto.streaming import EventStream
+    from fastapi_poto.streaming.event_stream import EventStream
 
     assert issubclass(EventStream, EventSourceResponse)

@@ -14,8 +14,8 @@ from httpx_sse import connect_sse
 from fastapi_poto import CallContext
 from fastapi_poto.errors import PastReplay, Unavailable
 from fastapi_poto.stores.memory import MemoryStore
-from fastapi_poto.streaming import Replays
 from fastapi_poto.streaming.channel import Channel
+from fastapi_poto.streaming.replay import Replays
 from tests.live import LiveProcess, LiveThread, serve_in_thread, serve_many
 from tests.servers import RedisServer
 from tests.streams.apps import make_app

@@ -32,6 +32,7 @@ from fastapi_poto import (
     roles,
     rpc,
 )
+from fastapi_poto.auth import Authenticator
 from fastapi_poto.client import PotoClient, Tokens, events, remote
 
 
@@ -64,6 +65,10 @@ def get_database() -> Database:
     return Database()
 
 
+def next_line(line: Line | None) -> Line:
+    return Line(sku="a") if line is None else line
+
+
 class Shop(PotoModule):
     """Decorated methods keep their signatures."""
 
@@ -90,6 +95,11 @@ class Shop(PotoModule):
             raise SoldOut("nothing left", data=SoldOutData(sku=line.sku))
         assert_type(await self.session.increment("lines"), int)
         assert_type(await self.session.all(), dict[str, Any])
+        assert_type(await self.session.get("name"), Any)
+        assert_type(await self.session.get("name", "nobody"), str)
+        assert_type(await self.session.get("lines", []), Any)
+        assert_type(await self.session.get("cart", Cart()), Cart)
+        assert_type(await self.session.update("line", next_line), Line)
         assert_type(self.session.typed(Cart), Session[Cart])
         return await self.session.increment("lines", by=2)
 
@@ -143,6 +153,7 @@ poto_router(Shop, poto=poto, auth=False)
 assert_type(poto.users, UserProvider)
 assert_type(poto.settings, Settings)
 assert_type(poto.store, Store)
+assert_type(poto.authenticator, Authenticator)
 
 
 @app.get("/plain")
@@ -172,6 +183,10 @@ async def remote_calls() -> None:
 poto_router(Database)  # type: ignore[arg-type]
 poto_router(Shop(Database()))  # type: ignore[arg-type]
 Poto(1)  # type: ignore[arg-type]
+Poto(acess_ttl=60)  # type: ignore[call-arg]
+Poto(access_ttl="60")  # type: ignore[arg-type]
+poto_router(Shop, prefxi="/v1")  # type: ignore[call-arg]
+poto_router(Shop, prefix=1)  # type: ignore[arg-type]
 roles(1)  # type: ignore[arg-type]
 rpc(errors=[ValueError])  # type: ignore[list-item]
 rpc("PUT")  # type: ignore[call-arg]
