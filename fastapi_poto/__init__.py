@@ -1,5 +1,6 @@
 """RPC for FastAPI: plain module classes become documented, authenticated, typed calls and streams."""
 
+from .auth import Credentials, OwnSignIn
 from .auth.dependencies import CurrentSession, CurrentUser, current_session, current_user
 from .context import CallContext, current_context
 from .errors import ConfigurationError, NoContextError, PotoError
@@ -10,7 +11,7 @@ from .sessions import Session
 from .settings import AuthSettings, Settings
 from .stores import Store
 from .streaming import Event, describe_download
-from .users import User, UserProvider
+from .users import Identity, User, UserProvider
 from .wire import BigInt
 
 __all__ = [
@@ -18,10 +19,13 @@ __all__ = [
     "BigInt",
     "CallContext",
     "ConfigurationError",
+    "Credentials",
     "CurrentSession",
     "CurrentUser",
     "Event",
+    "Identity",
     "NoContextError",
+    "OwnSignIn",
     "Poto",
     "PotoError",
     "PotoModule",

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 
 from .errors import DeadlineExceeded, NoContextError, Unauthenticated
 from .sessions import Session, SessionProvider
-from .users import User
+from .users import Identity, User
 
 _current: ContextVar["CallContext | None"] = ContextVar("fastapi_poto.call", default=None)
 
@@ -70,8 +70,8 @@ class CallContext:
         self.scope = scope
         """The ASGI scope; state that is this call's alone."""
         self.user: User | None = None
-        self.identity: Any = None
-        """The credentials behind `user` (see auth); None without credentials."""
+        self.identity: Identity | None = None
+        """The credentials behind `user`; None without credentials."""
         self.deadline: float | None = None
         """`time.monotonic()` at which the caller stops waiting, if it said so."""
         self.sessions = sessions

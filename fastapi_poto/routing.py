@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from ._compat import fastapi as _fastapi
 from .auth import auth_router
-from .auth.dependencies import current_user, security_schemes
+from .auth.dependencies import current_user
 from .body import check_length, limited
 from .calls.endpoints import dependency_endpoint, documenting_endpoint
 from .calls.pipeline import Pipeline, with_headers
@@ -159,7 +159,7 @@ class PotoRouter(APIRouter):
             self.operations += (operation,)
 
     def _add(self, operation: Operation) -> None:
-        endpoint = documenting_endpoint(operation, [] if operation.guard.public else security_schemes())
+        endpoint = documenting_endpoint(operation, [] if operation.guard.public else self.poto.authenticator.security)
         endpoint.poto_pipeline = Pipeline(operation, self.poto)  # type: ignore[attr-defined]
         arguments = dict(route_arguments(operation))
         if not isinstance(self.generate_unique_id_function, DefaultPlaceholder):

@@ -12,7 +12,7 @@ from functools import cache
 from types import NoneType
 from typing import Any, Unpack
 
-from .auth import Authenticator, AuthService, Secrets
+from .auth import Authenticator, AuthService, Credentials, Secrets
 from .auth.service import build_auth
 from .errors import ConfigurationError, Unavailable
 from .options import PotoOptions
@@ -35,7 +35,8 @@ class Poto:
     `store` is a URL or a `SessionStore`, and says where users, sessions, refresh tokens, counters and
     replay buffers live; `users` and `sessions` can be given on their own (`sessions="cookie://"` keeps
     them encrypted in the browser). `clock` gives seconds since
-    the epoch. Further options are the fields of `Settings` and `AuthSettings`.
+    the epoch. `credentials` are the ways to know a caller, in the order in which they are asked; without them, the
+    sign-in routes' tokens (`OwnSignIn`). Further options are the fields of `Settings` and `AuthSettings`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Poto:
         store: str | Store = "memory://",
         users: UserProvider | None = None,
         sessions: str | Store | SessionProvider | None = None,
+        credentials: Sequence[Credentials] | None = None,
         strict: bool = False,
         clock: Callable[[], float] = time.time,
         settings: Settings | None = None,
@@ -57,7 +59,12 @@ class Poto:
         self.store = store_from_url(store) if isinstance(store, str) else store
         self.secrets = _secrets(secret, self.store, strict=strict)
         self.auth: AuthService = build_auth(
-            store=self.store, users=users, secrets=self.secrets, settings=self.settings.auth, clock=clock
+            store=self.store,
+            users=users,
+            secrets=self.secrets,
+            settings=self.settings.auth,
+            clock=clock,
+            credentials=_checked_credentials(credentials),
         )
         self.session_store = self.store
         self.sessions = self._make_sessions(sessions)
@@ -120,6 +127,8 @@ class Poto:
             except Exception as error:  # the driver's: no such database, a wrong password, an unknown option
                 setting = "Poto(store=…) or POTO_STORE" if store is self.store else "Poto(sessions=…)"
                 raise ConfigurationError(f"The store of {setting} cannot be opened: {error}") from error
+        for one in self.auth.managed:
+            await one.open()
         self.is_open = True
 
     def _opened(self, attempt: "asyncio.Task[None]") -> None:
@@ -135,6 +144,8 @@ class Poto:
             self._purging = None
         self.is_open = False
         self.auth.close()
+        for one in self.auth.managed:
+            await one.close()
         for store in self.stores:  # also those that were opened by their first use, or before another one failed to
             await store.close()
 
@@ -181,6 +192,17 @@ def _check_protocol(name: str, given: object, plain: type, protocol: type) -> No
         raise ConfigurationError(
             f"Poto({name}={given!r}): a {protocol.__name__} has the methods {', '.join(missing)}. Write them."
         )
+
+
+def _checked_credentials(given: Sequence[Credentials] | None) -> Sequence[Credentials] | None:
+    for one in given or ():
+        missing = [name for name in ("authenticate", "is_active", "security") if not hasattr(one, name)]
+        if missing or isinstance(one, type):
+            raise ConfigurationError(
+                f"Poto(credentials=[{one!r}]): an object with authenticate, is_active and security is needed"
+                f"{', and it lacks ' + ', '.join(missing) if missing else ', not a class: call it'}."
+            )
+    return given
 
 
 def _secrets(secret: SecretValue | None, store: Store, *, strict: bool) -> Secrets:

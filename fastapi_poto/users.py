@@ -1,9 +1,14 @@
-"""Who calls, as the rest of the package knows them, and where an application keeps its users."""
+"""Who calls, what they are known by, and the protocol by which an application brings its own users."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["Account", "User", "UserProvider"]
+_NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
+
+__all__ = ["Account", "Identity", "User", "UserProvider"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,25 @@ class User:
     visitor: bool = False
     name: str | None = None
     """What a named user signs in with; None for a visitor."""
+    claims: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS, compare=False, repr=False)
+    """What an external issuer says of them; empty for the application's own users."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Identity:
+    """Who calls, and the credentials by which they are known. `expires_at` is in seconds since 1970.
+
+    What an identity may do follows from `user` and `scopes`, never from its `kind`.
+    """
+
+    user: User
+    kind: str
+    """Of which credentials: `"token"`, `"key"`, an issuer's name, or a word of your own."""
+    expires_at: float = inf
+    claims: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS, repr=False)
+    scopes: frozenset[str] = frozenset()
+    source: Any = field(default=None, init=False, repr=False, compare=False)
+    """The entry of `Poto(credentials=…)` that knew them; set by the runtime."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 PUBLIC = {
     "fastapi_poto": """
-        AuthSettings BigInt CallContext ConfigurationError CurrentSession CurrentUser Event NoContextError Poto
-        PotoError PotoModule PotoRouter Session Settings Store User UserProvider current_context current_session
-        current_user describe_download poto_router public roles rpc
+        AuthSettings BigInt CallContext ConfigurationError Credentials CurrentSession CurrentUser Event Identity
+        NoContextError OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store User UserProvider
+        current_context current_session current_user describe_download poto_router public roles rpc
     """,
     "fastapi_poto.audit": "Finding Report Row audit",
     "fastapi_poto.auth": """
-        AuditEvent AuthService Authenticator CurrentSession CurrentUser Identity MemoryUsers Passwords Secrets
-        StoreUsers auth_router current_session current_user
+        AuditEvent AuthService Authenticator Credentials CurrentSession CurrentUser ManagedCredentials MemoryUsers
+        OwnSignIn Passwords Secrets StoreUsers auth_router bearer_token current_session current_user
     """,
     "fastapi_poto.client": "InvalidArguments PotoClient StreamCut Tokens UnexpectedResponse events remote",
     "fastapi_poto.openapi": "offline_docs openapi_3_2 refine_openapi",
@@ -39,7 +39,7 @@ PUBLIC = {
     "fastapi_poto.stores": "MemoryStore Store store_from_url",
     "fastapi_poto.streaming": "Event describe_download",
     "fastapi_poto.testing": "Clock LiveApp acting_as serve sign_in",
-    "fastapi_poto.users": "Account User UserProvider",
+    "fastapi_poto.users": "Account Identity User UserProvider",
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
 

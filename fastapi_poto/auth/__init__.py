@@ -1,8 +1,10 @@
 """Who is calling: users, passwords, tokens, sign-in routes, and the dependencies that give the caller."""
 
-from .authenticator import Authenticator, Identity
+from .authenticator import Authenticator
+from .credentials import Credentials, ManagedCredentials, bearer_token
 from .dependencies import CurrentSession, CurrentUser, current_session, current_user
 from .events import AuditEvent
+from .own_sign_in import OwnSignIn
 from .passwords import Passwords
 from .routes import auth_router
 from .secrets import Secrets
@@ -14,14 +16,17 @@ __all__ = [
     "AuditEvent",
     "AuthService",
     "Authenticator",
+    "Credentials",
     "CurrentSession",
     "CurrentUser",
-    "Identity",
+    "ManagedCredentials",
     "MemoryUsers",
+    "OwnSignIn",
     "Passwords",
     "Secrets",
     "StoreUsers",
     "auth_router",
+    "bearer_token",
     "current_session",
     "current_user",
 ]

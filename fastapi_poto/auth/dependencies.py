@@ -48,11 +48,6 @@ bearer_scheme = PotoBearer()
 password_scheme = PotoPassword()
 
 
-def security_schemes() -> list[Any]:
-    """Dependencies that make FastAPI document what an operation needs. Calling them costs nothing."""
-    return [bearer_scheme, password_scheme]
-
-
 async def _context(connection: HTTPConnection, response: Response) -> CallContext:
     """The call that a module's method runs in; for a plain route one of its own."""
     scope = connection.scope

@@ -21,8 +21,7 @@ from ..errors import (
     Unavailable,
     UsernameTaken,
 )
-from .authenticator import Identity
-from .dependencies import bearer_scheme, password_scheme
+from ..users import Identity
 from .service import AuthService, Pair, name_problem, password_problem
 
 
@@ -127,6 +126,8 @@ def auth_router(poto: Any) -> APIRouter:
         name: str, verb: str = "POST", errors: tuple[type[PotoError], ...] = (), guarded: bool = False, **arguments: Any
     ) -> Callable[[Callable[..., Any]], None]:
         def add(endpoint: Callable[..., Any]) -> None:
+            if not auth.signs_in and name != "me":
+                return
             summary, _, description = (endpoint.__doc__ or "").partition("\n")
             router.add_api_route(
                 f"/{name}",
@@ -136,7 +137,7 @@ def auth_router(poto: Any) -> APIRouter:
                 name=f"Auth.{name}",
                 summary=summary,
                 description=description.strip(),
-                dependencies=[Depends(bearer_scheme), Depends(password_scheme)] if guarded else None,
+                dependencies=[Depends(one) for one in auth.authenticator.security] if guarded else None,
                 **arguments,
             )
             added = router.routes[-1]

@@ -2,31 +2,24 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from ..errors import (
-    Conflict,
-    NotFound,
-    PotoError,
-    RefreshReused,
-    TooManyRequests,
-    Unauthenticated,
-    Unavailable,
-    UsernameTaken,
-)
+from ..errors import Conflict, NotFound, RefreshReused, TooManyRequests, Unauthenticated, Unavailable, UsernameTaken
 from ..settings import AuthSettings
 from ..stores.base import Store
 from ..stores.memory import MemoryStore
-from ..users import Account, User, UserProvider
+from ..users import Account, Identity, User, UserProvider
 from . import events as redaction
 from .access_tokens import Tokens
 from .addresses import client_address
-from .authenticator import Authenticator, Identity, provider_failed
+from .authenticator import Authenticator
 from .cookies import CookieTransport
+from .credentials import Credentials, ManagedCredentials, asked
 from .events import Audit, AuditEvent
+from .own_sign_in import OwnSignIn, SignedIn
 from .passwords import MAX_BYTES, MIN_BYTES, Passwords, hash_random, random_password, verify_random
 from .secrets import Secrets
 from .store_users import StoreUsers
@@ -34,8 +27,6 @@ from .throttle import Throttle, account_key
 from .token_families import SignIn, TokenFamilies
 from .users import VISITOR_PREFIX, MemoryUsers, name_key, new_user_id, new_visitor_id, storable
 from .visitors import Visitors
-
-T = TypeVar("T")
 
 logger = logging.getLogger("fastapi_poto.auth")
 
@@ -79,6 +70,7 @@ class AuthService:
         clock: Callable[[], float],
         passwords: Passwords,
         audit: Audit,
+        credentials: Sequence[Credentials] | None = None,
     ) -> None:
         self.store = store
         self.users = users
@@ -94,15 +86,21 @@ class AuthService:
         self.tokens = Tokens(secrets, issuer=settings.issuer, audience=settings.audience, clock=clock)
         self.token_families = TokenFamilies(store, secrets, settings, clock=clock)
         self.authenticator = Authenticator(
-            tokens=self.tokens,
-            token_families=self.token_families,
-            users=users,
-            realm=settings.realm,
-            clock=clock,
-            cookies=self.cookies,
-            remembered=settings.remembered_tokens,
+            [OwnSignIn()] if credentials is None else credentials, users=users, realm=settings.realm
         )
+        for one in self.managed:
+            one.attach(self)
         self._proxies = settings.proxy_networks()
+
+    @property
+    def managed(self) -> list[ManagedCredentials]:
+        """The credentials that are opened and closed with the runtime."""
+        return [one for one in self.authenticator.credentials if isinstance(one, ManagedCredentials)]
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether people can sign in here, or only elsewhere."""
+        return any(isinstance(one, OwnSignIn) for one in self.authenticator.credentials)
 
     def address(self, scope: Any) -> str:
         """The client's address as throttling counts it."""
@@ -116,7 +114,7 @@ class AuthService:
             await self.throttle.visitor(address)
         password = random_password()
         user = User(new_visitor_id(), visitor=True)
-        await _asked(self.users.add(Account(user, hash_random(password))))
+        await asked(self.users.add(Account(user, hash_random(password))))
         await self.visitors.note(user.id)
         sign_in = await self.token_families.begin(user.id, ver=0)
         self.audit("visitor_created", user_id=user.id, family=sign_in.family, address=address)
@@ -198,7 +196,7 @@ class AuthService:
         set_credentials = self.users.set_credentials(
             visitor.id, username, password_hash, old_hash=account.password_hash
         )
-        if not await _asked(set_credentials):
+        if not await asked(set_credentials):
             raise Conflict("Only a visitor can be given a name")
         ver = await self.token_families.end_all(visitor.id)
         user = await self.authenticator.user(visitor.id)
@@ -212,7 +210,9 @@ class AuthService:
     # Signing out
 
     async def logout(self, identity: Identity) -> None:
-        """End this sign-in, its tokens and the user's session."""
+        """End this sign-in, its tokens and the user's session. Raises `Conflict` for who did not sign in here."""
+        if not isinstance(identity, SignedIn):
+            raise Conflict("Sign out where you signed in")
         user_id = identity.user.id
         await self.token_families.end(user_id, identity.family)
         await self._end_session(user_id)
@@ -289,14 +289,14 @@ class AuthService:
         self.passwords.close()
 
     async def _find(self, username: str) -> Account | None:
-        return await _asked(self.users.find(username)) if storable(username) else None
+        return await asked(self.users.find(username)) if storable(username) else None
 
     async def _rehash(self, user: User, password: str, password_hash: str | None) -> None:
         """Bring the hash up to today's parameters; if there is no room for it now, at another sign-in."""
         if password_hash is not None and user.name is not None and self.passwords.needs_rehash(password_hash):
             with suppress(Unavailable):
                 fresh = await self.passwords.hash(password)
-                await _asked(self.users.set_credentials(user.id, user.name, fresh, old_hash=password_hash))
+                await asked(self.users.set_credentials(user.id, user.name, fresh, old_hash=password_hash))
 
     @contextmanager
     def _throttling(self, address: str, what: str, username: str | None = None) -> Iterator[None]:
@@ -331,6 +331,7 @@ def build_auth(
     *,
     passwords: Passwords | None = None,
     on_event: Callable[[AuditEvent], object] | None = None,
+    credentials: Sequence[Credentials] | None = None,
 ) -> AuthService:
     """Sign-in over one store. Set `.sessions` on what it gives, so that signing in rotates and out ends them.
 
@@ -347,17 +348,8 @@ def build_auth(
         clock=clock,
         passwords=passwords or Passwords(),
         audit=Audit(on_event),
+        credentials=credentials,
     )
-
-
-async def _asked(answer: Awaitable[T]) -> T:
-    """What an application's users answer; whatever fails there, the call is told `Unavailable`."""
-    try:
-        return await answer
-    except PotoError:
-        raise
-    except Exception as error:
-        raise provider_failed() from error
 
 
 def name_problem(username: str) -> str | None:

@@ -31,6 +31,7 @@ from .schemas import (
     require_discriminators,
     same_for_clients,
 )
+from .security import show_credentials
 
 Document = dict[str, Any]
 
@@ -95,6 +96,7 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
     workshop.give_back()
     _describe_tags(document, ours)
     _place_sign_in(document, ours)
+    show_credentials(document, ours[0].route.poto.authenticator.security)
     return document
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastapi_poto.auth import Identity, MemoryUsers
+from fastapi_poto.auth import MemoryUsers
 from fastapi_poto.errors import BadRequest, Unauthenticated, Unavailable
-from fastapi_poto.users import User
+from fastapi_poto.users import Identity, User
 from tests.auth.house import House, make_house, scope
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_a_remembered_token_expires_on_the_second(house: House) -> None:
         "WWW-Authenticate": 'Bearer realm="poto", error="invalid_token"',
         "Cache-Control": "no-store",
     }
-    assert house.auth.authenticator._known == {}
+    assert house.auth.authenticator.credentials[0]._known == {}
 
 
 async def test_memory_is_bounded() -> None:
@@ -76,7 +76,7 @@ async def test_memory_is_bounded() -> None:
     pairs = [await house.auth.visitor("a") for _ in range(200)]
     for pair in pairs:
         assert await house.auth.authenticator.authenticate(scope(pair.access_token)) is not None
-    known = house.auth.authenticator._known
+    known = house.auth.authenticator.credentials[0]._known
     assert len(known) <= 50
     before = len(known)
     padded = b"Bearer " + b" " * 5_000 + pairs[0].access_token.encode()

@@ -1,0 +1,140 @@
+"""Ways to know a caller: the protocol that all of them implement, and what they share."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from fastapi.requests import HTTPConnection
+from fastapi.security.base import SecurityBase
+from starlette.types import Scope
+
+from ..errors import BadRequest, PotoError, Unavailable
+from ..settings import AuthSettings
+from ..stores.base import Store
+from ..users import Identity, UserProvider
+from .access_tokens import Tokens
+from .cookies import CookieTransport
+from .events import Audit
+from .throttle import Throttle
+from .token_families import TokenFamilies
+
+T = TypeVar("T")
+
+logger = logging.getLogger("fastapi_poto.auth")
+
+_BEARER = "poto.bearer"
+
+
+@runtime_checkable
+class Credentials(Protocol):
+    """One way to know a caller, an entry of `Poto(credentials=[…])`. It serves any number of calls at once."""
+
+    @property
+    def security(self) -> Sequence[SecurityBase]:
+        """How the document shows it: FastAPI's security schemes, any of which will do."""
+        ...
+
+    async def authenticate(self, connection: HTTPConnection) -> Identity | None:
+        """The caller, asked on every call before its body is read; None: these credentials are not mine.
+
+        Raises `Unauthenticated` for credentials that are mine and do not hold.
+        """
+        ...
+
+    async def is_active(self, identity: Identity) -> bool:
+        """Whether an identity that I gave still holds: asked before a session begins, and while a stream is open."""
+        ...
+
+
+class Services(Protocol):
+    """What the runtime has for credentials that keep something: an `AuthService`."""
+
+    store: Store
+    users: UserProvider
+    settings: AuthSettings
+    clock: Callable[[], float]
+    audit: Audit
+    throttle: Throttle
+    tokens: Tokens
+    token_families: TokenFamilies
+    cookies: CookieTransport | None
+
+    def address(self, scope: Any) -> str: ...
+
+
+@runtime_checkable
+class ManagedCredentials(Credentials, Protocol):
+    """Credentials that need the runtime: its store, say, or to be opened and closed with it."""
+
+    def attach(self, services: Services) -> None:
+        """Called once, before all else. Raises `ConfigurationError` for what cannot work together."""
+
+    async def open(self) -> None:
+        """Called when the application starts, or else before the first call. What is away now may come later."""
+
+    async def close(self) -> None:
+        """Let go of what `open` began."""
+
+    def problem(self) -> str | None:
+        """What is wrong now, for the health route; None if nothing is."""
+        ...
+
+
+def bearer_token(connection: HTTPConnection) -> bytes | None:
+    """The token of the `Authorization` header; None without one, for an empty one and for another scheme.
+
+    Raises `BadRequest` for two of these headers.
+    """
+    scope = connection.scope
+    if _BEARER not in scope:
+        scope[_BEARER] = _read_bearer(scope)
+    token: bytes | None = scope[_BEARER]
+    return token
+
+
+def _read_bearer(scope: Scope) -> bytes | None:
+    sent: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if sent is not None:
+                raise BadRequest("More than one Authorization header")
+            sent = value
+    if sent is None:
+        return None
+    scheme, _, token = sent.partition(b" ")
+    if scheme != b"Bearer" and scheme.lower() != b"bearer":
+        return None
+    return token.strip(b" \t") or None
+
+
+async def asked(answer: Awaitable[T]) -> T:
+    """What an application's own code answers; whatever fails there, the call is told `Unavailable`: nobody gets in."""
+    try:
+        return await answer
+    except PotoError:
+        raise
+    except Exception as error:
+        raise failed() from error
+
+
+def failed() -> Unavailable:
+    """What a call is told when an application's users or credentials cannot be asked, whatever the reason."""
+    logger.exception("An application's users or credentials failed")  # noqa: LOG004 - called where it was caught
+    return Unavailable()
+
+
+class Remembered(dict[bytes, T]):
+    """What was verified once, by the token that was sent; bounded: the oldest go first."""
+
+    def __init__(self, most: int, longest: int) -> None:
+        super().__init__()
+        self._most = most
+        self._longest = longest
+
+    def keep(self, token: bytes, verified: T) -> None:
+        """Remember it, unless the token is too long to be worth the memory."""
+        if len(token) <= self._longest:
+            if token not in self and len(self) >= self._most:
+                for old in list(self)[: max(1, self._most // 8)]:
+                    del self[old]
+            self[token] = verified

@@ -1,0 +1,109 @@
+"""The sign-in routes' own access tokens, as a bearer or in a cookie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from fastapi.requests import HTTPConnection
+from fastapi.security.base import SecurityBase
+
+from ..errors import Unauthenticated
+from ..users import Identity
+from .access_tokens import MAX_LENGTH, Claims
+from .credentials import Remembered, Services, bearer_token
+from .dependencies import bearer_scheme, password_scheme
+
+_WORTH_KEEPING = 1_024
+_SIGNATURE = 44
+"""The dot before an HS256 signature, and its 43 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn(Identity):
+    """Somebody who signed in here."""
+
+    token: Claims
+    by_cookie: bool = False
+
+    @property
+    def jti(self) -> str:
+        return self.token.jti
+
+    @property
+    def family(self) -> str:
+        return self.token.family
+
+
+class OwnSignIn:
+    """Visitors, names and passwords: the `/auth` routes and their tokens.
+
+    Only what cannot change is remembered: that a token's signature and claims are right, until it expires.
+    Whether its sign-in is active and its user exists, is enabled and has which roles is read from the store and
+    the `UserProvider` on every call, so that what any process changes holds for the next call to all.
+    """
+
+    security: Sequence[SecurityBase] = (bearer_scheme, password_scheme)
+
+    def attach(self, services: Services) -> None:
+        self._tokens = services.tokens
+        self._is_active = services.token_families.is_active
+        self._users = services.users
+        self._clock = services.clock
+        self._cookies = services.cookies
+        self._known: Remembered[SignedIn | Claims] = Remembered(services.settings.remembered_tokens, _WORTH_KEEPING)
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def problem(self) -> str | None:
+        return None
+
+    async def authenticate(self, connection: HTTPConnection) -> Identity | None:
+        """Raises `CrossSiteRequest` for a cookie sent by a foreign page."""
+        token = bearer_token(connection)
+        if token is not None:
+            known = self._known.get(token)
+            if known is None:
+                if token[-_SIGNATURE:-43] != b".":
+                    return None
+                try:
+                    known = self._verify(token)
+                except Unauthenticated:
+                    return None  # another issuer's, or nobody's
+            return await self._check(known, token)
+        if self._cookies is None or "authorization" in connection.headers:
+            return None
+        token = self._cookies.token(connection.scope)
+        if token is None:
+            return None
+        self._cookies.check_origin(connection.scope)
+        key = b"\0" + token  # no bearer token has such a byte
+        return await self._check(self._known.get(key) or self._verify(token), key, by_cookie=True)
+
+    async def is_active(self, identity: Identity) -> bool:
+        """Whether the sign-in has not ended, and its user has at least the roles of then. It may outlive its token."""
+        claims = cast("SignedIn", identity).token
+        if not await self._is_active(claims.user_id, claims.family, claims.ver):
+            return False
+        user = await self._users.get(claims.user_id)
+        return user is not None and identity.user.roles <= user.roles
+
+    def _verify(self, token: bytes) -> Claims:
+        return self._tokens.verify(token[: MAX_LENGTH + 1].decode("latin-1"))
+
+    async def _check(self, known: SignedIn | Claims, key: bytes, *, by_cookie: bool = False) -> SignedIn:
+        claims = known if isinstance(known, Claims) else known.token
+        user_id = claims.user_id
+        if claims.expires_at > self._clock() and await self._is_active(user_id, claims.family, claims.ver):
+            user = await self._users.get(user_id)
+            if user is not None:
+                if isinstance(known, SignedIn) and (known.user is user or known.user == user):
+                    return known
+                made = SignedIn(user, "token", expires_at=claims.expires_at, token=claims, by_cookie=by_cookie)
+                self._known.keep(key, made)
+                return made
+        self._known.pop(key, None)
+        raise Unauthenticated
