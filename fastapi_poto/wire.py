@@ -125,6 +125,17 @@ def with_secrets(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "serialization": {**out, "function": give_away}}
 
 
+def without_computed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let a model that forbids other members come back: what its own class computed is none of them."""
+    if (schema.get("config") or {}).get("extra_fields_behavior") == "forbid":
+        inner = schema["schema"]
+        while "computed_fields" not in inner and isinstance(inner.get("schema"), dict):  # within validators
+            inner = inner["schema"]
+        if inner.get("computed_fields"):
+            inner["extra_behavior"] = "ignore"
+    return schema
+
+
 def as_plain_text(schema: dict[str, Any]) -> dict[str, Any]:
     """Write bytes as FastAPI reads them from headers and form fields: as the UTF-8 that they are. With secrets."""
     if schema["type"] == "bytes":
@@ -142,7 +153,7 @@ class WireType(Generic[T]):
     """A type's compiled codec. Raises `TypeError` if Pydantic cannot make it.
 
     With `documented_as`, also if it has no JSON Schema: of what comes in ("validation") or goes out ("serialization").
-    `rewire` is `of_texts`, `with_secrets` or `as_plain_text`.
+    `rewire` is `of_texts`, `with_secrets`, `without_computed` or `as_plain_text`.
     """
 
     __slots__ = ("annotation", "to_json", "validate", "validate_json")

@@ -7,11 +7,12 @@ from typing import Any, TypeVar, cast
 import httpx
 from pydantic_core import to_json
 
+from ..errors import Unauthenticated
 from ..module import PotoModule
 from ..users import User
-from .arguments import Outgoing
 from .connection import Connection
 from .deadline import Deadline, deadline_of_call
+from .outgoing import Outgoing
 from .proxy import CallOptions, ModuleProxy
 from .tokens import Credentials, Tokens
 
@@ -106,8 +107,8 @@ class PotoClient:
 
     async def upgrade(self, username: str, password: str) -> Tokens:
         """Give the visitor that is signed in a name and a password. Raises `UsernameTaken`."""
-        outgoing = Outgoing("POST", "/auth/upgrade")
-        return await self._sign_in(_with_json(outgoing, username=username, password=password), anonymous=False)
+        outgoing = _with_json("/auth/upgrade", username=username, password=password)
+        return await self._sign_in(outgoing, anonymous=False)
 
     async def refresh(self) -> Tokens:
         """New tokens now. Calls do this by themselves, before a token expires or when it is refused."""
@@ -117,10 +118,16 @@ class PotoClient:
         return await self._credentials.renewed(tokens)
 
     async def logout(self) -> None:
-        """End this sign-in, on the server and here."""
-        if self.tokens is not None:
+        """End this sign-in, on the server and here. One that has ended there is dropped here."""
+        ending = self.tokens
+        if ending is None:
+            return
+        try:
             await self._connection.call(Outgoing("POST", "/auth/logout"), deadline=deadline_of_call(self._timeout))
-            self.tokens = None
+        except Unauthenticated:
+            if self.tokens != ending:  # somebody signed in meanwhile
+                return
+        self.tokens = None
 
     async def me(self) -> User:
         """Who the server says is calling. Raises `Unauthenticated`."""
@@ -135,7 +142,7 @@ class PotoClient:
         return tokens
 
     async def _refreshed(self, refresh_token: str) -> Tokens:
-        outgoing = _with_json(Outgoing("POST", "/auth/refresh"), refresh_token=refresh_token)
+        outgoing = _with_json("/auth/refresh", refresh_token=refresh_token)
         response = await self._connection.call(outgoing, deadline=deadline_of_call(self._timeout), anonymous=True)
         return Tokens.from_answer(response.json())
 
@@ -170,7 +177,7 @@ def _http(app: Any) -> httpx.AsyncClient:
     )
 
 
-def _with_json(outgoing: Outgoing, **members: str) -> Outgoing:
-    outgoing.content = to_json(members)
-    outgoing.headers["Content-Type"] = "application/json"
+def _with_json(path: str, **members: str) -> Outgoing:
+    outgoing = Outgoing("POST", path)
+    outgoing.set_json(to_json(members))
     return outgoing

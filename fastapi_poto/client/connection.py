@@ -10,9 +10,9 @@ import httpx
 
 from ..deadline import DEADLINE_HEADER
 from ..errors import DeadlineExceeded, PotoError
-from .arguments import Outgoing
 from .deadline import milliseconds_until
 from .errors import error_from_body
+from .outgoing import Outgoing
 from .tokens import Credentials, Tokens
 
 _DEADLINE = DEADLINE_HEADER.decode()
@@ -80,6 +80,8 @@ class Connection:
             renewed = await self._credentials.renewed(tokens)
         except PotoError:
             return response
+        if not outgoing.can_be_sent_again:
+            raise await _consumed(response)
         await response.aclose()
         return await self._send(outgoing, renewed, deadline)
 
@@ -103,6 +105,15 @@ class Connection:
         )
         # Credentials go where they were meant to go, and nowhere else.
         return await self._http.send(request, stream=True, follow_redirects=False, auth=None)
+
+
+async def _consumed(response: httpx.Response) -> PotoError:
+    await _read(response)
+    error = _error(response, None)
+    error.add_note(
+        "The upload was read and cannot be sent again. The token has been renewed: call with it opened anew."
+    )
+    return error
 
 
 async def _read(response: httpx.Response) -> None:

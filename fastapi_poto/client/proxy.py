@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from ..errors import ConfigurationError, UnexpectedResponse
 from ..module import PotoModule
 from ..operations import Operation, compile_module
-from .arguments import Arguments, Outgoing
+from ..wire import WireType, without_computed
+from .arguments import Arguments
 from .connection import Connection
 from .deadline import deadline_of_call
 from .errors import error_classes, error_from_body
+from .outgoing import Outgoing
 from .streams import Chunks, Items, StreamPlan
 
 T = TypeVar("T")
@@ -69,6 +71,8 @@ class Compiled:
         self.operation = operation
         self.arguments = Arguments(operation)
         self.classes = error_classes(operation.errors)
+        has_value = operation.kind in ("unary", "stream")
+        self.decoder = WireType[Any](operation.result if has_value else Any, rewire=without_computed)
 
 
 @lru_cache(maxsize=256)
@@ -83,6 +87,7 @@ class RemoteMethod:
         self._operation = compiled.operation
         self._arguments = compiled.arguments
         self._classes = compiled.classes
+        self._decoder = compiled.decoder
         self._connection = connection
         self._options = options
 
@@ -137,6 +142,7 @@ class RemoteMethod:
             operation=operation.where,
             open=open_,
             decode=self._decode,
+            events=operation.events,
             error_of=lambda body: error_from_body(body, classes=self._classes),
             deadline=deadline,
             silence=options.silence if operation.kind == "stream" else None,
@@ -145,9 +151,8 @@ class RemoteMethod:
 
     def _decode(self, body: bytes) -> Any:
         operation = self._operation
-        assert operation.encoder is not None  # noqa: S101 - kinds that have a value have its type
         try:
-            return operation.encoder.validate_json(body)
+            return self._decoder.validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))

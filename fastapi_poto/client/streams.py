@@ -7,11 +7,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast, overload
 
 import httpx
 
 from ..errors import DeadlineExceeded, PotoError, ShuttingDown, StreamCut, Unavailable, UnexpectedResponse
+from ..operations.operation import Events
 from ..streaming import Event
 from .sse import EventDecoder, ServerEvent
 
@@ -31,6 +32,8 @@ class StreamPlan:
     open: Open
     decode: Callable[[bytes], Any]
     """An item's JSON, as the annotated type."""
+    events: Events
+    """Which items the annotation has as `Event`s."""
     error_of: Callable[[bytes], PotoError]
     deadline: float | None
     """`time.monotonic()`"""
@@ -44,13 +47,17 @@ class Items(Generic[T]):
     """The items of a running call, in order. Leaving it, by `aclose()` or for good, ends the method on the server."""
 
     def __init__(self, plan: StreamPlan) -> None:
-        self._events: AsyncGenerator[Event[T], None] = _events(plan)
+        self._events: AsyncGenerator[Event[Any], None] = _events(plan)
+        self._kinds = plan.events
 
     def __aiter__(self) -> "Items[T]":
         return self
 
     async def __anext__(self) -> T:
-        return (await anext(self._events)).data
+        event = await anext(self._events)
+        # As the annotation has it. Where it may be either, an item without a name or an id was no event.
+        is_event = self._kinds == "all" or (self._kinds == "some" and (event.event or event.id) is not None)
+        return cast("T", event if is_event else event.data)
 
     def __await__(self) -> Generator[Any, None, "Items[T]"]:
         """For `async def` methods that return an iterator: `async for item in await shop.watch()`."""
@@ -59,43 +66,68 @@ class Items(Generic[T]):
     async def aclose(self) -> None:
         await self._events.aclose()
 
-    def events(self) -> AsyncGenerator[Event[T], None]:
+    def events(self) -> AsyncGenerator[Event[Any], None]:
         return self._events
 
 
-def events(items: AsyncIterator[T]) -> AsyncGenerator[Event[T], None]:
+@overload
+def events(items: AsyncIterator[Event[T]]) -> AsyncGenerator[Event[T], None]: ...
+@overload
+def events(items: AsyncIterator[T]) -> AsyncGenerator[Event[T], None]: ...
+def events(items: AsyncIterator[Any]) -> AsyncGenerator[Event[Any], None]:
     """The same stream with the names and ids of its events: `async for event in events(shop.watch(limit=3))`."""
     if not isinstance(items, Items):
         raise TypeError(f"events() takes a stream of a client's module, not {type(items).__name__}")
-    return cast("Items[T]", items).events()
+    return items.events()
 
 
 async def _events(plan: StreamPlan) -> AsyncGenerator[Event[Any], None]:
     """Events of one connection after another, as long as the stream can be resumed."""
-    last_id: str | None = None
-    received = attempts = 0
+    progress = _Progress(plan)
     while True:
         decoder = EventDecoder()
         try:
-            async with aclosing(_of_one_connection(plan, decoder, last_id)) as connection:
+            async with aclosing(_of_one_connection(plan, decoder, progress.last_id)) as connection:
                 async for event in connection:
-                    received += 1
-                    attempts = 0
-                    last_id = event.id or last_id
+                    progress.note(event)
                     name = None if event.event == "message" else event.event
                     yield Event(plan.decode(event.data or b""), name, event.id)
             return
         except (_Cut, httpx.TransportError, Unavailable) as error:
-            attempts += 1
-            # Only what was begun can be gone on with, and a failure of the method itself is its end.
-            failed = isinstance(error, Unavailable) and not isinstance(error, ShuttingDown) and attempts == 1
-            if last_id is None or failed or attempts > plan.reconnects:
-                if isinstance(error, Unavailable) or (received == 0 and isinstance(error, httpx.TransportError)):
-                    raise
-                raise StreamCut(plan.operation, received, last_id, str(error)) from error.__cause__ or error
-            delay = error.retry_after if isinstance(error, Unavailable) else (decoder.retry_ms or 100) / 1000
-        delay = min(_LONGEST_DELAY, delay * 2 ** min(attempts - 1, 10))
-        await _sleep(delay * random.uniform(0.5, 1.0), plan)  # noqa: S311
+            delay = progress.delay_after(error, decoder)
+        await _sleep(delay, plan)
+
+
+class _Progress:
+    """How far a stream came, and whether it is worth another attempt."""
+
+    def __init__(self, plan: StreamPlan) -> None:
+        self._plan = plan
+        self._received = 0
+        self._attempts = 0
+        """In a row that brought nothing."""
+        self.last_id: str | None = None
+
+    def note(self, event: ServerEvent) -> None:
+        self._received += 1
+        self._attempts = 0
+        self.last_id = event.id or self.last_id
+
+    def delay_after(self, error: Exception, decoder: EventDecoder) -> float:
+        """The seconds until the next attempt. Raises the error if there is none, or `StreamCut`."""
+        self._attempts += 1
+        is_unavailable = isinstance(error, Unavailable)
+        # Only what was begun can be gone on with, and a failure of the method itself is its end.
+        has_failed = is_unavailable and not isinstance(error, ShuttingDown) and self._attempts == 1
+        if self.last_id is None or has_failed or self._attempts > self._plan.reconnects:
+            if is_unavailable or (self._received == 0 and isinstance(error, httpx.TransportError)):
+                raise error
+            raise StreamCut(self._plan.operation, self._received, self.last_id, str(error)) from (
+                error.__cause__ or error
+            )
+        asked = error.retry_after if isinstance(error, Unavailable) else (decoder.retry_ms or 100) / 1000
+        longest = min(_LONGEST_DELAY, asked * 2.0 ** min(self._attempts - 1, 10))
+        return longest * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 async def _itself(one: T) -> T:

@@ -17,7 +17,7 @@ from ..wire import ANYTHING, Rewire, WireType, of_texts
 from .hints import resolve_hints
 from .operation import Guard, Kind, Operation, Parameter, Source
 from .parameters import check_query, is_upload, read_parameters, typed_dict
-from .results import read_result
+from .results import read_events, read_result
 
 _VERBS = ("get", "post", "put", "patch", "delete")
 _PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~:@!$&'()*+,;=-]|\{\w+(:\w+)?\})+)+")
@@ -210,7 +210,8 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     verb, path = _verb_and_path(cls, name, options, where)
     hints = resolve_hints(function, cls, owner, where)
     inner = inspect.unwrap(function)
-    kind, result = read_result(inner, hints.pop("return", Any), where)
+    returned = hints.pop("return", Any)
+    kind, result = read_result(inner, returned, where)
     _check_kind(kind, options, where)
     parameters = read_parameters(function, hints, where, path=path)
     _check_path(path, (*parameters, *constructor), where)
@@ -245,6 +246,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         ),
         kind=kind,
         result=result,
+        events=read_events(returned) if kind == "stream" else "none",
         parameters=parameters,
         constructor=constructor,
         form=form,

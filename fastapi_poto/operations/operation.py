@@ -10,6 +10,7 @@ from ..module import PotoModule
 from ..wire import WireType
 
 Kind = Literal["unary", "bytes", "empty", "response", "stream", "byte_stream"]
+Events = Literal["all", "some", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Operation:
     kind: Kind
     result: Any
     """The return annotation; of a stream, the item's."""
+    events: Events
+    """Which of a stream's items are annotated as `Event`s."""
     parameters: tuple[Parameter, ...]
     constructor: tuple[Parameter, ...]
     form: bool

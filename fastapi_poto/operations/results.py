@@ -10,7 +10,7 @@ from starlette.responses import Response
 from ..errors import ConfigurationError
 from ..streaming import Event
 from .hints import unaliased
-from .operation import Kind
+from .operation import Events, Kind
 from .parameters import members
 
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
@@ -53,6 +53,15 @@ def read_result(function: Callable[..., Any], annotation: Any, where: str) -> tu
     if all(isinstance(member, type) and issubclass(member, Response) for member in members(annotation)):
         return "response", annotation
     return "unary", told
+
+
+def read_events(annotation: Any) -> Events:
+    """Which items of a stream are annotated as `Event`s."""
+    annotation = unaliased(annotation)
+    if get_origin(annotation) in _AWAITABLES:
+        return read_events(get_args(annotation)[-1])
+    named = [_is_event(member) for item in get_args(annotation)[:1] for member in members(item)]
+    return "all" if named and all(named) else "some" if any(named) else "none"
 
 
 def _payload(item: Any) -> Any:

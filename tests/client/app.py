@@ -220,6 +220,16 @@ class Shop(PotoModule):
         yield "b"
 
     @public
+    async def progress(self) -> AsyncIterator[Event[Line]]:
+        yield Event(Line(sku="a"), event="progress", id="1")
+        yield Event(Line(sku="b"))
+
+    @public
+    async def mixed(self) -> AsyncIterator[Event[int] | Line]:
+        yield Event(1, event="count")
+        yield Line(sku="a")
+
+    @public
     async def forever(self, key: str, pause: float = 0.001) -> AsyncIterator[int]:
         try:
             number = 0

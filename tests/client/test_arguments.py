@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Header, Query, UploadFile
-from pydantic import BaseModel, ConfigDict, Json, Secret, SecretBytes, SecretStr, computed_field
+from fastapi import Cookie, FastAPI, Header, Query, UploadFile
+from pydantic import BaseModel, ConfigDict, Json, Secret, SecretBytes, SecretStr, computed_field, model_validator
+from pydantic.dataclasses import dataclass
 
-from fastapi_poto import Poto, PotoModule, poto_router, public
+from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from fastapi_poto.client import PotoClient
 
 from .app import SECRET
@@ -36,6 +37,31 @@ def told(credentials: Credentials) -> list[Any]:
 class Filter(BaseModel):
     page_number: int = 1
     tags: list[str] = []
+
+
+class Circle(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    radius: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def as_given(cls, value: Any) -> Any:
+        return value
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def area(self) -> int:
+        return 3 * self.radius**2
+
+
+@dataclass(config=ConfigDict(extra="forbid"))
+class Measured:
+    size: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def doubled(self) -> int:
+        return 2 * self.size
 
 
 @public
@@ -71,6 +97,26 @@ class Told(PotoModule):
 
     async def filtered(self, by: Annotated[Filter, Header()]) -> Filter:
         return by
+
+    @rpc(path="told/{key}/end")
+    async def in_path(self, key: str) -> str:
+        return key
+
+    @rpc(path="rest/{rest:path}")
+    async def rest_of_path(self, rest: str) -> str:
+        return rest
+
+    async def in_cookie(self, key: Annotated[str, Cookie()]) -> str:
+        return key
+
+    async def in_header(self, key: Annotated[str, Header()]) -> str:
+        return key
+
+    async def drawn(self, circle: Circle) -> list[dict[str, Circle]]:
+        return [{"one": circle}]
+
+    async def measured(self, size: int) -> Measured:
+        return Measured(size)
 
     async def form_of(self, file: UploadFile, raw: bytes = b"", note: str = "none", ids: list[int] = [1]) -> list[Any]:  # noqa: B006
         return [raw.hex(), note, ids]
@@ -123,7 +169,9 @@ async def test_what_would_arrive_as_the_default(sent: Told) -> None:
     assert await sent.get_chosen(None, set()) == [None, []]
     assert await sent.fields(raw=b"", more=None) == [[1], "", None]
     assert await sent.form_of(b"", b"", ids=[1]) == ["", "none", [1]]  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"Told\.get_chosen: a query cannot carry \[\], which is not 'ids''s default"):
+    with pytest.raises(
+        ValueError, match=r"Told\.get_chosen: a query cannot carry \[\] as 'ids', which is not its default"
+    ):
         await sent.get_chosen([])
     with pytest.raises(ValueError, match=r"a header cannot carry \[\]"):
         await sent.fields(tags=[])
@@ -131,6 +179,56 @@ async def test_what_would_arrive_as_the_default(sent: Told) -> None:
         await sent.form_of(b"", note="")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"a form cannot carry \[\]"):
         await sent.form_of(b"", ids=[])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["a", "é", "a b", "a%2e%2e", "...", ".a", "a?b#c"])
+async def test_what_a_path_carries(sent: Told, text: str) -> None:
+    """Any text but a segment that is none; of the rest of a path, slashes too."""
+    assert await sent.in_path(text) == text
+    assert await sent.rest_of_path(f"x/{text}/y") == f"x/{text}/y"
+
+
+@pytest.mark.parametrize("text", [".", "..", "", "a/b"])
+async def test_what_a_path_does_not_carry(sent: Told, text: str) -> None:
+    """On its way the URL would become another one, or reach no method."""
+    with pytest.raises(ValueError, match=r"Told\.in_path: a path cannot carry '.*' as 'key', for"):
+        await sent.in_path(text)
+
+
+@pytest.mark.parametrize("text", ["..", "a/../b", "a/.", "./a"])
+async def test_what_the_rest_of_a_path_does_not_carry(sent: Told, text: str) -> None:
+    """Dot segments would lead to another method."""
+    with pytest.raises(ValueError, match=r"Told\.rest_of_path: a path cannot carry '.*' as 'rest', for . and .. are"):
+        await sent.rest_of_path(text)
+
+
+@pytest.mark.parametrize("text", ["a", "a=b", "a b", "a,b", "{}"])
+async def test_what_cookies_and_headers_carry(sent: Told, text: str) -> None:
+    """What arrives as it was."""
+    assert await sent.in_cookie(text) == text
+    assert await sent.in_header(text) == text
+
+
+@pytest.mark.parametrize("text", ["a;b", "a; admin=1", '"a"', " a", "a\r\nb", "é", "a\0"])
+async def test_what_cookies_do_not_carry(sent: Told, text: str) -> None:
+    """A separator, a quote that is taken away, what no header may have: refused before it is sent."""
+    with pytest.raises(ValueError, match=r"Told\.in_cookie: a cookie cannot carry .* as 'key', which would arrive as"):
+        await sent.in_cookie(text)
+
+
+@pytest.mark.parametrize("text", [" a", "a\t", "a\r\nx: y", "é", "a\0"])
+async def test_what_headers_do_not_carry(sent: Told, text: str) -> None:
+    """Blanks at its ends, line ends and what is not ASCII."""
+    with pytest.raises(ValueError, match=r"Told\.in_header: a header cannot carry .* as 'key', which would arrive as"):
+        await sent.in_header(text)
+
+
+async def test_results_that_compute_members(sent: Told) -> None:
+    """A model that forbids other members comes back, nested and in a dataclass; what it computed, it computes again."""
+    circle = Circle(radius=2)
+    assert await sent.drawn(circle) == [{"one": circle}]
+    assert (await sent.drawn(circle))[0]["one"].area == 12
+    assert await sent.measured(3) == Measured(3)
 
 
 async def test_a_model_of_parameters(sent: Told) -> None:

@@ -118,6 +118,44 @@ async def test_an_upload_is_sent_again_whole(server: Server) -> None:
         assert server.paths[-3:] == ["/Shop/measure_mine", "/auth/refresh", "/Shop/measure_mine"]
 
 
+class Pipe(io.RawIOBase):
+    """What can be read once."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._rest.read(size)
+
+
+async def test_an_upload_that_was_read_is_not_sent_again(server: Server) -> None:
+    """The call fails rather than succeed without the bytes; with the token that was renewed, the next one goes."""
+    async with PotoClient(server.url, tokens=await visitor(server)) as client:
+        server.ahead = 20 * MINUTE
+        with pytest.raises(Unauthenticated) as caught:
+            await client.module(Shop).measure_mine(UploadFile(Pipe(b"12345"), filename="a"))  # type: ignore[arg-type]
+        assert "cannot be sent again" in caught.value.__notes__[-1]
+        assert server.paths[-2:] == ["/Shop/measure_mine", "/auth/refresh"]
+        assert await client.module(Shop).measure_mine(UploadFile(Pipe(b"12345"), filename="a")) == 5  # type: ignore[arg-type]
+
+
+async def test_signing_out_of_what_has_ended(server: Server) -> None:
+    """The tokens of a sign-in that ended elsewhere go, without an error; those that a new one brought stay."""
+    tokens = await visitor(server)
+    async with PotoClient(server.url, tokens=tokens) as client, PotoClient(server.url, tokens=tokens) as other:
+        await other.logout()
+        await client.logout()
+        assert client.tokens is None
+        server.away.add("/api/auth/logout")
+        client.tokens = again = await visitor(server)
+        with pytest.raises(PotoError):
+            await client.logout()
+        assert client.tokens == again
+
+
 async def test_a_caller_who_gives_up_does_not_end_the_refresh_for_others(server: Server) -> None:
     """The one that asked first is cancelled; the other gets its answer."""
     async with PotoClient(server.url, tokens=await visitor(server)) as client:

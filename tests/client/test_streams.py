@@ -43,6 +43,15 @@ async def test_names_and_ids(visitor: PotoClient) -> None:
         events(iter([1]))  # type: ignore[arg-type]
 
 
+async def test_items_that_are_events(visitor: PotoClient) -> None:
+    """What is annotated as an `Event` comes as one, and `events()` makes none of an event."""
+    shop = visitor.module(Shop)
+    expected = [Event(Line(sku="a"), event="progress", id="1"), Event(Line(sku="b"))]
+    assert [event async for event in shop.progress()] == expected
+    assert [event async for event in events(shop.progress())] == expected
+    assert [item async for item in shop.mixed()] == [Event(1, event="count"), Line(sku="a")]
+
+
 @pytest.mark.parametrize("limit", [0, 2])
 async def test_a_failure_is_the_error_it_was(visitor: PotoClient, limit: int) -> None:
     """Before the first item and after it, declared, unexpected, and the framework's."""

@@ -175,6 +175,10 @@ async def remote_calls() -> None:
             assert_type(chunk, bytes)
         async for event in events(shop.watch(3)):
             assert_type(event.data, Line)
+        async for progress in shop.progress():
+            assert_type(progress, Event[Line])
+        async for told in events(shop.progress()):
+            assert_type(told, Event[Line])
         assert_type(client.tokens, Tokens | None)
         await shop.add("a")  # type: ignore[arg-type]
         client.module(Database)  # type: ignore[type-var]
