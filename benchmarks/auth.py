@@ -44,7 +44,7 @@ class Bench(PotoModule):
 def app() -> FastAPI:
     """The application of the flood, with one user."""
     poto = Poto(SECRET, failures_per_address=0)
-    thread = threading.Thread(target=lambda: asyncio.run(poto.auth.create_user(NAME, PASSWORD)))
+    thread = threading.Thread(target=lambda: asyncio.run(poto.accounts.create(NAME, PASSWORD)))
     thread.start()
     thread.join()
     application = FastAPI()
@@ -81,12 +81,12 @@ async def _look_ups(folder: Path) -> dict[str, float]:
         users = StoreUsers(store) if "users" in name else None
         poto = Poto(SECRET, store=store, users=users)
         await poto.open()
-        pair = await poto.auth.visitor("192.0.2.1")
+        pair = await poto.sign_in.visitor("192.0.2.1")
         request = _request(pair.access_token)
-        authenticate = poto.auth.authenticator.authenticate
+        authenticate = poto.authenticator.authenticate
         measured[name] = await _time(lambda ask=authenticate, of=request: ask(of), CALLS if "memory" in name else 100)
         if name == "memory":
-            tokens, token = poto.auth.tokens, pair.access_token
+            tokens, token = poto.access_tokens, pair.access_token
 
             async def strict(tokens: Any = tokens, token: str = token) -> None:
                 tokens.verify(token)
@@ -116,7 +116,7 @@ def look_ups() -> None:
 async def _visitors() -> float:
     poto = Poto(SECRET)
     start = time.perf_counter()
-    await asyncio.gather(*(poto.auth.visitor("192.0.2.1") for _ in range(100)))
+    await asyncio.gather(*(poto.sign_in.visitor("192.0.2.1") for _ in range(100)))
     return time.perf_counter() - start
 
 

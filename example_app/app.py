@@ -40,5 +40,5 @@ async def _make_admin(poto: Poto) -> None:
     if await poto.users.find(ADMIN) is None:
         password = secrets.token_urlsafe(12)
         with suppress(UsernameTaken):  # another process on this store was faster
-            await poto.auth.create_user(ADMIN, password, roles=["admin"])
+            await poto.accounts.create(ADMIN, password, roles=["admin"])
             log.warning("Made the user %r with the password %s  (shown this once)", ADMIN, password)

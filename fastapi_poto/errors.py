@@ -111,9 +111,11 @@ class Unauthenticated(PotoError):
 class RefreshReused(Unauthenticated):
     """Not authenticated."""
 
-    def __init__(self, user_id: str, family: str) -> None:
+    def __init__(self, user_id: str, family: str, *, was_last: bool) -> None:
         self.user_id = user_id
         self.family = family
+        self.was_last = was_last
+        """Whether the sign-in that it ended was the user's last."""
         super().__init__()
 
 

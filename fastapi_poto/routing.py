@@ -272,8 +272,8 @@ def poto_router(
 
 
 def _sign_in(poto: Poto) -> APIRouter:
-    router = auth_router(poto.auth)
+    router = auth_router(poto)
     add_health(router, poto.stores)
     for route in router.routes:
-        route.poto = poto.auth  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one
+        route.poto = poto  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one
     return router

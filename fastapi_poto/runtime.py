@@ -12,8 +12,28 @@ from functools import cache
 from types import NoneType
 from typing import Any, Unpack
 
-from .auth import Authenticator, AuthService, Credentials, Secrets
-from .auth.service import build_auth
+from starlette.types import Scope
+
+from .auth import (
+    Accounts,
+    AuditEvent,
+    Authenticator,
+    Credentials,
+    ManagedCredentials,
+    MemoryUsers,
+    OwnSignIn,
+    Passwords,
+    Secrets,
+    SignIn,
+    StoreUsers,
+)
+from .auth.access_tokens import AccessTokens
+from .auth.addresses import client_address
+from .auth.cookies import CookieTransport
+from .auth.events import Audit, redact_access_log
+from .auth.throttle import Throttle
+from .auth.token_families import TokenFamilies
+from .auth.visitors import Visitors
 from .errors import ConfigurationError, Unavailable
 from .options import PotoOptions
 from .sessions import CookieSessions, SessionManager
@@ -34,9 +54,10 @@ class Poto:
     Without one, a memory store gets one for the process and a warning; any other store refuses to start.
     `store` is a URL or a `SessionStore`, and says where users, sessions, refresh tokens, counters and
     replay buffers live; `users` and `sessions` can be given on their own (`sessions="cookie://"` keeps
-    them encrypted in the browser). `clock` gives seconds since
-    the epoch. `credentials` are the ways to know a caller, in the order in which they are asked; without them, the
-    sign-in routes' tokens (`OwnSignIn`). Further options are the fields of `Settings` and `AuthSettings`.
+    them encrypted in the browser). `passwords` has other parameters for hashing. `on_event` is called with each
+    `AuditEvent`. `credentials` are the ways to know a caller, in the order in which they are asked; without them, the
+    sign-in routes' tokens (`OwnSignIn`). `clock` gives seconds since 1970.
+    Further options are the fields of `Settings` and `AuthSettings`.
     """
 
     def __init__(
@@ -47,6 +68,8 @@ class Poto:
         users: UserProvider | None = None,
         sessions: str | Store | SessionProvider | None = None,
         credentials: Sequence[Credentials] | None = None,
+        passwords: Passwords | None = None,
+        on_event: Callable[[AuditEvent], object] | None = None,
         strict: bool = False,
         clock: Callable[[], float] = time.time,
         settings: Settings | None = None,
@@ -58,30 +81,53 @@ class Poto:
         self.clock = clock
         self.store = store_from_url(store) if isinstance(store, str) else store
         self.secrets = _secrets(secret, self.store, strict=strict)
-        self.auth: AuthService = build_auth(
-            store=self.store,
-            users=users,
-            secrets=self.secrets,
-            settings=self.settings.auth,
-            clock=clock,
-            credentials=_checked_credentials(credentials),
+        if users is None:
+            users = MemoryUsers() if isinstance(self.store, MemoryStore) else StoreUsers(self.store)
+        self.users = users
+        self.passwords = passwords or Passwords()
+        self.audit = Audit(on_event)
+        redact_access_log()
+        auth = self.settings.auth
+        self.cookies = CookieTransport(auth.allowed_origins) if auth.cookies else None
+        self.access_tokens = AccessTokens(self.secrets, auth, clock=clock)
+        self.token_families = TokenFamilies(self.store, self.secrets, auth, clock=clock)
+        self.authenticator = Authenticator(
+            [OwnSignIn()] if credentials is None else _checked_credentials(credentials), users=users, realm=auth.realm
         )
+        self.throttle = Throttle(self.store, auth, clock=clock)
+        self._proxies = auth.proxy_networks()
+        for one in self._managed:
+            one.attach(self)
         self.session_store = self.store
         self.sessions = self._make_sessions(sessions)
-        self.auth.sessions = self.sessions
-        self.auth.ensure_open = self.open
+        self.visitors = Visitors(self.store, idle=auth.visitor_idle, clock=clock)
+        self.accounts = Accounts(
+            users,
+            passwords=self.passwords,
+            throttle=self.throttle,
+            token_families=self.token_families,
+            authenticator=self.authenticator,
+            sessions=self.sessions,
+            audit=self.audit,
+        )
+        self.sign_in = SignIn(
+            users,
+            auth,
+            accounts=self.accounts,
+            passwords=self.passwords,
+            throttle=self.throttle,
+            visitors=self.visitors,
+            access_tokens=self.access_tokens,
+            token_families=self.token_families,
+            authenticator=self.authenticator,
+            sessions=self.sessions,
+            audit=self.audit,
+            clock=clock,
+        )
         self.is_open = False
         self._users_of_lifespan = 0
         self._opening: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
-
-    @property
-    def users(self) -> UserProvider:
-        return self.auth.users
-
-    @property
-    def authenticator(self) -> Authenticator:
-        return self.auth.authenticator
 
     def _make_sessions(self, given: str | Store | SessionProvider | None) -> SessionProvider:
         settings = self.settings
@@ -90,7 +136,7 @@ class Poto:
             "idle": settings.session_idle,
             "absolute": settings.session_absolute,
             "max_keys": settings.session_keys,
-            "is_active": self.auth.authenticator.is_active,
+            "is_active": self.authenticator.is_active,
         }
         if given in ("cookie", "cookie://"):
             return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives)
@@ -99,6 +145,19 @@ class Poto:
             return given
         self.session_store = store_from_url(given) if isinstance(given, str) else given or self.store
         return SessionManager(self.session_store, value_bytes=settings.session_value_bytes, **lives)
+
+    @property
+    def _managed(self) -> list[ManagedCredentials]:
+        return [one for one in self.authenticator.credentials if isinstance(one, ManagedCredentials)]
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether people can sign in here, or only elsewhere."""
+        return any(isinstance(one, OwnSignIn) for one in self.authenticator.credentials)
+
+    def address(self, scope: Scope) -> str:
+        """The client's address as throttling counts it."""
+        return client_address(scope, self._proxies)
 
     @property
     def stores(self) -> list[Store]:
@@ -127,7 +186,7 @@ class Poto:
             except Exception as error:  # the driver's: no such database, a wrong password, an unknown option
                 setting = "Poto(store=…) or POTO_STORE" if store is self.store else "Poto(sessions=…)"
                 raise ConfigurationError(f"The store of {setting} cannot be opened: {error}") from error
-        for one in self.auth.managed:
+        for one in self._managed:
             await one.open()
         self.is_open = True
 
@@ -143,8 +202,8 @@ class Poto:
             self._purging.cancel()
             self._purging = None
         self.is_open = False
-        self.auth.close()
-        for one in self.auth.managed:
+        self.passwords.close()
+        for one in self._managed:
             await one.close()
         for store in self.stores:  # also those that were opened by their first use, or before another one failed to
             await store.close()
@@ -175,7 +234,7 @@ class Poto:
             while removed:
                 removed = await store.purge()
                 await asyncio.sleep(0)
-        await self.auth.purge()
+        await self.visitors.purge(self.accounts.remove_visitor)
 
     async def _purge_forever(self) -> None:
         while True:
@@ -194,8 +253,8 @@ def _check_protocol(name: str, given: object, plain: type, protocol: type) -> No
         )
 
 
-def _checked_credentials(given: Sequence[Credentials] | None) -> Sequence[Credentials] | None:
-    for one in given or ():
+def _checked_credentials(given: Sequence[Credentials]) -> Sequence[Credentials]:
+    for one in given:
         missing = [name for name in ("authenticate", "is_active", "security") if not hasattr(one, name)]
         if missing or isinstance(one, type):
             raise ConfigurationError(

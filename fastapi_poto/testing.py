@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from .auth.dependencies import current_user, poto_of
-from .client import PotoClient, Tokens
+from .auth.token_pair import TokenPair
+from .client import PotoClient
 from .errors import ConfigurationError
 from .runtime import Poto
 from .users import Account, User
@@ -40,7 +41,7 @@ class Clock:
         self._now += passed
 
 
-async def sign_in(app: Any, user: User | str = "tester", *, roles: Iterable[str] = ()) -> Tokens:
+async def sign_in(app: Any, user: User | str = "tester", *, roles: Iterable[str] = ()) -> TokenPair:
     """Real tokens for a user, without a password. `app` is the application, or its `Poto`.
 
     A user who is not there is made, under this id. One who is keeps what they are, but has these `roles` too.
@@ -50,11 +51,8 @@ async def sign_in(app: Any, user: User | str = "tester", *, roles: Iterable[str]
     await poto.open()
     wanted = user if isinstance(user, User) else User(user, frozenset(roles), name=user)
     found = await _made(poto, wanted, wanted.roles | frozenset(roles))
-    auth = poto.auth
-    begun = await auth.token_families.begin(found.id, ver=await auth.token_families.version(found.id))
-    ttl = int(auth.settings.access_ttl)
-    token, _ = auth.tokens.issue(found.id, family=begun.family, ver=begun.ver, ttl=ttl)
-    return Tokens(token, begun.refresh_token, time.time() + ttl, found.id)
+    families = poto.token_families
+    return poto.sign_in.pair(await families.begin(found.id, epoch=await families.epoch(found.id)))
 
 
 async def _made(poto: Poto, wanted: User, roles: frozenset[str]) -> User:
@@ -105,11 +103,11 @@ class LiveApp:
         self.url = url
         self._loop = loop
 
-    def sign_in(self, user: User | str = "tester", *, roles: Iterable[str] = ()) -> Tokens:
+    def sign_in(self, user: User | str = "tester", *, roles: Iterable[str] = ()) -> TokenPair:
         """Real tokens for a user, without a password: see the function of this name."""
         return asyncio.run_coroutine_threadsafe(sign_in(self.app, user, roles=roles), self._loop).result(_STOP_SECONDS)
 
-    def client(self, tokens: Tokens | None = None, *, prefix: str = "", **arguments: Any) -> PotoClient:
+    def client(self, tokens: TokenPair | None = None, *, prefix: str = "", **arguments: Any) -> PotoClient:
         """A client of it. `prefix` is that of the router; `arguments` are those of `PotoClient`."""
         return PotoClient(self.url + prefix, tokens=tokens, **arguments)
 

@@ -30,10 +30,11 @@ PUBLIC = {
     """,
     "fastapi_poto.audit": "Finding Report Row audit",
     "fastapi_poto.auth": """
-        AuditEvent AuthService Authenticator Credentials CurrentSession CurrentUser ManagedCredentials MemoryUsers
-        OwnSignIn Passwords Secrets StoreUsers auth_router bearer_token current_session current_user
+        Accounts AuditEvent Authenticator Credentials CurrentSession CurrentUser ManagedCredentials MemoryUsers
+        OwnSignIn Passwords Secrets SignIn StoreUsers TokenPair VisitorTokens auth_router bearer_token current_session
+        current_user
     """,
-    "fastapi_poto.client": "InvalidArguments PotoClient StreamCut Tokens UnexpectedResponse events remote",
+    "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote",
     "fastapi_poto.openapi": "offline_docs openapi_3_2 refine_openapi",
     "fastapi_poto.sessions": "CookieSessions Session SessionManager SessionProvider SessionStats",
     "fastapi_poto.stores": "MemoryStore Store store_from_url",

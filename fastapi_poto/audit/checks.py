@@ -71,7 +71,7 @@ def _check_sign_in(poto: Any, table: Sequence[Row], *, in_memory: bool) -> Itera
     guarded = [
         row for row in table if row.poto is poto and row.operation is not None and not row.operation.guard.public
     ]
-    if not guarded or any(row.operation is None and row.poto is poto.auth for row in table):
+    if not guarded or any(row.operation is None and row.poto is poto for row in table):
         return
     where = guarded[0].where if len(guarded) == 1 else f"{guarded[0].where} and {len(guarded) - 1} more"
     if in_memory:

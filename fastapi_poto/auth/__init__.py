@@ -1,5 +1,6 @@
 """Who is calling: users, passwords, tokens, sign-in routes, and the dependencies that give the caller."""
 
+from .accounts import Accounts
 from .authenticator import Authenticator
 from .credentials import Credentials, ManagedCredentials, bearer_token
 from .dependencies import CurrentSession, CurrentUser, current_session, current_user
@@ -8,13 +9,14 @@ from .own_sign_in import OwnSignIn
 from .passwords import Passwords
 from .routes import auth_router
 from .secrets import Secrets
-from .service import AuthService
+from .sign_in import SignIn
 from .store_users import StoreUsers
+from .token_pair import TokenPair, VisitorTokens
 from .users import MemoryUsers
 
 __all__ = [
+    "Accounts",
     "AuditEvent",
-    "AuthService",
     "Authenticator",
     "Credentials",
     "CurrentSession",
@@ -24,7 +26,10 @@ __all__ = [
     "OwnSignIn",
     "Passwords",
     "Secrets",
+    "SignIn",
     "StoreUsers",
+    "TokenPair",
+    "VisitorTokens",
     "auth_router",
     "bearer_token",
     "current_session",

@@ -1,4 +1,4 @@
-"""Access tokens: the strict door in front of python-jose.
+"""Access tokens: the strict check in front of python-jose.
 
 python-jose checks the signature; all else is checked here, since it accepts tokens without `exp`, string times,
 unknown `crit`, junk in the signature and an asymmetric key as HMAC secret, and lets RecursionError, TypeError,
@@ -17,6 +17,7 @@ from jose import jws
 from jose.backends import HMACKey
 
 from ..errors import Unauthenticated
+from ..settings import AuthSettings
 from .secrets import Secrets
 
 MAX_LENGTH = 4_096
@@ -32,25 +33,26 @@ class Claims:
     user_id: str
     jti: str
     family: str
-    ver: int
+    epoch: int
+    """How often all of the user's sign-ins had been ended before: the claim `ver`."""
     issued_at: int
     expires_at: int
 
 
-class Tokens:
+class AccessTokens:
     """Makes access tokens, and verifies them: `verify` gives `Claims` or raises `Unauthenticated`, nothing else."""
 
-    def __init__(self, secrets: Secrets, *, issuer: str, audience: str, clock: Callable[[], float]) -> None:
+    def __init__(self, secrets: Secrets, settings: AuthSettings, *, clock: Callable[[], float]) -> None:
         self._keys: dict[str, Any] = {kid: HMACKey(secret, "HS256") for kid, secret in secrets}
         self._current = secrets.current_id
-        self._issuer = issuer
-        self._audience = audience
+        self._issuer = settings.issuer
+        self._audience = settings.audience
         self._clock = clock
 
-    def issue(self, user_id: str, *, family: str, ver: int, ttl: float) -> tuple[str, Claims]:
+    def issue(self, user_id: str, *, family: str, epoch: int, ttl: float) -> tuple[str, Claims]:
         """A token of the current secret that is good for `ttl` seconds."""
         now = int(self._clock())
-        claims = Claims(user_id, f"{family}.{random.token_urlsafe(9)}", family, ver, now, now + int(ttl))
+        claims = Claims(user_id, f"{family}.{random.token_urlsafe(9)}", family, epoch, now, now + int(ttl))
         payload = {
             "iss": self._issuer,
             "aud": self._audience,
@@ -58,7 +60,7 @@ class Tokens:
             "iat": claims.issued_at,
             "exp": claims.expires_at,
             "jti": claims.jti,
-            "ver": claims.ver,
+            "ver": claims.epoch,
         }
         header = {"typ": TYPE, "kid": self._current}
         return jws.sign(payload, self._keys[self._current], headers=header, algorithm="HS256"), claims
@@ -93,7 +95,7 @@ class Tokens:
         times = [payload["iat"], payload["exp"], payload["ver"], payload.get("nbf", 0)]
         if not all(type(value) is int and 0 <= value < 2**53 for value in times):
             return None
-        issued_at, expires_at, ver, not_before = times
+        issued_at, expires_at, epoch, not_before = times
         if payload["iss"] != self._issuer or payload["aud"] != self._audience:
             return None
         if not expires_at > now or issued_at > now or not_before > now or issued_at >= expires_at:
@@ -103,7 +105,7 @@ class Tokens:
         if type(jti) is not str:
             return None
         parts = _JTI.fullmatch(jti)
-        return None if parts is None else Claims(subject, jti, parts[1], ver, issued_at, expires_at)
+        return None if parts is None else Claims(subject, jti, parts[1], epoch, issued_at, expires_at)
 
 
 def _canonical(part: str) -> bytes:

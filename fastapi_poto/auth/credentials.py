@@ -9,10 +9,10 @@ from fastapi.security.base import SecurityBase
 from starlette.types import Scope
 
 from ..errors import BadRequest, PotoError, Unavailable
-from ..settings import AuthSettings
+from ..settings import Settings
 from ..stores.base import Store
 from ..users import Identity, UserProvider
-from .access_tokens import Tokens
+from .access_tokens import AccessTokens
 from .cookies import CookieTransport
 from .events import Audit
 from .throttle import Throttle
@@ -47,15 +47,15 @@ class Credentials(Protocol):
 
 
 class Services(Protocol):
-    """What the runtime has for credentials that keep something: an `AuthService`."""
+    """What the runtime has for credentials that keep something: a `Poto`."""
 
     store: Store
     users: UserProvider
-    settings: AuthSettings
+    settings: Settings
     clock: Callable[[], float]
     audit: Audit
     throttle: Throttle
-    tokens: Tokens
+    access_tokens: AccessTokens
     token_families: TokenFamilies
     cookies: CookieTransport | None
 

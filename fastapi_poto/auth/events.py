@@ -1,10 +1,14 @@
-"""What happened at the door: structured log records without secrets, and a hook for the application."""
+"""What happened at sign-in: structured log records without secrets, and a callback of the application."""
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+from ..errors import TooManyRequests
+from .throttle import account_key
 
 logger = logging.getLogger("fastapi_poto.audit")
 
@@ -20,14 +24,14 @@ class AuditEvent:
 
 
 class Audit:
-    """Sends each event to the logger `fastapi_poto.audit` and to `hook`.
+    """Sends each event to the logger `fastapi_poto.audit` and to `on_event`.
 
-    A log record has `event` and the event's fields as attributes (`extra`). A hook is called on the event
+    A log record has `event` and the event's fields as attributes (`extra`). `on_event` is called on the event
     loop and should be quick; what it raises is logged and changes nothing.
     """
 
-    def __init__(self, hook: Callable[[AuditEvent], object] | None = None) -> None:
-        self.hook = hook
+    def __init__(self, on_event: Callable[[AuditEvent], object] | None = None) -> None:
+        self._on_event = on_event
 
     def __call__(self, name: str, /, **fields: Any) -> None:
         fields = {key: value for key, value in fields.items() if value is not None}
@@ -35,11 +39,21 @@ class Audit:
         if logger.isEnabledFor(level):
             detail = " ".join(f"{key}={value}" for key, value in fields.items())
             logger.log(level, "%s %s", name, detail, extra={"event": name, **fields})
-        if self.hook is not None:
+        if self._on_event is not None:
             try:
-                self.hook(AuditEvent(name, fields))
+                self._on_event(AuditEvent(name, fields))
             except Exception:
-                logger.exception("The audit hook failed on %s", name)
+                logger.exception("Poto(on_event=…) failed on %s", name)
+
+    @contextmanager
+    def throttling(self, address: str, what: str, username: str | None = None) -> Iterator[None]:
+        """Tell of a `TooManyRequests` that the block raises."""
+        try:
+            yield
+        except TooManyRequests:
+            account = account_key(username) if username is not None else None
+            self("throttled", address=address, account=account, what=what)
+            raise
 
 
 _SECRET = re.compile(
@@ -67,7 +81,7 @@ class RedactTokens(logging.Filter):
         return True
 
 
-def install() -> None:
+def redact_access_log() -> None:
     """Filter uvicorn's access log, once. Its own configuration of logging leaves filters where they are."""
     access = logging.getLogger("uvicorn.access")
     if not any(isinstance(one, RedactTokens) for one in access.filters):

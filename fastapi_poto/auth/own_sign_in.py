@@ -45,12 +45,14 @@ class OwnSignIn:
     security: Sequence[SecurityBase] = (bearer_scheme, password_scheme)
 
     def attach(self, services: Services) -> None:
-        self._tokens = services.tokens
+        self._access_tokens = services.access_tokens
         self._is_active = services.token_families.is_active
         self._users = services.users
         self._clock = services.clock
         self._cookies = services.cookies
-        self._known: Remembered[SignedIn | Claims] = Remembered(services.settings.remembered_tokens, _WORTH_KEEPING)
+        self._known: Remembered[SignedIn | Claims] = Remembered(
+            services.settings.auth.remembered_tokens, _WORTH_KEEPING
+        )
 
     async def open(self) -> None:
         pass
@@ -86,18 +88,18 @@ class OwnSignIn:
     async def is_active(self, identity: Identity) -> bool:
         """Whether the sign-in has not ended, and its user has at least the roles of then. It may outlive its token."""
         claims = cast("SignedIn", identity).token
-        if not await self._is_active(claims.user_id, claims.family, claims.ver):
+        if not await self._is_active(claims.user_id, claims.family, claims.epoch):
             return False
         user = await self._users.get(claims.user_id)
         return user is not None and identity.user.roles <= user.roles
 
     def _verify(self, token: bytes) -> Claims:
-        return self._tokens.verify(token[: MAX_LENGTH + 1].decode("latin-1"))
+        return self._access_tokens.verify(token[: MAX_LENGTH + 1].decode("latin-1"))
 
     async def _check(self, known: SignedIn | Claims, key: bytes, *, by_cookie: bool = False) -> SignedIn:
         claims = known if isinstance(known, Claims) else known.token
         user_id = claims.user_id
-        if claims.expires_at > self._clock() and await self._is_active(user_id, claims.family, claims.ver):
+        if claims.expires_at > self._clock() and await self._is_active(user_id, claims.family, claims.epoch):
             user = await self._users.get(user_id)
             if user is not None:
                 if isinstance(known, SignedIn) and (known.user is user or known.user == user):

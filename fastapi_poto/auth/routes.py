@@ -1,7 +1,7 @@
 """The sign-in routes."""
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Depends, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,24 +21,14 @@ from ..errors import (
     Unavailable,
     UsernameTaken,
 )
+from ..settings import Settings
 from ..users import Identity
-from .service import AuthService, Pair, name_problem, password_problem
-
-
-class TokenPair(BaseModel):
-    """Two tokens: one for calls, and one for the next pair."""
-
-    access_token: str
-    token_type: str = "bearer"
-    expires_in: int = Field(description="Seconds until the access token expires.")
-    refresh_token: str
-    user_id: str
-
-
-class VisitorTokens(TokenPair):
-    """Two tokens for a new visitor, and the password with which it can sign in again; it is shown this once."""
-
-    password: str
+from .accounts import name_problem, password_problem
+from .authenticator import Authenticator
+from .cookies import CookieTransport
+from .events import Audit
+from .sign_in import SignIn
+from .token_pair import TokenPair, VisitorTokens
 
 
 class LoginForm(BaseModel):
@@ -73,35 +63,59 @@ class Me(BaseModel):
     visitor: bool
 
 
+class Runtime(Protocol):
+    """What the sign-in routes need of a `Poto`."""
+
+    settings: Settings
+    sign_in: SignIn
+    authenticator: Authenticator
+    cookies: CookieTransport | None
+    audit: Audit
+    is_open: bool
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether people can sign in here, or only elsewhere."""
+        ...
+
+    def address(self, scope: Scope) -> str:
+        """The client's address."""
+        ...
+
+    async def open(self) -> None:
+        """Connect the stores."""
+
+
 class AuthRoute(APIRoute):
     """A sign-in route. Who calls, and from which page, is checked before the body is read."""
 
-    poto: AuthService
+    poto: Runtime
     poto_spec: None = None
     poto_errors: tuple[type[PotoError], ...] = ()
     guarded = False
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        auth = self.poto
-        if auth.ensure_open is not None:
-            await auth.ensure_open()
+        poto = self.poto
+        if not poto.is_open:  # the application's lifespan does not run
+            await poto.open()
         self._refuse_foreign_page(scope)
         if self.guarded and scope["method"] in (self.methods or ()):
-            identity = await auth.authenticator.authenticate(scope)
+            identity = await poto.authenticator.authenticate(scope)
             if identity is None:
-                raise auth.authenticator.refuse()
+                raise poto.authenticator.refuse()
             scope["poto.identity"] = identity
-        check_length(scope, auth.settings.max_body_size)
-        await super().handle(scope, limited(receive, auth.settings.max_body_size), send)
+        max_body_size = poto.settings.auth.max_body_size
+        check_length(scope, max_body_size)
+        await super().handle(scope, limited(receive, max_body_size), send)
 
     def _refuse_foreign_page(self, scope: Scope) -> None:
         """A page must not sign its reader in as somebody else by setting our cookies."""
-        auth = self.poto
-        if auth.cookies is not None and auth.cookies.asked(scope):
+        poto = self.poto
+        if poto.cookies is not None and poto.cookies.asked(scope):
             try:
-                auth.cookies.check_origin(scope)
+                poto.cookies.check_origin(scope)
             except CrossSiteRequest:
-                auth.audit("cross_site_refused", address=auth.address(scope), what=self.path)
+                poto.audit("cross_site_refused", address=poto.address(scope), what=self.path)
                 raise
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -117,16 +131,20 @@ class AuthRoute(APIRoute):
         return answer
 
 
-def auth_router(poto: Any) -> APIRouter:
-    """`/auth/*` for a `Poto`, or for its `AuthService`."""
-    auth: AuthService = poto if isinstance(poto, AuthService) else poto.auth
+def auth_router(poto: Runtime) -> APIRouter:
+    """`/auth/*` for a `Poto`."""
+    sign_in, cookies = poto.sign_in, poto.cookies
+
+    def address(request: Request) -> str:
+        return poto.address(request.scope)
+
     router = APIRouter(prefix="/auth", tags=["Auth"], route_class=AuthRoute, default_response_class=JSONResponse)
 
     def route(
         name: str, verb: str = "POST", errors: tuple[type[PotoError], ...] = (), guarded: bool = False, **arguments: Any
     ) -> Callable[[Callable[..., Any]], None]:
         def add(endpoint: Callable[..., Any]) -> None:
-            if not auth.signs_in and name != "me":
+            if not poto.signs_in and name != "me":
                 return
             summary, _, description = (endpoint.__doc__ or "").partition("\n")
             router.add_api_route(
@@ -137,48 +155,45 @@ def auth_router(poto: Any) -> APIRouter:
                 name=f"Auth.{name}",
                 summary=summary,
                 description=description.strip(),
-                dependencies=[Depends(one) for one in auth.authenticator.security] if guarded else None,
+                dependencies=[Depends(one) for one in poto.authenticator.security] if guarded else None,
                 **arguments,
             )
             added = router.routes[-1]
             assert isinstance(added, AuthRoute)  # noqa: S101 - the router's own route class
-            added.poto, added.poto_errors, added.guarded = auth, errors, guarded
+            added.poto, added.poto_errors, added.guarded = poto, errors, guarded
 
         return add
 
     @route("visitor", errors=(TooManyRequests, Unavailable), response_model=VisitorTokens)
     async def visitor(request: Request) -> Response:
         """Sign in as a new visitor"""
-        return _signed_in(auth, request, await auth.visitor(auth.address(request.scope)), VisitorTokens)
+        return _signed_in(poto, request, await sign_in.visitor(address(request)))
 
     @route("login", errors=(Unauthenticated, TooLarge, TooManyRequests, Unavailable), response_model=TokenPair)
     async def login(request: Request, form: Annotated[LoginForm, Form()]) -> Response:
         """Sign in with a name and a password"""
         _check(password_problem(form.password, new=False), "password")
-        pair = await auth.login(form.username, form.password, auth.address(request.scope))
-        return _signed_in(auth, request, pair, TokenPair)
+        return _signed_in(poto, request, await sign_in.login(form.username, form.password, address(request)))
 
     async def refresh(request: Request, body: RefreshRequest) -> Response:
         """Get a new pair of tokens; the old refresh token is spent"""
-        pair = await auth.refresh(body.refresh_token, auth.address(request.scope))
-        return _signed_in(auth, request, pair, TokenPair)
+        return _signed_in(poto, request, await sign_in.refresh(body.refresh_token, address(request)))
 
     async def refresh_by_cookie(request: Request, body: Annotated[RefreshRequest | None, Body()] = None) -> Response:
         """Get a new pair of tokens; the old refresh token is spent"""
-        token = body.refresh_token if body is not None else _refresh_cookie(auth, request)
-        return _signed_in(auth, request, await auth.refresh(token, auth.address(request.scope)), TokenPair)
+        token = body.refresh_token if body is not None else _refresh_cookie(poto, request)
+        return _signed_in(poto, request, await sign_in.refresh(token, address(request)))
 
-    by_cookie = auth.cookies is not None
     add_refresh = route("refresh", errors=(Unauthenticated, TooLarge, Unavailable), response_model=TokenPair)
-    add_refresh(refresh_by_cookie if by_cookie else refresh)
+    add_refresh(refresh if cookies is None else refresh_by_cookie)
 
     @route("logout", errors=(Unauthenticated, Unavailable), guarded=True, status_code=204)
     async def logout(request: Request) -> Response:
         """Sign out: the token and its refresh tokens are dead"""
-        await auth.logout(_identity(request))
+        await sign_in.logout(_identity(request))
         response = Response(status_code=204)
-        if auth.cookies is not None:
-            auth.cookies.clear(response.headers)
+        if cookies is not None:
+            cookies.clear(response.headers)
         return response
 
     @route(
@@ -191,8 +206,8 @@ def auth_router(poto: Any) -> APIRouter:
         """Give a visitor a name and a password; its id and session stay"""
         _check(name_problem(body.username), "username")
         _check(password_problem(body.password), "password")
-        pair = await auth.upgrade(_identity(request), body.username, body.password, auth.address(request.scope))
-        return _signed_in(auth, request, pair, TokenPair)
+        pair = await sign_in.upgrade(_identity(request), body.username, body.password, address(request))
+        return _signed_in(poto, request, pair)
 
     @route("me", "GET", errors=(Unauthenticated, Unavailable), guarded=True)
     async def me(request: Request, response: Response) -> Me:
@@ -209,32 +224,29 @@ def _identity(request: Request) -> Identity:
     return identity
 
 
-def _signed_in(auth: AuthService, request: Request, pair: Pair, model: type[TokenPair]) -> Response:
-    cookies = auth.cookies if auth.cookies is not None and auth.cookies.asked(request.scope) else None
-    answer: dict[str, Any] = {"token_type": "bearer" if cookies is None else "cookie", "expires_in": pair.expires_in}
-    if cookies is None:
-        answer |= {"access_token": pair.access_token, "refresh_token": pair.refresh_token}
-    answer["user_id"] = pair.user.id
-    if model is VisitorTokens:
-        answer["password"] = pair.password
-    response = JSONResponse(answer, headers={"Cache-Control": "no-store"})
-    if cookies is not None:
-        cookies.write(
-            response.headers,
-            access=pair.access_token,
-            access_ttl=pair.expires_in,
-            refresh=pair.refresh_token,
-            refresh_ttl=min(pair.refresh_expires_in, auth.settings.refresh_idle),
-        )
+def _signed_in(poto: Runtime, request: Request, pair: TokenPair) -> Response:
+    no_store = {"Cache-Control": "no-store"}
+    cookies = poto.cookies
+    if cookies is None or not cookies.asked(request.scope):
+        return JSONResponse(pair.model_dump(), headers=no_store)
+    shown = pair.model_dump(exclude={"access_token", "refresh_token"})
+    response = JSONResponse(shown | {"token_type": "cookie"}, headers=no_store)
+    cookies.write(
+        response.headers,
+        access=pair.access_token,
+        access_ttl=pair.expires_in,
+        refresh=pair.refresh_token,
+        refresh_ttl=poto.settings.auth.refresh_idle,
+    )
     return response
 
 
-def _refresh_cookie(auth: AuthService, request: Request) -> str:
-    assert auth.cookies is not None  # noqa: S101 - the route is only there with cookies
-    auth.cookies.check_origin(request.scope)
-    token = auth.cookies.refresh_token(request.scope)
+def _refresh_cookie(poto: Runtime, request: Request) -> str:
+    assert poto.cookies is not None  # noqa: S101 - the route is only there with cookies
+    poto.cookies.check_origin(request.scope)
+    token = poto.cookies.refresh_token(request.scope)
     if token is None:
-        raise auth.authenticator.refuse()
+        raise poto.authenticator.refuse()
     return token
 
 

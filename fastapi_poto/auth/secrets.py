@@ -9,6 +9,10 @@ import secrets as random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
+from cryptography.x509 import load_der_x509_certificate
+
 from ..errors import ConfigurationError
 
 logger = logging.getLogger("fastapi_poto.auth")
@@ -161,14 +165,19 @@ def _is_der(raw: bytes, secret: str | bytes) -> bool:
             candidates.append(secret.encode("latin-1"))
     with suppress(ValueError):
         candidates.append(base64.b64decode(b"".join(raw.split()), validate=True))
-    return any(_is_sequence(candidate) for candidate in candidates)
+    return any(_is_key(candidate) for candidate in candidates)
 
 
-def _is_sequence(raw: bytes) -> bool:
-    """Whether the whole is one ASN.1 SEQUENCE, as all DER keys and certificates are."""
-    if len(raw) < 4 or raw[0] != 0x30:
+def _is_key(der: bytes) -> bool:
+    """Whether these bytes are a key or a certificate. Only what can be read as one is: a random secret is none."""
+    if not der.startswith(b"\x30"):  # the tag of a SEQUENCE, which all of them are
         return False
-    if raw[1] < 0x80:
-        return len(raw) == 2 + raw[1]
-    size = raw[1] & 0x7F
-    return 1 <= size <= 4 and len(raw) == 2 + size + int.from_bytes(raw[2 : 2 + size])
+    for load in (load_der_public_key, lambda found: load_der_private_key(found, None), load_der_x509_certificate):
+        try:
+            load(der)
+        except (TypeError, UnsupportedAlgorithm):  # encrypted, or of a kind that is not supported
+            return True
+        except ValueError:
+            continue
+        return True
+    return False

@@ -1,7 +1,7 @@
 """Sign-ins that last: families of refresh tokens, each rotated, and ended as a whole.
 
-`auth:<user id>` has the field `ver`, which counts how often all of the user's sign-ins were ended, and for
-each sign-in a field `f:<family>`. An access token is good while its family's field is there and its `ver` is
+`auth:<user id>` has the field `epoch`, which counts how often all of the user's sign-ins were ended, and for
+each sign-in a field `f:<family>`. An access token is good while its family's field is there and its epoch is
 the record's: what is lost from the store is signed out, never signed in again.
 """
 
@@ -11,8 +11,8 @@ import hmac
 import json
 import re
 import secrets as random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import RefreshReused, Unauthenticated
@@ -29,7 +29,7 @@ _SHAPE = re.compile(r"poto-rt\.([A-Za-z0-9_-]{1,1400})\.([A-Za-z0-9_-]{22})\.([A
 class Family:
     """One sign-in. Times are those of Poto's clock, in seconds."""
 
-    ver: int
+    epoch: int
     began_at: float
     used_at: float
     current: str
@@ -40,27 +40,27 @@ class Family:
     """With the spent token and a secret of ours, this gives the current one."""
 
     def dump(self) -> bytes:
-        values = [self.ver, self.began_at, self.used_at, self.current, self.spent, self.nonce]
+        values = [self.epoch, self.began_at, self.used_at, self.current, self.spent, self.nonce]
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
     def load(cls, raw: bytes) -> "Family | None":
         """None for bytes that are no family: their sign-in has ended."""
         try:
-            ver, began_at, used_at, current, spent, nonce = json.loads(raw)
-            return cls(int(ver), float(began_at), float(used_at), str(current), str(spent), str(nonce))
+            epoch, began_at, used_at, current, spent, nonce = json.loads(raw)
+            return cls(int(epoch), float(began_at), float(used_at), str(current), str(spent), str(nonce))
         except (ValueError, TypeError):
             return None
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
-    """A family as its client sees it after signing in or refreshing."""
+class RefreshToken:
+    """What signing in or refreshing gave: a token, and the sign-in that it prolongs."""
 
     user_id: str
     family: str
-    ver: int
-    refresh_token: str
+    epoch: int
+    token: str = field(repr=False)
     ends_at: float
 
 
@@ -73,25 +73,25 @@ class TokenFamilies:
         self._settings = settings
         self._clock = clock
 
-    async def version(self, user_id: str) -> int:
+    async def epoch(self, user_id: str) -> int:
         """To be read before the last look at the account: a sign-in that `end_all` overtakes is dead on arrival."""
-        return _version(await self._store.read(_record(user_id), ("ver",)))
+        return _epoch(await self._store.read(_record(user_id), ("epoch",)))
 
-    async def begin(self, user_id: str, *, ver: int) -> SignIn:
+    async def begin(self, user_id: str, *, epoch: int) -> RefreshToken:
         """A new family."""
         settings = self._settings
         now = self._clock()
         name, token = random.token_urlsafe(16), random.token_urlsafe(32)
-        changes: dict[str, bytes | None] = dict.fromkeys(await self._surplus(user_id, now))
-        changes[f"f:{name}"] = Family(ver, now, now, _hash(token)).dump()
+        changes: dict[str, bytes | None] = dict.fromkeys(await self._surplus(user_id))
+        changes[f"f:{name}"] = Family(epoch, now, now, _hash(token)).dump()
         await self._store.write(_record(user_id), changes, create=True, expires_in=settings.refresh_absolute)
-        return SignIn(user_id, name, ver, _token(user_id, name, token), now + settings.refresh_absolute)
+        return RefreshToken(user_id, name, epoch, _token(user_id, name, token), now + settings.refresh_absolute)
 
     def owner(self, refresh_token: str) -> str:
         """The id of the user whom a token says it is from. Raises `Unauthenticated` for what is no token."""
         return _read(refresh_token)[0]
 
-    async def rotate(self, refresh_token: str) -> SignIn:
+    async def rotate(self, refresh_token: str) -> RefreshToken:
         """Spend a refresh token for its successor.
 
         Within the grace a spent token gives the same successor again. After it, or with any token of a family
@@ -102,109 +102,106 @@ class TokenFamilies:
         settings = self._settings
         presented = _hash(secret)
         for _ in range(_ATTEMPTS):
-            fields = await self._store.read(record, ("ver", field))
+            fields = await self._store.read(record, ("epoch", field))
             raw = fields.get(field) if fields else None
             family = Family.load(raw) if raw is not None else None
             if raw is None or family is None:
                 raise Unauthenticated
             now = self._clock()
             ends_at = family.began_at + settings.refresh_absolute
-            over = now >= ends_at or now >= family.used_at + settings.refresh_idle
-            if over or family.ver != _version(fields):
+            if self._is_over(family, _epoch(fields), now):
                 await self._store.swap(record, field, raw, None)
                 raise Unauthenticated
             if hmac.compare_digest(presented, family.current):
                 nonce = random.token_urlsafe(32)
                 successor = self._successor(self._keys[0], secret, nonce)
                 new = replace(family, used_at=now, current=_hash(successor), spent=presented, nonce=nonce)
-                # The record, which holds `ver` for all families, lives as long as the longest of them could.
+                # The record, which holds the epoch for all families, lives as long as the longest of them could.
                 if await self._store.swap(record, field, raw, new.dump(), expires_in=settings.refresh_absolute):
-                    return SignIn(user_id, name, family.ver, _token(user_id, name, successor), ends_at)
+                    return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)
                 continue
             if hmac.compare_digest(presented, family.spent) and now < family.used_at + settings.refresh_grace:
                 for key in self._keys:
                     successor = self._successor(key, secret, family.nonce)
                     if hmac.compare_digest(_hash(successor), family.current):
-                        return SignIn(user_id, name, family.ver, _token(user_id, name, successor), ends_at)
+                        return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)
                 # Rotated by a process that has a newer secret already: this one cannot repeat the answer.
                 raise Unauthenticated
             ended = await self._store.swap(record, field, raw, None)
             if ended:
-                raise RefreshReused(user_id, name)
+                raise RefreshReused(user_id, name, was_last=await self._is_signed_out(user_id))
             if ended is None:
                 raise Unauthenticated
         raise Unauthenticated
 
-    async def is_active(self, user_id: str, family: str, ver: int) -> bool:
+    async def is_active(self, user_id: str, family: str, epoch: int) -> bool:
         """Whether an access token of this family is still good. Asked on every call."""
         field = f"f:{family}"
-        fields = await self._store.read(f"auth:{user_id}", ("ver", field))
-        return fields is not None and field in fields and fields.get("ver", b"0") == b"%d" % ver
+        fields = await self._store.read(f"auth:{user_id}", ("epoch", field))
+        return fields is not None and field in fields and fields.get("epoch", b"0") == b"%d" % epoch
 
     async def end(self, user_id: str, family: str) -> bool:
-        """End one sign-in; False if it had ended."""
-        field = f"f:{family}"
-        fields = await self._store.read(_record(user_id), (field,))
-        alive = bool(fields)
-        await self._store.write(_record(user_id), {field: None})
-        return alive
+        """End one sign-in; whether it was the user's last: then their session ends with it."""
+        await self._store.write(_record(user_id), {f"f:{family}": None})
+        return await self._is_signed_out(user_id)
 
     async def end_all(self, user_id: str) -> int:
-        """End every sign-in of a user, those that are beginning too; the new `ver`."""
+        """End every sign-in of a user, those that are beginning too; the new epoch."""
         record = _record(user_id)
-        ver = await self._store.add(record, "ver", 1, create=True, expires_in=self._settings.refresh_absolute) or 0
+        epoch = await self._store.add(record, "epoch", 1, create=True, expires_in=self._settings.refresh_absolute) or 0
         fields = await self._store.read(record) or {}
         ended: dict[str, bytes | None] = {}
-        for field, raw in fields.items():
-            family = Family.load(raw) if field.startswith("f:") else None
-            if field.startswith("f:") and (family is None or family.ver < ver):
-                ended[field] = None
+        for name, raw in fields.items():
+            family = Family.load(raw) if name.startswith("f:") else None
+            if name.startswith("f:") and (family is None or family.epoch < epoch):
+                ended[name] = None
         if ended:
             await self._store.write(record, ended)
-        return ver
+        return epoch
 
     async def forget(self, user_id: str) -> None:
         """End every sign-in of a user who is gone for good."""
         await self._store.delete(_record(user_id))
 
-    async def count(self, user_id: str) -> int:
-        """How many sign-ins stand."""
-        fields = await self._store.read(_record(user_id)) or {}
-        return sum(1 for field in fields if field.startswith("f:"))
-
     def _successor(self, key: bytes, secret: str, nonce: str) -> str:
         return _b64(hmac.digest(key, f"{secret}.{nonce}".encode(), "sha256"))
 
-    async def _surplus(self, user_id: str, now: float) -> list[str]:
+    async def _is_signed_out(self, user_id: str) -> bool:
+        alive, _ = self._sorted(await self._store.read(_record(user_id)))
+        return not alive
+
+    async def _surplus(self, user_id: str) -> list[str]:
         """Fields to drop when one more is added: families that are over, and the oldest past the limit."""
-        fields = await self._store.read(_record(user_id))
-        if not fields:
-            return []
-        settings = self._settings
-        over: list[str] = []
+        alive, over = self._sorted(await self._store.read(_record(user_id)))
+        return over + alive[: max(0, len(alive) + 1 - self._settings.sign_ins_per_user)]
+
+    def _sorted(self, fields: Mapping[str, bytes] | None) -> tuple[list[str], list[str]]:
+        """The fields of families that are alive, least recently used first, and of those that are over."""
+        epoch, now = _epoch(fields), self._clock()
         alive: list[tuple[float, str]] = []
-        for field, raw in fields.items():
-            if field.startswith("f:"):
+        over: list[str] = []
+        for name, raw in (fields or {}).items():
+            if name.startswith("f:"):
                 family = Family.load(raw)
-                if (
-                    family is None
-                    or now >= family.began_at + settings.refresh_absolute
-                    or now >= family.used_at + settings.refresh_idle
-                ):
-                    over.append(field)
+                if family is None or self._is_over(family, epoch, now):
+                    over.append(name)
                 else:
-                    alive.append((family.used_at, field))
-        alive.sort()
-        return over + [field for _, field in alive[: max(0, len(alive) + 1 - settings.sign_ins_per_user)]]
+                    alive.append((family.used_at, name))
+        return [name for _, name in sorted(alive)], over
+
+    def _is_over(self, family: Family, epoch: int, now: float) -> bool:
+        settings = self._settings
+        ends_at = min(family.began_at + settings.refresh_absolute, family.used_at + settings.refresh_idle)
+        return now >= ends_at or family.epoch != epoch
 
 
 def _record(user_id: str) -> str:
     return f"auth:{user_id}"
 
 
-def _version(fields: dict[str, bytes] | None) -> int:
-    ver = fields.get("ver", b"0") if fields else b"0"
-    return int(ver) if ver.isdigit() else 0
+def _epoch(fields: Mapping[str, bytes] | None) -> int:
+    epoch = fields.get("epoch", b"0") if fields else b"0"
+    return int(epoch) if epoch.isdigit() else 0
 
 
 def _hash(token: str) -> str:

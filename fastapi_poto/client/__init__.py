@@ -7,17 +7,17 @@ try:
 except ImportError as error:
     raise ConfigurationError('The client needs httpx. Run: pip install "fastapi-poto[client]"') from error
 
+from ..auth.token_pair import TokenPair
 from ..errors import InvalidArguments, StreamCut, UnexpectedResponse
 from .client import PotoClient
 from .proxy import remote
 from .streams import events
-from .tokens import Tokens
 
 __all__ = [
     "InvalidArguments",
     "PotoClient",
     "StreamCut",
-    "Tokens",
+    "TokenPair",
     "UnexpectedResponse",
     "events",
     "remote",

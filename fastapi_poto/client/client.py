@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 import httpx
 from pydantic_core import to_json
 
+from ..auth.token_pair import TokenPair, VisitorTokens
 from ..errors import Unauthenticated
 from ..module import PotoModule
 from ..users import User
@@ -14,9 +15,10 @@ from .connection import Connection
 from .deadline import Deadline, deadline_of_call
 from .outgoing import Outgoing
 from .proxy import CallOptions, ModuleProxy
-from .tokens import Credentials, Tokens
+from .tokens import Credentials
 
 M = TypeVar("M", bound=PotoModule)
+Pair = TypeVar("Pair", bound=TokenPair)
 
 
 class PotoClient:
@@ -44,8 +46,8 @@ class PotoClient:
         timeout: float | None = 30.0,
         stream_silence: float | None = 60.0,
         reconnects: int = 5,
-        tokens: Tokens | None = None,
-        on_tokens: Callable[[Tokens | None], object] | None = None,
+        tokens: TokenPair | None = None,
+        on_tokens: Callable[[TokenPair | None], object] | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
         url = httpx.URL(base_url)
@@ -88,29 +90,29 @@ class PotoClient:
     # Who calls
 
     @property
-    def tokens(self) -> Tokens | None:
+    def tokens(self) -> TokenPair | None:
         """What this client is signed in with. May be set, to those of another one."""
         return self._credentials.tokens
 
     @tokens.setter
-    def tokens(self, tokens: Tokens | None) -> None:
+    def tokens(self, tokens: TokenPair | None) -> None:
         self._credentials.replace(tokens)
 
-    async def sign_in_visitor(self) -> Tokens:
+    async def sign_in_visitor(self) -> VisitorTokens:
         """Sign in as a new visitor. With the `password` in what it gives, `login(user_id, password)` works later."""
-        return await self._sign_in(Outgoing("POST", "/auth/visitor"))
+        return await self._sign_in(Outgoing("POST", "/auth/visitor"), VisitorTokens)
 
-    async def login(self, username: str, password: str) -> Tokens:
+    async def login(self, username: str, password: str) -> TokenPair:
         """Sign in with a name and a password. Raises `Unauthenticated`, or `TooManyRequests` with `retry_after`."""
         form = {"grant_type": "password", "username": username, "password": password}
-        return await self._sign_in(Outgoing("POST", "/auth/login", form=form))
+        return await self._sign_in(Outgoing("POST", "/auth/login", form=form), TokenPair)
 
-    async def upgrade(self, username: str, password: str) -> Tokens:
+    async def upgrade(self, username: str, password: str) -> TokenPair:
         """Give the visitor that is signed in a name and a password. Raises `UsernameTaken`."""
         outgoing = _with_json("/auth/upgrade", username=username, password=password)
-        return await self._sign_in(outgoing, anonymous=False)
+        return await self._sign_in(outgoing, TokenPair, anonymous=False)
 
-    async def refresh(self) -> Tokens:
+    async def refresh(self) -> TokenPair:
         """New tokens now. Calls do this by themselves, before a token expires or when it is refused."""
         tokens = self.tokens
         if tokens is None:
@@ -135,16 +137,16 @@ class PotoClient:
         answer = (await self._connection.call(outgoing, deadline=deadline_of_call(self._timeout))).json()
         return User(answer["user_id"], frozenset(answer["roles"]), answer["visitor"])
 
-    async def _sign_in(self, outgoing: Outgoing, *, anonymous: bool = True) -> Tokens:
+    async def _sign_in(self, outgoing: Outgoing, model: type[Pair], *, anonymous: bool = True) -> Pair:
         deadline = deadline_of_call(self._timeout)
         response = await self._connection.call(outgoing, deadline=deadline, anonymous=anonymous)
-        self.tokens = tokens = Tokens.from_answer(response.json())
+        self.tokens = tokens = model.model_validate_json(response.content)
         return tokens
 
-    async def _refreshed(self, refresh_token: str) -> Tokens:
+    async def _refreshed(self, refresh_token: str) -> TokenPair:
         outgoing = _with_json("/auth/refresh", refresh_token=refresh_token)
         response = await self._connection.call(outgoing, deadline=deadline_of_call(self._timeout), anonymous=True)
-        return Tokens.from_answer(response.json())
+        return TokenPair.model_validate_json(response.content)
 
     # Opening and closing
 

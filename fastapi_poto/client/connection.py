@@ -8,12 +8,13 @@ from typing import Any
 
 import httpx
 
+from ..auth.token_pair import TokenPair
 from ..deadline import DEADLINE_HEADER
 from ..errors import DeadlineExceeded, PotoError
 from .deadline import milliseconds_until
 from .errors import error_from_body
 from .outgoing import Outgoing
-from .tokens import Credentials, Tokens
+from .tokens import Credentials
 
 _DEADLINE = DEADLINE_HEADER.decode()
 
@@ -85,7 +86,7 @@ class Connection:
         await response.aclose()
         return await self._send(outgoing, renewed, deadline)
 
-    async def _send(self, outgoing: Outgoing, tokens: Tokens | None, deadline: float | None) -> httpx.Response:
+    async def _send(self, outgoing: Outgoing, tokens: TokenPair | None, deadline: float | None) -> httpx.Response:
         headers = dict(outgoing.headers)
         if tokens is not None:
             headers.update(tokens.headers)

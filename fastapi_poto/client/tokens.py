@@ -5,76 +5,50 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import httpx
 
+from ..auth.token_pair import TokenPair
 from ..errors import PotoError, Unauthenticated
 
 _MARGIN = 30.0
 """Seconds before its expiry at which a token is renewed; a fifth of a short life."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """One sign-in. The tokens are kept out of `repr`; `expires_at` is that of the access token, by this clock."""
-
-    access_token: str = field(repr=False)
-    refresh_token: str | None = field(default=None, repr=False)
-    expires_at: float = math.inf
-    """Seconds since the epoch."""
-    user_id: str = ""
-    password: str | None = field(default=None, repr=False)
-    """A new visitor's, shown this once: `login(user_id, password)` works with it later."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """For any HTTP client."""
-        return {"Authorization": f"Bearer {self.access_token}"}
-
-    @classmethod
-    def from_answer(cls, answer: dict[str, Any]) -> "Tokens":
-        return cls(
-            access_token=answer["access_token"],
-            refresh_token=answer.get("refresh_token"),
-            expires_at=time.time() + answer["expires_in"],
-            user_id=answer["user_id"],
-            password=answer.get("password"),
-        )
-
-
-Refresh = Callable[[str], Awaitable[Tokens]]
+Refresh = Callable[[str], Awaitable[TokenPair]]
+OnChange = Callable[[TokenPair | None], object]
 
 
 class Credentials:
     """The present tokens. They are renewed shortly before they expire, and when the server refuses them."""
 
-    def __init__(self, refresh: Refresh, tokens: Tokens | None, on_change: Callable[[Tokens | None], object] | None):
+    def __init__(
+        self, refresh: Refresh, tokens: TokenPair | None, on_change: Callable[[TokenPair | None], object] | None
+    ):
         self._refresh = refresh
         self._on_change = on_change
         self._set(tokens)
-        self._renewing: dict[str, asyncio.Task[Tokens]] = {}
+        self._renewing: dict[str, asyncio.Task[TokenPair]] = {}
         """By refresh token: while one sign-in is being renewed, another one may take its place."""
 
     @property
-    def tokens(self) -> Tokens | None:
+    def tokens(self) -> TokenPair | None:
         return self._tokens
 
-    def replace(self, tokens: Tokens | None) -> None:
+    def replace(self, tokens: TokenPair | None) -> None:
         if tokens != self._tokens:
             self._set(tokens)
             if self._on_change is not None:
                 self._on_change(tokens)
 
-    def _set(self, tokens: Tokens | None) -> None:
+    def _set(self, tokens: TokenPair | None) -> None:
         self._tokens = tokens
         self._renew_at = math.inf
-        if tokens is not None and tokens.refresh_token is not None:
+        if tokens is not None and tokens.refresh_token:
             self._renew_at = tokens.expires_at - min(_MARGIN, max(0.0, tokens.expires_at - time.time()) / 5)
 
-    async def usable(self) -> Tokens | None:
+    async def usable(self) -> TokenPair | None:
         """Tokens for a call that begins now.
 
         Before they expire, a refresh that fails is no harm: there will be another one.
@@ -89,7 +63,7 @@ class Credentials:
                 raise
             return tokens
 
-    async def renewed(self, refused: Tokens) -> Tokens:
+    async def renewed(self, refused: TokenPair) -> TokenPair:
         """Other tokens than these: those that somebody else got meanwhile, or new ones.
 
         However many calls ask, there is one refresh at a time; a caller who gives up does not end it for the others.
@@ -98,7 +72,7 @@ class Credentials:
         tokens = self._tokens
         if tokens is not None and tokens.access_token != refused.access_token and _one_user(tokens, refused):
             return tokens
-        if refused.refresh_token is None:
+        if not refused.refresh_token:
             raise Unauthenticated
         renewing = self._renewing.get(refused.refresh_token)
         if renewing is None:
@@ -109,17 +83,17 @@ class Credentials:
             renewing.add_done_callback(partial(self._done, refused.refresh_token))
         return await asyncio.shield(renewing)
 
-    async def _renew(self, old: Tokens, refresh_token: str) -> Tokens:
+    async def _renew(self, old: TokenPair, refresh_token: str) -> TokenPair:
         tokens = await self._refresh(refresh_token)
         if self._tokens is old:  # nobody signed in or out meanwhile
             self.replace(tokens)
         return tokens
 
-    def _done(self, refresh_token: str, task: asyncio.Task[Tokens]) -> None:
+    def _done(self, refresh_token: str, task: asyncio.Task[TokenPair]) -> None:
         del self._renewing[refresh_token]
         if not task.cancelled():
             task.exception()  # seen, even if everybody who asked has gone
 
 
-def _one_user(tokens: Tokens, others: Tokens) -> bool:
+def _one_user(tokens: TokenPair, others: TokenPair) -> bool:
     return tokens.user_id == others.user_id or not (tokens.user_id and others.user_id)

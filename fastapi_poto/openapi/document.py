@@ -92,7 +92,7 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
         if one.operation is None:
             refiner.sign_in(one.shown, one.route)
         else:
-            refiner.method(one.shown, one.operation, has_cookies=one.route.poto.auth.cookies is not None)
+            refiner.method(one.shown, one.operation, has_cookies=one.route.poto.cookies is not None)
     workshop.give_back()
     _describe_tags(document, ours)
     _place_sign_in(document, ours)

@@ -11,4 +11,4 @@ from tests.auth.house import House, make_house
 def house() -> Iterator[House]:
     made = make_house()
     yield made
-    made.auth.close()
+    made.poto.passwords.close()

@@ -1,12 +1,11 @@
 """Sign-in wired by hand, as tests need it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from fastapi_poto.auth import AuthService, Passwords, Secrets, StoreUsers
-from fastapi_poto.auth.events import AuditEvent
-from fastapi_poto.auth.service import build_auth
-from fastapi_poto.settings import AuthSettings
+from fastapi_poto import Poto
+from fastapi_poto.auth import AuditEvent, Passwords, StoreUsers
+from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores.memory import MemoryStore
 
 SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
@@ -23,16 +22,16 @@ class Clock:
         self.now += seconds
 
 
-@dataclass
-class KnownSessions:
-    rotated: list[str] = field(default_factory=list)
-    ended: list[str] = field(default_factory=list)
+class KnownSessions(SessionManager):
+    """Sessions that remember whose was ended."""
 
-    async def rotate(self, user_id: str) -> None:
-        self.rotated.append(user_id)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.ended: list[str] = []
 
     async def end(self, user_id: str) -> None:
         self.ended.append(user_id)
+        await super().end(user_id)
 
 
 @dataclass
@@ -41,7 +40,7 @@ class House:
 
     clock: Clock
     store: MemoryStore
-    auth: AuthService
+    poto: Poto
     sessions: KnownSessions
     events: list[AuditEvent]
 
@@ -64,15 +63,14 @@ def make_house(secret: Any = SECRET, *, store: Any = None, users: Any = None, **
     clock = Clock()
     store = store if store is not None else MemoryStore(clock=clock)
     events: list[AuditEvent] = []
-    auth = build_auth(
-        store,
-        users if users is not None else StoreUsers(store),
-        Secrets(secret),
-        AuthSettings(**settings),
-        clock,
-        passwords=quick_passwords(),
+    sessions = KnownSessions(store, clock=clock)
+    poto = Poto(
+        secret,
+        store=store,
+        users=users if users is not None else StoreUsers(store),
+        sessions=sessions,
         on_event=events.append,
+        clock=clock,
+        **{"passwords": quick_passwords(), **settings},
     )
-    sessions = KnownSessions()
-    auth.sessions = sessions
-    return House(clock, store, auth, sessions, events)
+    return House(clock, store, poto, sessions, events)

@@ -25,100 +25,100 @@ def with_header(*values: bytes) -> dict[str, Any]:
 )  # fmt: skip
 async def test_no_credentials(house: House, value: bytes) -> None:
     """Threat 1: no bearer token is nobody, not an error."""
-    assert await house.auth.authenticator.authenticate(with_header(value)) is None
-    assert await house.auth.authenticator.authenticate({"type": "http", "headers": []}) is None
+    assert await house.poto.authenticator.authenticate(with_header(value)) is None
+    assert await house.poto.authenticator.authenticate({"type": "http", "headers": []}) is None
 
 
 async def test_two_headers(house: House) -> None:
     """Threat 1: two Authorization headers are 400, the same twice or not."""
-    pair = await house.auth.visitor("a")
+    pair = await house.poto.sign_in.visitor("a")
     good = f"Bearer {pair.access_token}".encode()
-    assert await house.auth.authenticator.authenticate(with_header(good)) is not None
+    assert await house.poto.authenticator.authenticate(with_header(good)) is not None
     for other in (good, b"Basic x", b""):
         with pytest.raises(BadRequest):
-            await house.auth.authenticator.authenticate(with_header(good, other))
+            await house.poto.authenticator.authenticate(with_header(good, other))
 
 
 async def test_the_scheme_is_read_in_any_case(house: House) -> None:
     """RFC 9110: a scheme's name has no case, and more spaces are allowed."""
-    pair = await house.auth.visitor("a")
+    pair = await house.poto.sign_in.visitor("a")
     for value in ("bearer {}", "BEARER {}", "Bearer   {}"):
-        assert await house.auth.authenticator.authenticate(with_header(value.format(pair.access_token).encode()))
+        assert await house.poto.authenticator.authenticate(with_header(value.format(pair.access_token).encode()))
 
 
 async def test_a_token_in_the_query_is_not_seen(house: House) -> None:
     """Threat 7."""
-    pair = await house.auth.visitor("a")
+    pair = await house.poto.sign_in.visitor("a")
     request = {**with_header(), "query_string": f"access_token={pair.access_token}".encode()}
-    assert await house.auth.authenticator.authenticate(request) is None
+    assert await house.poto.authenticator.authenticate(request) is None
 
 
 async def test_a_remembered_token_expires_on_the_second(house: House) -> None:
     """What is remembered is dropped at its expiry."""
-    pair = await house.auth.visitor("a")
+    pair = await house.poto.sign_in.visitor("a")
     request = scope(pair.access_token)
     house.clock.now = int(house.clock.now) + 899.9
-    assert await house.auth.authenticator.authenticate(request) is not None
-    assert await house.auth.authenticator.authenticate(request) is not None
+    assert await house.poto.authenticator.authenticate(request) is not None
+    assert await house.poto.authenticator.authenticate(request) is not None
     house.clock.forward(0.1)
     with pytest.raises(Unauthenticated) as refused:
-        await house.auth.authenticator.authenticate(request)
+        await house.poto.authenticator.authenticate(request)
     assert refused.value.headers == {
         "WWW-Authenticate": 'Bearer realm="poto", error="invalid_token"',
         "Cache-Control": "no-store",
     }
-    assert house.auth.authenticator.credentials[0]._known == {}
+    assert house.poto.authenticator.credentials[0]._known == {}
 
 
 async def test_memory_is_bounded() -> None:
     """However many tokens come, so many are remembered; and odd spellings of the header are not."""
     house = make_house(users=MemoryUsers(), visitors_per_hour=0, remembered_tokens=50)
-    pairs = [await house.auth.visitor("a") for _ in range(200)]
+    pairs = [await house.poto.sign_in.visitor("a") for _ in range(200)]
     for pair in pairs:
-        assert await house.auth.authenticator.authenticate(scope(pair.access_token)) is not None
-    known = house.auth.authenticator.credentials[0]._known
+        assert await house.poto.authenticator.authenticate(scope(pair.access_token)) is not None
+    known = house.poto.authenticator.credentials[0]._known
     assert len(known) <= 50
     before = len(known)
     padded = b"Bearer " + b" " * 5_000 + pairs[0].access_token.encode()
-    assert await house.auth.authenticator.authenticate(with_header(padded)) is not None
+    assert await house.poto.authenticator.authenticate(with_header(padded)) is not None
     assert len(known) <= before
-    assert await house.auth.authenticator.authenticate(scope(pairs[0].access_token)) is not None
+    assert await house.poto.authenticator.authenticate(scope(pairs[0].access_token)) is not None
 
 
 async def test_another_process_is_seen_on_the_next_call(house: House) -> None:
     """Threats 9 and 10: what another process on the store does holds here, though the token is remembered here."""
     other = make_house(store=house.store)
-    pair = await house.auth.visitor("a")
-    login = await house.auth.login(pair.user.id, pair.password or "", "a")
-    first = await house.auth.authenticator.authenticate(scope(pair.access_token))
-    second = await other.auth.authenticator.authenticate(scope(login.access_token))
+    pair = await house.poto.sign_in.visitor("a")
+    login = await house.poto.sign_in.login(pair.user_id, pair.password or "", "a")
+    first = await house.poto.authenticator.authenticate(scope(pair.access_token))
+    second = await other.poto.authenticator.authenticate(scope(login.access_token))
     assert first is not None
     assert second is not None
-    assert await house.auth.authenticator.authenticate(scope(login.access_token)) is not None
-    await other.auth.logout(second)
+    assert await house.poto.authenticator.authenticate(scope(login.access_token)) is not None
+    await other.poto.sign_in.logout(second)
     with pytest.raises(Unauthenticated):
-        await house.auth.authenticator.authenticate(scope(login.access_token))
-    await other.auth.end_all(pair.user.id)
+        await house.poto.authenticator.authenticate(scope(login.access_token))
+    await other.poto.accounts.end_sign_ins(pair.user_id)
     with pytest.raises(Unauthenticated):
-        await house.auth.authenticator.authenticate(scope(pair.access_token))
-    assert not await house.auth.authenticator.is_active(first)
-    other.auth.close()
+        await house.poto.authenticator.authenticate(scope(pair.access_token))
+    assert not await house.poto.authenticator.is_active(first)
+    other.poto.passwords.close()
 
 
 async def test_a_password_change_beside_a_sign_in_wins(house: House) -> None:
     """A sign-in with the old password that is under way while it is changed gives no token that is good."""
-    user = await house.auth.create_user("ann", "correct horse")
-    logins = [asyncio.create_task(house.auth.login("ann", "correct horse", "a")) for _ in range(8)]
+    user = await house.poto.accounts.create("ann", "correct horse")
+    logins = [asyncio.create_task(house.poto.sign_in.login("ann", "correct horse", "a")) for _ in range(8)]
     await asyncio.sleep(0)
-    await house.auth.change_password(user.id, "battery staple")
+    await house.poto.accounts.change_password(user.id, "battery staple")
     for result in await asyncio.gather(*logins, return_exceptions=True):
         if isinstance(result, BaseException):
             assert isinstance(result, Unauthenticated)
         else:
             with pytest.raises(Unauthenticated):
-                await house.auth.authenticator.authenticate(scope(result.access_token))
+                await house.poto.authenticator.authenticate(scope(result.access_token))
             with pytest.raises(Unauthenticated):
-                await house.auth.refresh(result.refresh_token, "a")
+                await house.poto.sign_in.refresh(result.refresh_token, "a")
 
 
 class BrokenUsers(MemoryUsers):
@@ -136,18 +136,18 @@ async def test_it_fails_closed(caplog: pytest.LogCaptureFixture) -> None:
     """Threat 19: a provider that fails is 503 for who has a token, remembered or not, and never a way in."""
     users = BrokenUsers()
     house = make_house(users=users)
-    pair = await house.auth.visitor("a")
-    identity = await house.auth.authenticator.authenticate(scope(pair.access_token))
+    pair = await house.poto.sign_in.visitor("a")
+    identity = await house.poto.authenticator.authenticate(scope(pair.access_token))
     users.broken = True
     with pytest.raises(Unavailable):
-        await house.auth.authenticator.authenticate(scope(pair.access_token))
+        await house.poto.authenticator.authenticate(scope(pair.access_token))
     with pytest.raises(Unavailable):
-        await house.auth.authenticator.is_active(identity)
+        await house.poto.authenticator.is_active(identity)
     with pytest.raises(Unavailable):
-        await house.auth.refresh(pair.refresh_token, "a")
+        await house.poto.sign_in.refresh(pair.refresh_token, "a")
     assert "no database" in caplog.text
     users.broken = False
-    assert await house.auth.authenticator.authenticate(scope(pair.access_token)) is identity
+    assert await house.poto.authenticator.authenticate(scope(pair.access_token)) is identity
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -157,7 +157,7 @@ def test_any_header_is_nobody_or_an_error(values: list[bytes]) -> None:
     house = make_house(users=MemoryUsers())
 
     async def ask() -> Identity | None:
-        return await house.auth.authenticator.authenticate(with_header(*values))
+        return await house.poto.authenticator.authenticate(with_header(*values))
 
     with suppress(Unauthenticated, BadRequest):
         assert asyncio.run(ask()) is None

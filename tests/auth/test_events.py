@@ -4,37 +4,38 @@ import logging
 
 import pytest
 
+from fastapi_poto import Poto
 from fastapi_poto.auth.events import Audit, AuditEvent
 from fastapi_poto.errors import PotoError
-from tests.auth.house import House, make_house, scope
+from tests.auth.house import SECRET, House, scope
 
 pytestmark = pytest.mark.anyio
 
 
 async def walk(house: House) -> list[str]:
     """Everything that tells something; the secrets that were used on the way."""
-    auth = house.auth
-    visitor = await auth.visitor("192.0.2.1")
+    poto, sign_in = house.poto, house.poto.sign_in
+    visitor = await sign_in.visitor("192.0.2.1")
     secrets = [visitor.access_token, visitor.refresh_token, visitor.password or ""]
-    identity = await auth.authenticator.authenticate(scope(visitor.access_token))
+    identity = await poto.authenticator.authenticate(scope(visitor.access_token))
     assert identity is not None
-    named = await auth.upgrade(identity, "ann", "correct horse")
-    refreshed = await auth.refresh(named.refresh_token, "192.0.2.1")
+    named = await sign_in.upgrade(identity, "ann", "correct horse")
+    refreshed = await sign_in.refresh(named.refresh_token, "192.0.2.1")
     house.clock.forward(60)
     for _ in range(7):
         with pytest.raises(PotoError):
-            await auth.login("ann", "wrong horse", "192.0.2.1")
+            await sign_in.login("ann", "wrong horse", "192.0.2.1")
     with pytest.raises(PotoError):
-        await auth.login("my secret typed in the wrong field", "x", "192.0.2.1")
+        await sign_in.login("my secret typed in the wrong field", "x", "192.0.2.1")
     with pytest.raises(PotoError):
-        await auth.refresh(named.refresh_token, "192.0.2.1")
+        await sign_in.refresh(named.refresh_token, "192.0.2.1")
     house.clock.forward(60)
-    pair = await auth.login("ann", "correct horse", "192.0.2.1")
-    identity = await auth.authenticator.authenticate(scope(pair.access_token))
+    pair = await sign_in.login("ann", "correct horse", "192.0.2.1")
+    identity = await poto.authenticator.authenticate(scope(pair.access_token))
     assert identity is not None
-    await auth.logout(identity)
-    await auth.change_password(pair.user.id, "battery staple")
-    await auth.remove_user(pair.user.id)
+    await sign_in.logout(identity)
+    await poto.accounts.change_password(pair.user_id, "battery staple")
+    await poto.accounts.remove(pair.user_id)
     for one in (named, refreshed, pair):
         secrets += [one.access_token, one.refresh_token]
     return [*secrets, "correct horse", "wrong horse", "battery staple", "typed in the wrong field"]
@@ -66,15 +67,14 @@ async def test_no_secret_is_told(house: House, caplog: pytest.LogCaptureFixture)
     assert not [secret for secret in secrets if secret in told]
 
 
-async def test_a_hook_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_callback_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Signing in goes on; the failure is in the log."""
 
     def hook(event: AuditEvent) -> None:
         raise RuntimeError("the hook is broken")
 
-    house = make_house()
-    house.auth.audit.hook = hook
-    assert await house.auth.visitor("a")
+    poto = Poto(SECRET, on_event=hook)
+    assert await poto.sign_in.visitor("a")
     assert "the hook is broken" in caplog.text
 
 

@@ -7,10 +7,10 @@ import pytest
 from argon2 import extract_parameters
 
 from fastapi_poto.auth import Passwords
+from fastapi_poto.auth.accounts import password_problem
 from fastapi_poto.auth.passwords import cores, hash_random, random_password, verify_random
-from fastapi_poto.auth.service import password_problem
 from fastapi_poto.errors import Unauthenticated, Unavailable
-from tests.auth.house import House, quick_passwords, scope
+from tests.auth.house import House, make_house, quick_passwords, scope
 
 pytestmark = pytest.mark.anyio
 
@@ -97,24 +97,22 @@ async def test_a_caller_who_leaves_gives_its_place_back() -> None:
 
 async def test_a_hash_of_old_parameters_is_renewed_at_sign_in(house: House) -> None:
     """The next sign-in brings a hash up to date; a wrong password does not."""
-    await house.auth.create_user("ann", "correct horse")
-    before = await house.auth.users.find("ann")
+    await house.poto.accounts.create("ann", "correct horse")
+    before = await house.poto.users.find("ann")
     assert before is not None
-    old = house.auth.passwords
-    house.auth.passwords = quick_passwords(passes=2)
+    later = make_house(store=house.store, passwords=quick_passwords(passes=2))
     with pytest.raises(Unauthenticated):
-        await house.auth.login("ann", "wrong horse", "a")
-    assert await house.auth.users.find("ann") == before
-    pair = await house.auth.login("ann", "correct horse", "a")
-    after = await house.auth.users.find("ann")
+        await later.poto.sign_in.login("ann", "wrong horse", "a")
+    assert await house.poto.users.find("ann") == before
+    pair = await later.poto.sign_in.login("ann", "correct horse", "a")
+    after = await house.poto.users.find("ann")
     assert after is not None
     assert after.password_hash is not None
     assert extract_parameters(after.password_hash).time_cost == 2
-    assert await house.auth.authenticator.authenticate(scope(pair.access_token)) is not None
-    await house.auth.login("ann", "correct horse", "a")
-    assert await house.auth.users.find("ann") == after
-    house.auth.passwords.close()
-    house.auth.passwords = old
+    assert await house.poto.authenticator.authenticate(scope(pair.access_token)) is not None
+    await later.poto.sign_in.login("ann", "correct horse", "a")
+    assert await house.poto.users.find("ann") == after
+    later.poto.passwords.close()
 
 
 @pytest.mark.parametrize("hashed", ["", "x", "$argon2id$", "$argon2id$v=19$m=1,t=1,p=1$AA$AA", "$2b$12$abc", "sha256$"])

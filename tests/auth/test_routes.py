@@ -1,14 +1,12 @@
 """The sign-in routes as a client sees them."""
 
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from fastapi_poto.auth import CurrentSession, CurrentUser, auth_router, current_user
-from fastapi_poto.sessions import SessionManager
 from fastapi_poto.users import User
 from tests.auth.house import House
 
@@ -17,10 +15,8 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def app(house: House) -> FastAPI:
-    router = auth_router(house.auth)
-    router.poto = SimpleNamespace(  # type: ignore[attr-defined]
-        authenticator=house.auth.authenticator, sessions=SessionManager(house.store)
-    )
+    router = auth_router(house.poto)
+    router.poto = house.poto  # type: ignore[attr-defined]
     app = FastAPI()
     app.include_router(router, prefix="/api")
 

@@ -84,6 +84,14 @@ def test_random_secrets_are_taken(size: int) -> None:
         assert len(list(Secrets(secret))) == 1
 
 
+def test_a_random_secret_that_looks_like_a_sequence_is_taken() -> None:
+    """ "0" is the tag of a DER sequence, and the next character may happen to be the rest's length: that is no key."""
+    assert (
+        len(list(Secrets("0Q" + "eHk2dvLyovXHYn_HkP5wak6PyIWaHcvvXXlQXvV1EUc7chastBW-ym5Xewbvkd-Z2_hJ8bcvdR5f3tkjM")))
+        == 1
+    )
+
+
 def test_a_secret_is_named_after_its_hash() -> None:
     """Every process gives the same secret the same name, and the name tells nothing of it."""
     secret, other = secrets.token_urlsafe(48), secrets.token_urlsafe(48)

@@ -15,7 +15,7 @@ NAME, PASSWORD = "ann", "correct horse"
 async def fail(house: House, name: str = NAME, address: str = "192.0.2.1") -> int:
     """0 for a refusal; else the seconds to wait."""
     try:
-        await house.auth.login(name, "wrong horse", address)
+        await house.poto.sign_in.login(name, "wrong horse", address)
     except Unauthenticated:
         return 0
     except TooManyRequests as error:
@@ -26,7 +26,7 @@ async def fail(house: House, name: str = NAME, address: str = "192.0.2.1") -> in
 @pytest.mark.parametrize("name", [NAME, "nobody", "visitor_nobody"])
 async def test_waiting_doubles_up_to_a_quarter_of_an_hour(house: House, name: str) -> None:
     """Threat 20: 1, 2, 4 … 900 s, the same for names that do not exist."""
-    await house.auth.create_user(NAME, PASSWORD)
+    await house.poto.accounts.create(NAME, PASSWORD)
     assert [await fail(house, name) for _ in range(5)] == [0] * 5
     waits = []
     for _ in range(12):
@@ -41,30 +41,30 @@ async def test_waiting_doubles_up_to_a_quarter_of_an_hour(house: House, name: st
 
 async def test_the_right_password_waits_too(house: House) -> None:
     """Threat 20: during the back-off a guess tells nothing, and another account is not affected."""
-    await house.auth.create_user(NAME, PASSWORD)
-    await house.auth.create_user("beth", PASSWORD)
+    await house.poto.accounts.create(NAME, PASSWORD)
+    await house.poto.accounts.create("beth", PASSWORD)
     for _ in range(5):
         await fail(house)
     with pytest.raises(TooManyRequests):
-        await house.auth.login(NAME, PASSWORD, "192.0.2.7")
-    await house.auth.login("beth", PASSWORD, "192.0.2.1")
+        await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.7")
+    await house.poto.sign_in.login("beth", PASSWORD, "192.0.2.1")
     house.clock.forward(1.1)
-    await house.auth.login(NAME, PASSWORD, "192.0.2.7")
+    await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.7")
     assert [await fail(house) for _ in range(5)] == [0] * 5
 
 
 async def test_spellings_of_a_name_are_one_account(house: House) -> None:
     """Letter case does not give more tries."""
-    await house.auth.create_user(NAME, PASSWORD)
+    await house.poto.accounts.create(NAME, PASSWORD)
     assert [await fail(house, name) for name in ("ann", "ANN", "Ann", "aNN", "\uff41nn")] == [0] * 5
     assert await fail(house, "anN") == 1
 
 
 async def test_guesses_sent_at_once_gain_nothing(house: House) -> None:
     """Threat 20: of a burst, five are answered; the others wait, even the one that was right."""
-    await house.auth.create_user(NAME, PASSWORD)
+    await house.poto.accounts.create(NAME, PASSWORD)
     guesses = [asyncio.create_task(fail(house)) for _ in range(12)]
-    right = asyncio.create_task(house.auth.login(NAME, PASSWORD, "192.0.2.1"))
+    right = asyncio.create_task(house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.1"))
     waits = sorted(await asyncio.gather(*guesses))
     assert waits[:5] == [0] * 5
     assert all(waits[5:])
@@ -74,69 +74,69 @@ async def test_guesses_sent_at_once_gain_nothing(house: House) -> None:
 
 async def test_honest_sign_ins_at_once_all_succeed(house: House) -> None:
     """Only failures count: twenty devices of one user sign in together."""
-    await house.auth.create_user(NAME, PASSWORD)
-    pairs = await asyncio.gather(*(house.auth.login(NAME, PASSWORD, "192.0.2.1") for _ in range(20)))
+    await house.poto.accounts.create(NAME, PASSWORD)
+    pairs = await asyncio.gather(*(house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.1") for _ in range(20)))
     assert len({pair.access_token for pair in pairs}) == 20
 
 
 async def test_an_address_has_thirty_failures_in_five_minutes(house: House) -> None:
     """One password tried on many names is throttled by address; other addresses are not."""
-    await house.auth.create_user(NAME, PASSWORD)
+    await house.poto.accounts.create(NAME, PASSWORD)
     assert [await fail(house, f"name{n}") for n in range(30)] == [0] * 30
     wait = await fail(house, "name30")
     assert 0 < wait <= 300
     with pytest.raises(TooManyRequests):
-        await house.auth.login(NAME, PASSWORD, "192.0.2.1")
-    await house.auth.login(NAME, PASSWORD, "192.0.2.2")
+        await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.1")
+    await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.2")
     house.clock.forward(wait)
-    await house.auth.login(NAME, PASSWORD, "192.0.2.1")
+    await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.1")
 
 
 async def test_trying_out_names_is_throttled(house: House) -> None:
     """Upgrade has to tell that a name is taken; not more often than a wrong password may be tried."""
-    await house.auth.create_user(NAME, PASSWORD)
-    pair = await house.auth.visitor("192.0.2.1")
-    identity = await house.auth.authenticator.authenticate(scope(pair.access_token))
+    await house.poto.accounts.create(NAME, PASSWORD)
+    pair = await house.poto.sign_in.visitor("192.0.2.1")
+    identity = await house.poto.authenticator.authenticate(scope(pair.access_token))
     assert identity is not None
     for _ in range(30):
         with pytest.raises(UsernameTaken):
-            await house.auth.upgrade(identity, NAME, PASSWORD, "192.0.2.1")
+            await house.poto.sign_in.upgrade(identity, NAME, PASSWORD, "192.0.2.1")
     with pytest.raises(TooManyRequests):
-        await house.auth.upgrade(identity, NAME, PASSWORD, "192.0.2.1")
+        await house.poto.sign_in.upgrade(identity, NAME, PASSWORD, "192.0.2.1")
     with pytest.raises(TooManyRequests):
-        await house.auth.upgrade(identity, "a free one", PASSWORD, "192.0.2.1")
-    await house.auth.upgrade(identity, "a free one", PASSWORD, "192.0.2.2")
+        await house.poto.sign_in.upgrade(identity, "a free one", PASSWORD, "192.0.2.1")
+    await house.poto.sign_in.upgrade(identity, "a free one", PASSWORD, "192.0.2.2")
 
 
 async def test_processes_count_together(house: House) -> None:
     """Throttling is in the store: another process knows of the failures here."""
-    await house.auth.create_user(NAME, PASSWORD)
+    await house.poto.accounts.create(NAME, PASSWORD)
     other = make_house(store=house.store)
     assert [await fail(one) for one in (house, other, house, other, house)] == [0] * 5
     assert await fail(other) == 1
-    other.auth.close()
+    other.poto.passwords.close()
 
 
 async def test_visitors_of_an_address_in_an_hour() -> None:
     """Threat 24: the limit is by address and hour; 0 turns it off."""
     house = make_house(visitors_per_hour=3)
     for _ in range(3):
-        await house.auth.visitor("192.0.2.1")
+        await house.poto.sign_in.visitor("192.0.2.1")
     with pytest.raises(TooManyRequests) as refused:
-        await house.auth.visitor("192.0.2.1")
+        await house.poto.sign_in.visitor("192.0.2.1")
     assert 0 < refused.value.retry_after <= 3_600
-    await house.auth.visitor("192.0.2.2")
+    await house.poto.sign_in.visitor("192.0.2.2")
     house.clock.forward(refused.value.retry_after)
-    await house.auth.visitor("192.0.2.1")
+    await house.poto.sign_in.visitor("192.0.2.1")
     free = make_house(visitors_per_hour=0)
     for _ in range(50):
-        await free.auth.visitor("192.0.2.1")
+        await free.poto.sign_in.visitor("192.0.2.1")
 
 
 async def test_counters_of_junk_are_none(house: House) -> None:
     """Threat 28: bytes that are no number count as nothing, and sign-in goes on."""
-    await house.auth.create_user(NAME, PASSWORD)
+    await house.poto.accounts.create(NAME, PASSWORD)
     await fail(house)
     (record,) = await house.store.scan("throttle:account:")
     await house.store.write(record, {"until": b"soon"})
-    await house.auth.login(NAME, PASSWORD, "a")
+    await house.poto.sign_in.login(NAME, PASSWORD, "a")

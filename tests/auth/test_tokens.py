@@ -10,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jose import jwt
 
-from fastapi_poto.auth.access_tokens import Claims, Tokens
+from fastapi_poto.auth.access_tokens import AccessTokens, Claims
 from fastapi_poto.auth.secrets import Secrets
 from fastapi_poto.errors import Unauthenticated
+from fastapi_poto.settings import AuthSettings
 from tests.auth.house import SECRET, Clock
 
 CLOCK = Clock()
 NOW = int(CLOCK.now)
 SECRETS = Secrets(SECRET)
 KID = SECRETS.current_id
-TOKENS = Tokens(SECRETS, issuer="poto", audience="poto", clock=CLOCK)
+TOKENS = AccessTokens(SECRETS, AuthSettings(), clock=CLOCK)
 FAMILY = "A" * 22
 GOOD_HEADER = {"alg": "HS256", "kid": KID, "typ": "at+jwt"}
 GOOD_CLAIMS = {
@@ -48,7 +49,7 @@ def refused(token: Any) -> bool:
 
 def test_what_is_issued_is_verified() -> None:
     """The claims come back as they were made, and python-jose reads the same token."""
-    token, claims = TOKENS.issue("user_1", family=FAMILY, ver=3, ttl=60)
+    token, claims = TOKENS.issue("user_1", family=FAMILY, epoch=3, ttl=60)
     assert TOKENS.verify(token) == claims
     assert claims == Claims("user_1", claims.jti, FAMILY, 3, NOW, NOW + 60)
     assert jwt.get_unverified_header(token) == GOOD_HEADER
@@ -114,7 +115,7 @@ def test_claims_that_do_not_hold_are_refused(claims: Any) -> None:
 def test_a_token_is_refused_from_the_very_second_it_expires() -> None:
     """Threat 3: `exp` equal to now has expired; there is no leeway."""
     clock = Clock(NOW + 59.999)
-    tokens = Tokens(SECRETS, issuer="poto", audience="poto", clock=clock)
+    tokens = AccessTokens(SECRETS, AuthSettings(), clock=clock)
     token = signed(GOOD_HEADER, GOOD_CLAIMS)
     assert tokens.verify(token)
     clock.now = NOW + 60.0
@@ -181,18 +182,18 @@ def test_shapes_that_are_no_token(token: Any) -> None:
 def test_secrets_rotate_by_key_id() -> None:
     """Threat 30: a previous key verifies and no longer signs; a removed one is unknown."""
     old, new = "old " + SECRET, "new " + SECRET
-    token, _ = Tokens(Secrets({"2025": old}), issuer="i", audience="a", clock=CLOCK).issue(
-        "u", family=FAMILY, ver=0, ttl=60
+    token, _ = AccessTokens(Secrets({"2025": old}), AuthSettings(issuer="i", audience="a"), clock=CLOCK).issue(
+        "u", family=FAMILY, epoch=0, ttl=60
     )
-    both = Tokens(Secrets({"2026": new, "2025": old}), issuer="i", audience="a", clock=CLOCK)
+    both = AccessTokens(Secrets({"2026": new, "2025": old}), AuthSettings(issuer="i", audience="a"), clock=CLOCK)
     assert both.verify(token).user_id == "u"
-    fresh, _ = both.issue("u", family=FAMILY, ver=0, ttl=60)
+    fresh, _ = both.issue("u", family=FAMILY, epoch=0, ttl=60)
     assert jwt.get_unverified_header(fresh)["kid"] == "2026"
-    only_new = Tokens(Secrets({"2026": new}), issuer="i", audience="a", clock=CLOCK)
+    only_new = AccessTokens(Secrets({"2026": new}), AuthSettings(issuer="i", audience="a"), clock=CLOCK)
     with pytest.raises(Unauthenticated):
         only_new.verify(token)
     # The same name for another secret does not help either.
-    renamed = Tokens(Secrets({"2025": new}), issuer="i", audience="a", clock=CLOCK)
+    renamed = AccessTokens(Secrets({"2025": new}), AuthSettings(issuer="i", audience="a"), clock=CLOCK)
     with pytest.raises(Unauthenticated):
         renamed.verify(token)
 
@@ -233,7 +234,7 @@ def test_signed_by_us_or_not_it_is_a_user_or_a_refusal(header: dict[str, Any], c
     assert header.keys() <= {"alg", "kid", "typ"}
     assert found.user_id
     assert found.expires_at > CLOCK.now >= found.issued_at
-    assert found.ver >= 0
+    assert found.epoch >= 0
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,14 +4,13 @@ import asyncio
 import io
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi import UploadFile
 from starlette.responses import RedirectResponse
 
-from fastapi_poto.client import PotoClient, Tokens
+from fastapi_poto.client import PotoClient, TokenPair
 from fastapi_poto.errors import PotoError, Unauthenticated, UsernameTaken
 from tests.live import serve_in_thread
 
@@ -65,7 +64,7 @@ async def test_a_token_is_renewed_before_it_expires(server: Server) -> None:
     """No call is refused first; streams too begin with a fresh one."""
     async with PotoClient(server.url) as client:
         tokens = await client.sign_in_visitor()
-        client.tokens = replace(tokens, expires_at=time.time() + 0.1)
+        client.tokens = tokens.model_copy(update={"expires_at": time.time() + 0.1})
         await asyncio.sleep(0.1)
         assert [item.quantity async for item in client.module(Shop).watch(limit=2)] == [0, 1]
         assert server.paths == ["/auth/visitor", "/auth/refresh", "/Shop/watch"]
@@ -75,10 +74,10 @@ async def test_an_early_refresh_that_fails_is_no_harm(server: Server) -> None:
     """While the token is good, a call goes out with it."""
     async with PotoClient(server.url) as client:
         tokens = await client.sign_in_visitor()
-        client.tokens = replace(tokens, refresh_token="broken", expires_at=time.time() + 2)
+        client.tokens = tokens.model_copy(update={"refresh_token": "broken", "expires_at": time.time() + 2})
         client._credentials._renew_at = 0
         assert await client.module(Shop).whoami() == tokens.user_id
-        client.tokens = replace(tokens, refresh_token="broken", expires_at=time.time())
+        client.tokens = tokens.model_copy(update={"refresh_token": "broken", "expires_at": time.time()})
         with pytest.raises(Unauthenticated):
             await client.module(Shop).whoami()
 
@@ -95,7 +94,7 @@ async def test_when_nothing_renews_the_call_is_refused(server: Server) -> None:
         assert server.paths == ["/Shop/whoami", "/auth/refresh"]
 
 
-async def visitor(server: Server) -> Tokens:
+async def visitor(server: Server) -> TokenPair:
     async with PotoClient(server.url) as client:
         return await client.sign_in_visitor()
 
@@ -178,7 +177,7 @@ async def test_a_call_is_of_the_user_who_was_signed_in(server: Server) -> None:
         first = asyncio.create_task(shop.whoami())
         while not client._credentials._renewing:
             await asyncio.sleep(0)
-        client.tokens = replace(bob, expires_at=time.time())
+        client.tokens = bob.model_copy(update={"expires_at": time.time()})
         assert await asyncio.gather(shop.whoami(), first) == [bob.user_id, ann.user_id]
         assert client.tokens.user_id == bob.user_id
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from fastapi_poto.client import PotoClient, StreamCut, Tokens
+from fastapi_poto.client import PotoClient, StreamCut, TokenPair
 from fastapi_poto.errors import Conflict, ShuttingDown, Unauthenticated
 from tests.live import LiveThread, serve_in_thread
 
@@ -94,12 +94,12 @@ async def test_a_clean_end_without_close_is_a_cut() -> None:
 
 
 @pytest.fixture
-async def tokens(live: LiveThread) -> Tokens:
+async def tokens(live: LiveThread) -> TokenPair:
     async with PotoClient(live.url + "/api") as client:
         return await client.sign_in_visitor()
 
 
-async def test_a_resumable_stream_goes_on(live: LiveThread, tokens: Tokens) -> None:
+async def test_a_resumable_stream_goes_on(live: LiveThread, tokens: TokenPair) -> None:
     """Cut three times, anywhere: no gap and no duplicate; a method that fails in the end is told as it is."""
     cutter = Cutter(live.url, [1500, 900, 1111])
     async with cutter.listening() as url, PotoClient(url, tokens=tokens) as client:
@@ -116,7 +116,7 @@ async def test_a_resumable_stream_goes_on(live: LiveThread, tokens: Tokens) -> N
         assert cutter.connections == 2
 
 
-async def test_reconnecting_is_bounded(live: LiveThread, tokens: Tokens) -> None:
+async def test_reconnecting_is_bounded(live: LiveThread, tokens: TokenPair) -> None:
     """When nobody answers any more, the caller is told so after two attempts; `reconnects=0` makes none."""
     for reconnects in (2, 0):
         cutter = Cutter(live.url, [1500, *[0] * 10])
@@ -129,7 +129,7 @@ async def test_reconnecting_is_bounded(live: LiveThread, tokens: Tokens) -> None
         assert caught.value.items > 10
 
 
-async def test_a_stream_that_nobody_can_go_on_with(live: LiveThread, tokens: Tokens) -> None:
+async def test_a_stream_that_nobody_can_go_on_with(live: LiveThread, tokens: TokenPair) -> None:
     """Another server, without the first one's store, says that there would be a gap."""
     cutter = Cutter(live.url, [1500])
     with serve_in_thread(make_app()) as other:
@@ -142,7 +142,7 @@ async def test_a_stream_that_nobody_can_go_on_with(live: LiveThread, tokens: Tok
                     pass
 
 
-async def test_a_server_that_goes_away(tokens: Tokens) -> None:
+async def test_a_server_that_goes_away(tokens: TokenPair) -> None:
     """A plain stream ends with `shutting_down`, which can be told from a failure and from a cut."""
     with serve_in_thread(make_app()) as going:
         async with PotoClient(going.url + "/api") as client:
@@ -155,7 +155,7 @@ async def test_a_server_that_goes_away(tokens: Tokens) -> None:
                     pass
 
 
-async def test_a_resumable_stream_looks_for_another_server(tokens: Tokens) -> None:
+async def test_a_resumable_stream_looks_for_another_server(tokens: TokenPair) -> None:
     """It tries again after `shutting_down`, and says in the end that nobody was there."""
     with serve_in_thread(make_app()) as going:
         async with PotoClient(going.url + "/api", reconnects=1) as client:

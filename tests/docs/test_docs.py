@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def test_the_blocks_run(page: Path, tmp_path: Path) -> None:
 
 def run_page(page: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POTO_")}
+    environment |= {name: secrets.token_urlsafe(48) for name in ("POTO_SECRET", "POTO_PREVIOUS_SECRETS")}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.docs.runner", str(page)],
         cwd=folder,

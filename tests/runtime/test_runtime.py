@@ -91,7 +91,7 @@ poto = Poto({secret!r}, store={store!r})
 
 async def create(name: str) -> None:
     async with asyncio.timeout(5):
-        await poto.auth.create_user(name, "correct horse")
+        await poto.accounts.create(name, "correct horse")
 
 for name in "abc":
     asyncio.run(create(name))

@@ -224,7 +224,7 @@ def test_23_sizes_of_a_new_password(own: World, password: str, status: int) -> N
 def test_23_too_long_is_not_hashed(own: World) -> None:
     """Threat 23: over 1,024 bytes it is 422 at once, and over the limit of a body 413, read or declared."""
     own.user()
-    own.poto.auth.passwords._capacity = 0  # any hashing would be 503
+    own.poto.passwords._capacity = 0  # any hashing would be 503
     assert own.login(NAME, "x" * 1_025).status_code == 422
     assert own.login(NAME, "x" * 1_024).status_code == 503
     assert own.login(NAME, "x" * 20_000).status_code == 413

@@ -38,7 +38,7 @@ class Cluster:
             yield poto
         finally:
             await poto.close()
-            poto.auth.close()
+            poto.passwords.close()
 
 
 KINDS = ["sqlite", "postgres", "redis"]
@@ -95,7 +95,7 @@ def test_10_signing_out_here_holds_there(cluster: Cluster) -> None:
 def test_09_and_10_what_an_administrator_does(cluster: Cluster) -> None:
     """Threats 9 and 10: roles, disabling, a new password, log out everywhere, removal: the next call knows."""
     name = f"{NAME}-admin"
-    user = cluster.do(lambda poto: poto.auth.create_user(name, PASSWORD, ["admin"]))
+    user = cluster.do(lambda poto: poto.accounts.create(name, PASSWORD, ["admin"]))
     pair = login(cluster.here, name).json()
     reports = [
         client.get("/Vault/reports", headers=headers_of(pair)).status_code for client in (cluster.here, cluster.there)
@@ -109,14 +109,14 @@ def test_09_and_10_what_an_administrator_does(cluster: Cluster) -> None:
     assert login(cluster.here, name).status_code == 401
     cluster.do(lambda poto: poto.users.set_disabled(user.id, False))
     assert me(cluster.there, pair).status_code == 200
-    cluster.do(lambda poto: poto.auth.change_password(user.id, "battery staple"))
+    cluster.do(lambda poto: poto.accounts.change_password(user.id, "battery staple"))
     assert is_refused(me(cluster.here, pair), H1)
     newer = login(cluster.there, name, "battery staple").json()
     assert me(cluster.here, newer).status_code == 200
-    cluster.do(lambda poto: poto.auth.end_all(user.id))
+    cluster.do(lambda poto: poto.accounts.end_sign_ins(user.id))
     assert is_refused(me(cluster.there, newer), H1)
     last = login(cluster.here, name, "battery staple").json()
-    cluster.do(lambda poto: poto.auth.remove_user(user.id))
+    cluster.do(lambda poto: poto.accounts.remove(user.id))
     assert is_refused(me(cluster.there, last), H1)
     assert login(cluster.there, name, "battery staple").status_code == 401
 
@@ -138,7 +138,7 @@ def test_11_tabs_and_thieves_on_two_processes(cluster: Cluster) -> None:
 def test_20_failures_are_counted_together(cluster: Cluster) -> None:
     """Threat 20: who is throttled by one process is throttled by all, and so is the right password."""
     name = f"{NAME}-guessed"
-    cluster.do(lambda poto: poto.auth.create_user(name, PASSWORD))
+    cluster.do(lambda poto: poto.accounts.create(name, PASSWORD))
     clients = [cluster.here, cluster.there] * 3
     assert [login(client, name, "wrong horse").status_code for client in clients][:5] == [401] * 5
     statuses = [login(client, name).status_code for client in (cluster.here, cluster.there)]

@@ -117,7 +117,7 @@ def test_03_exp_equal_to_now(own: World) -> None:
     pair, other = own.visitor(), own.visitor()
     assert own.get("/Vault/me", pair["access_token"]).status_code == 200
     frozen = 0.0
-    own.poto.authenticator._clock = own.poto.auth.tokens._clock = lambda: frozen
+    own.poto.authenticator._clock = own.poto.access_tokens._clock = lambda: frozen
     for one in (pair, other):
         expiry = opened(one["access_token"])[1]["exp"]
         frozen = float(expiry)

@@ -50,7 +50,7 @@ def test_09_the_next_call_knows(own: World) -> None:
     assert is_refused(own.refresh(pair), H1)
     own.do(users.set_disabled(user_id, False))
     assert answer() == 200
-    own.do(own.poto.auth.remove_user(user_id))
+    own.do(own.poto.accounts.remove(user_id))
     for refused in own.everywhere(headers_of(pair)):
         assert is_refused(refused, H1)
     assert is_refused(own.refresh(pair), H1)
@@ -95,13 +95,13 @@ def test_09_open_streams_close(watchful: World, end: str) -> None:
             case "disabled":
                 own.do(users.set_disabled(user_id))
             case "deleted":
-                own.do(own.poto.auth.remove_user(user_id))
+                own.do(own.poto.accounts.remove(user_id))
             case "demoted":
                 own.do(users.set_roles(user_id, []))
             case "signed out":
                 assert own.post("/auth/logout", pair).status_code == 204
             case _:
-                own.do(own.poto.auth.end_all(user_id))
+                own.do(own.poto.accounts.end_sign_ins(user_id))
     assert "event: error" in lines[-4:]
 
 
@@ -126,9 +126,9 @@ def test_10_all_older_tokens(own: World, how: str) -> None:
     user_id = own.user()
     older = [own.signed_in() for _ in range(3)]
     if how == "password":
-        own.do(own.poto.auth.change_password(user_id, "another " + PASSWORD))
+        own.do(own.poto.accounts.change_password(user_id, "another " + PASSWORD))
     else:
-        own.do(own.poto.auth.end_all(user_id))
+        own.do(own.poto.accounts.end_sign_ins(user_id))
     for pair in older:
         assert is_refused(own.get("/Vault/me", pair["access_token"]), H1)
         assert is_refused(own.refresh(pair), H1)
@@ -142,7 +142,7 @@ def test_10_a_forged_version_is_of_no_use(own: World) -> None:
     """Threat 10: who knows an old token cannot make it newer; it is signed."""
     user_id = own.user()
     pair = own.signed_in()
-    own.do(own.poto.auth.end_all(user_id))
+    own.do(own.poto.accounts.end_sign_ins(user_id))
     header, claims = opened(pair["access_token"])
     assert claims["ver"] == 0
     # Even with the right secret the family is over.

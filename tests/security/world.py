@@ -18,7 +18,7 @@ from fastapi import FastAPI, WebSocket
 from pydantic import BaseModel
 
 from fastapi_poto import CurrentSession, CurrentUser, Event, Poto, PotoModule, poto_router, public, roles, rpc
-from fastapi_poto.auth.service import Pair
+from fastapi_poto.auth import TokenPair
 from fastapi_poto.stores.memory import MemoryStore
 from tests.live import serve_in_thread
 
@@ -141,7 +141,7 @@ class World:
         return pair
 
     def user(self, name: str = NAME, *names_of_roles: str) -> str:
-        return self.do(self.poto.auth.create_user(name, PASSWORD, names_of_roles)).id
+        return self.do(self.poto.accounts.create(name, PASSWORD, names_of_roles)).id
 
     def login(self, name: str = NAME, password: str = PASSWORD, **headers: str) -> httpx.Response:
         return self.http.post("/auth/login", data={"username": name, "password": password}, headers=headers)
@@ -183,10 +183,10 @@ class World:
         ]
 
 
-def headers_of(pair: dict[str, Any] | Pair | None) -> dict[str, str]:
+def headers_of(pair: dict[str, Any] | TokenPair | None) -> dict[str, str]:
     if pair is None:
         return {}
-    token = pair.access_token if isinstance(pair, Pair) else pair["access_token"]
+    token = pair.access_token if isinstance(pair, TokenPair) else pair["access_token"]
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -219,7 +219,7 @@ def make_app_with_a_user() -> FastAPI:
     """With one named user, for a process of its own."""
     app = make_app()
     with ThreadPoolExecutor(1) as apart:  # the server's loop is running
-        apart.submit(asyncio.run, app.state.poto.auth.create_user(NAME, PASSWORD)).result()
+        apart.submit(asyncio.run, app.state.poto.accounts.create(NAME, PASSWORD)).result()
     return app
 
 
@@ -233,7 +233,7 @@ def world(secret: Any = SECRET, *, store: Any = None, **options: Any) -> Iterato
         httpx.Client(base_url=live.url, timeout=20) as http,
     ):
         yield World(live.url, poto, clock, http)
-    poto.auth.close()
+    poto.passwords.close()
 
 
 # Forging

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi_poto.authenticator import Authenticator, Identity
 
 from fastapi_poto import Poto, PotoModule, poto_router, rpc
-from fastapi_poto.auth.authenticator import Authenticator, Identity
 from fastapi_poto.errors import Unavailable
 from tests.live import LiveThread, serve_in_thread
 from tests.streams.client import Connection

@@ -33,7 +33,7 @@ from fastapi_poto import (
     rpc,
 )
 from fastapi_poto.auth import Authenticator
-from fastapi_poto.client import PotoClient, Tokens, events, remote
+from fastapi_poto.client import PotoClient, TokenPair, events, remote
 
 
 class Line(BaseModel):
@@ -179,7 +179,7 @@ async def remote_calls() -> None:
             assert_type(progress, Event[Line])
         async for told in events(shop.progress()):
             assert_type(told, Event[Line])
-        assert_type(client.tokens, Tokens | None)
+        assert_type(client.tokens, TokenPair | None)
         await shop.add("a")  # type: ignore[arg-type]
         client.module(Database)  # type: ignore[type-var]
 

@@ -1,0 +1,138 @@
+"""Named users, as the application's own code makes and changes them."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ..errors import Conflict, NotFound
+from ..users import Account, User, UserProvider
+from .authenticator import Authenticator
+from .credentials import asked
+from .events import Audit
+from .passwords import MAX_BYTES, MIN_BYTES, Passwords
+from .throttle import Throttle
+from .token_families import TokenFamilies
+from .users import VISITOR_PREFIX, name_key, new_user_id, storable
+
+
+class SessionEnder(Protocol):
+    """What signing in and out asks of the sessions."""
+
+    async def rotate(self, user_id: str) -> None:
+        """Give the user's session a new id; its data stays."""
+
+    async def end(self, user_id: str) -> None:
+        """Delete the user's session."""
+
+
+class Accounts:
+    """Makes and removes named users, and changes their passwords."""
+
+    def __init__(
+        self,
+        users: UserProvider,
+        *,
+        passwords: Passwords,
+        throttle: Throttle,
+        token_families: TokenFamilies,
+        authenticator: Authenticator,
+        sessions: SessionEnder,
+        audit: Audit,
+    ) -> None:
+        self._users = users
+        self._passwords = passwords
+        self._throttle = throttle
+        self._token_families = token_families
+        self._authenticator = authenticator
+        self._sessions = sessions
+        self._audit = audit
+
+    async def create(self, username: str, password: str, roles: Iterable[str] = ()) -> User:
+        """A new named user. Raises `UsernameTaken`, or `ValueError` for a name or password that will not do."""
+        problem = name_problem(username) or password_problem(password)
+        if problem is not None:
+            raise ValueError(problem)
+        user = User(new_user_id(), frozenset(roles), name=username)
+        await self._users.add(Account(user, await self._passwords.hash(password)))
+        self._audit("user_created", user_id=user.id)
+        return user
+
+    async def find(self, username: str) -> Account | None:
+        """The account that signs in under this name, disabled ones included; None too for what can be no name."""
+        return await asked(self._users.find(username)) if storable(username) else None
+
+    async def change_password(
+        self, user_id: str, new: str, *, current: str | None = None, address: str = "unknown"
+    ) -> None:
+        """Set a named user's password and end all their sign-ins.
+
+        With `current`, it must be the present one (else `Unauthenticated`), and guessing it is throttled
+        like signing in; without, an administrator does it. Raises `NotFound` for a user without a name,
+        `ValueError` for a password that will not do.
+        """
+        problem = password_problem(new)
+        if problem is not None:
+            raise ValueError(problem)
+        user = await self._users.get(user_id)
+        account = await self._users.find(user.name) if user is not None and user.name is not None else None
+        if user is None or user.name is None or account is None:
+            raise NotFound("No such user")
+        if current is not None:
+            with self._audit.throttling(address, "change_password", user.name):
+                attempt = await self._throttle.begin(user.name, address)
+                if not await self._passwords.verify(account.password_hash, current):
+                    self._audit("sign_in_refused", user_id=user_id, address=address, reason="password")
+                    await self._throttle.failed(attempt)
+                    raise self._authenticator.refuse()
+                await self._throttle.succeeded(attempt)
+        password_hash = await self._passwords.hash(new)
+        # Before it too: if the store fails in between, no older sign-in outlives the old password.
+        await self._token_families.end_all(user_id)
+        if not await self._users.set_credentials(user_id, user.name, password_hash, old_hash=account.password_hash):
+            raise Conflict("The password was changed meanwhile")
+        await self.end_sign_ins(user_id)
+        self._audit("password_changed", user_id=user_id)
+
+    async def end_sign_ins(self, user_id: str) -> None:
+        """Sign out everywhere: all tokens that were given to the user until now are dead, and the session ends."""
+        await self._token_families.end_all(user_id)
+        await self._sessions.end(user_id)
+        self._audit("signed_out_everywhere", user_id=user_id)
+
+    async def remove(self, user_id: str) -> None:
+        """Forget a user, with their sign-ins and their session."""
+        await self._users.remove(user_id)
+        await self._token_families.forget(user_id)
+        await self._sessions.end(user_id)
+        self._audit("user_removed", user_id=user_id)
+
+    async def remove_visitor(self, user_id: str) -> None:
+        """Forget a visitor. Whoever has a name by now is left alone: under a visitor's id only a visitor is found."""
+        if await self.find(user_id) is not None:
+            await self.remove(user_id)
+
+
+def name_problem(username: str) -> str | None:
+    """What is wrong with a name that somebody wants to have."""
+    key = name_key(username)
+    if not 1 <= len(username) <= 128:
+        return "A name has 1 to 128 characters"
+    if not storable(username):
+        return "A name has no control characters, and at most 512 bytes"
+    if username != username.strip() or key != key.strip():
+        return "A name has no spaces around it"
+    if key.startswith(VISITOR_PREFIX):
+        return f"A name does not begin with {VISITOR_PREFIX}"
+    return None
+
+
+def password_problem(password: str, *, new: bool = True) -> str | None:
+    """What is wrong with the size of a password; a present one may be short, but it is never hashed if too long."""
+    try:
+        size = len(password.encode())
+    except UnicodeEncodeError:
+        return "A password is Unicode text"
+    if size > MAX_BYTES:
+        return f"A password has at most {MAX_BYTES} bytes"
+    if new and size < MIN_BYTES:
+        return f"A password has at least {MIN_BYTES} bytes"
+    return None
