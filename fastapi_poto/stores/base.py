@@ -5,6 +5,7 @@ from math import inf
 from typing import Protocol, runtime_checkable
 
 from ..errors import BadRequest
+from .log import EventLog
 
 
 @runtime_checkable
@@ -23,8 +24,12 @@ class Store(Protocol):
     A name of more than 1,024 bytes, with a NUL or a lone surrogate raises `BadRequest`: a user name that a client
     sent may be part of it. A store object serves any number of event loops and threads of its process.
 
+    Beside its records a store keeps event logs: `log`.
+
     A store that cannot be reached raises `Unavailable` within a second; every operation may.
     """
+
+    log: EventLog
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         """The record's fields, all or those of `fields` that are there; None if there is no such record."""

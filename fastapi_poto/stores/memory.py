@@ -7,6 +7,8 @@ from threading import Lock
 
 from ..errors import TooLarge
 from .base import check_integer, check_name, parse_integer
+from .log import EventLog
+from .log_memory import MemoryLog
 
 
 class _Record:
@@ -26,6 +28,7 @@ class MemoryStore:
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        self.log: EventLog = MemoryLog(clock)
         self._records: dict[str, _Record] = {}
         self._queue: list[tuple[float, str]] = []
         # Held for dictionary operations only, never over an await: what it costs is 50 ns.
@@ -203,7 +206,7 @@ class MemoryStore:
                 elif record.queued_at is not None and record.queued_at <= now:
                     record.queued_at = record.expires_at
                     heapq.heappush(self._queue, (record.expires_at, name))
-        return removed
+        return removed + await self.log.purge(limit=limit)
 
     async def ping(self) -> None:
         return None

@@ -12,6 +12,8 @@ import asyncpg
 
 from ..errors import ConfigurationError, Unavailable
 from .base import take_number
+from .log import EventLog
+from .log_postgres import PostgresLog
 from .per_loop import PerLoop
 from .sql import Flow, NameTakenError, Rows, check_version, schema
 from .wait_queue import WaitQueue
@@ -69,6 +71,9 @@ class PostgresDriver:
             raise ConfigurationError(f"{parts.scheme}://…?{parts.query}: {error}") from None
         dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
         return cls(dsn, timeout=timeout, pool_size=pool_size)
+
+    def event_log(self, clock: Callable[[], float]) -> EventLog:
+        return PostgresLog(self, lambda: _connect(self._dsn, timeout=self._timeout))
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Rows:
         return await self.execute(sql, arguments)

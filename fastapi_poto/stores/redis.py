@@ -15,6 +15,8 @@ from redis.retry import Retry
 
 from ..errors import ConfigurationError, TooLarge, Unavailable
 from .base import check_integer, check_name, take_number
+from .log import EventLog
+from .log_redis import RedisLog
 from .per_loop import PerLoop
 from .wait_queue import WaitQueue
 
@@ -120,6 +122,7 @@ class RedisStore:
         self._timeout = timeout
         self._pool_size = pool_size
         self._connected = PerLoop(self._connect)
+        self.log: EventLog = RedisLog(self._client, self._ask, self._make_connection, prefix)
         try:
             redis.ConnectionPool.from_url(self._url).make_connection()  # type: ignore[no-untyped-call] # connects nothing
         except (ValueError, TypeError) as error:
@@ -239,6 +242,11 @@ class RedisStore:
             retry=Retry(NoBackoff(), 0),
         )
         return _Connected(redis.Redis(connection_pool=pool), WaitQueue(self._pool_size, self._timeout))
+
+    def _make_connection(self) -> Any:
+        """One that belongs to no pool. In RESP3 what is published is not among the responses."""
+        pool = redis.ConnectionPool.from_url(self._url, protocol=2, socket_connect_timeout=self._timeout)
+        return pool.make_connection()  # type: ignore[no-untyped-call]
 
     def _client(self) -> "redis.Redis":
         return self._connection().client

@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 from ..errors import ConfigurationError, TooLarge
 from .base import check_integer, check_name, parse_integer
+from .log import EventLog
+from .log_sql import TABLES as LOG_TABLES
 
 T = TypeVar("T")
 Statement = tuple[str, Sequence[Any]]
@@ -56,6 +58,7 @@ _TABLES = (
     (record BIGINT NOT NULL REFERENCES poto_records (id) ON DELETE CASCADE,
     field TEXT {collation} NOT NULL, value {bytes_type} NOT NULL, PRIMARY KEY (record, field))""",
     "CREATE TABLE IF NOT EXISTS poto_schema (version BIGINT NOT NULL)",
+    *LOG_TABLES,
 )
 
 
@@ -87,6 +90,10 @@ class Driver(Protocol):
         """Run a flow in a transaction."""
         ...
 
+    def event_log(self, clock: Callable[[], float]) -> EventLog:
+        """The logs in this database."""
+        ...
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -103,6 +110,7 @@ class SqlStore:
     def __init__(self, driver: Driver, *, clock: Callable[[], float] = time.time) -> None:
         self._db = driver
         self._clock = clock
+        self.log: EventLog = driver.event_log(clock)
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         check_name(record)
@@ -196,7 +204,7 @@ class SqlStore:
 
     async def purge(self, *, limit: int = 500) -> int:
         sql = _PURGE.format(skip_locked=self._db.skip_locked)
-        return len(await self._db.execute(sql, (self._clock(), limit)))
+        return len(await self._db.execute(sql, (self._clock(), limit))) + await self.log.purge(limit=limit)
 
     async def ping(self) -> None:
         await self._db.read("SELECT 1", ())
@@ -329,5 +337,5 @@ def check_version(found: int) -> None:
     if found != SCHEMA_VERSION:
         raise ConfigurationError(
             f"The database holds poto tables of version {found}; this release knows {SCHEMA_VERSION}."
-            " Use the release that made them, or drop poto_fields, poto_records and poto_schema."
+            " Use the release that made them, or drop the tables poto_*."
         )

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, unquote
 
 from ..errors import ConfigurationError, Unavailable
 from .base import take_number
+from .log import EventLog
+from .log_sqlite import SqliteLog
 from .sql import Flow, Rows, check_version, schema
 
 T = TypeVar("T")
@@ -62,6 +64,9 @@ class SqliteDriver:
         if options:
             raise ConfigurationError(f"{url!r}: the options are busy_timeout and synchronous.")
         return cls(unquote(location[1:]), busy_timeout=busy_timeout, synchronous=synchronous)
+
+    def event_log(self, clock: Callable[[], float]) -> EventLog:
+        return SqliteLog(self, self._path, clock)
 
     async def read(self, sql: str, arguments: Sequence[Any]) -> Rows:
         reader, _ = self._workers()

@@ -1,0 +1,252 @@
+"""Event logs in PostgreSQL: one statement appends to any number of them, and NOTIFY wakes who listens."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
+from secrets import token_hex
+from typing import Any, Final
+
+from ..errors import Unavailable
+from .base import check_name
+from .log import MICROSECONDS, Appended, Entry, OnWake
+from .log_sql import TRIM_EVERY, LogDriver, SqlLog, cuts, kept
+from .per_loop import PerLoop
+
+log = logging.getLogger("fastapi_poto")
+
+CHANNEL: Final = "poto_log"
+_NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_MOST_BYTES: Final = 7_000
+"""Of one NOTIFY, which may have 8,000."""
+_BEAT_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.05
+_PROBE_SECONDS: Final = 1.0
+
+# The row of a log is locked before its ids are given, so they rise in the order of commits. `count` events and
+# perhaps an end have `ids` ids. What a concurrent append wrote is not seen by this statement's deletion: the next
+# one finds it.
+_APPEND: Final = f"""
+    WITH given AS MATERIALIZED (
+        SELECT g.*, count + (ended IS NOT NULL)::int AS ids, {_NOW} AS now FROM unnest($1::text[], $2::bigint[],
+            $3::bigint[], $4::bytea[], $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
+            AS g(key, count, size, ended, head, cut_number, cut_bytes, life, remember)
+    ), held AS (
+        INSERT INTO poto_logs AS l
+            (key, floor, previous, last, number, bytes, ended, head, cut_number, cut_bytes, life, expires_at)
+        SELECT key, now - 1, now - 1, now - 1 + ids, count, size, ended, head, cut_number, cut_bytes, life,
+            now + remember
+        FROM given ORDER BY key
+        ON CONFLICT (key) DO UPDATE SET
+            floor = CASE WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.floor END,
+            previous = CASE WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.last END,
+            last = CASE WHEN excluded.last = excluded.floor THEN l.last
+                ELSE greatest(l.last, excluded.floor) + excluded.last - excluded.floor END,
+            number = l.number + excluded.number, bytes = l.bytes + excluded.bytes, ended = excluded.ended,
+            head = CASE WHEN l.expires_at <= {_NOW} THEN excluded.head ELSE COALESCE(l.head, excluded.head) END,
+            cut_number = greatest(l.cut_number, l.number + excluded.cut_number),
+            cut_bytes = greatest(l.cut_bytes, l.bytes + excluded.cut_bytes), life = excluded.life,
+            expires_at = excluded.expires_at
+        WHERE l.ended IS NULL OR l.expires_at <= {_NOW}
+        RETURNING *
+    ), put AS (
+        INSERT INTO poto_events (log, id, previous, number, begins, data)
+        SELECT h.id, h.last - g.ids + e.place, CASE WHEN e.place = 1 THEN h.previous ELSE h.last - g.ids + e.place - 1
+            END, h.number - g.count + e.place, h.bytes - g.size + e.begins, e.data
+        FROM unnest($10::text[], $11::bigint[], $12::bigint[], $13::bytea[]) AS e(key, place, begins, data)
+        JOIN held h USING (key) JOIN given g USING (key)
+    ), trimmed AS (
+        DELETE FROM poto_events e USING held h, given g
+        WHERE e.log = h.id AND g.key = h.key AND h.number / {TRIM_EVERY} > (h.number - g.count) / {TRIM_EVERY}
+            AND NOT {kept("e", "h", "g.now")}
+    )
+    SELECT key, previous, last FROM held"""  # noqa: S608 - constants
+
+
+class PostgresLog(SqlLog):
+    """Keeps every promise of `EventLog` over many machines.
+
+    NOTIFY comes after the commit, one at a time for each process: inside the transaction it would make all commits of
+    the server wait for each other. Behind PgBouncer's transaction mode nothing can be listened to: that is noticed,
+    and the logs that are followed are looked at every 50 ms.
+    """
+
+    def __init__(self, db: LogDriver, connect: Callable[[], Awaitable[Any]]) -> None:
+        """`connect` gives a connection of asyncpg's for a watch alone."""
+        super().__init__(db, now=_NOW, each="json_each_text($1::json)", greatest="greatest")
+        self._connect = connect
+        self._notifier = PerLoop(lambda: _Notifier(db))
+
+    async def append(self, entries: Sequence[Entry]) -> list[Appended | None]:
+        merged: dict[str, _Merged] = {}
+        """One row for each log: a statement changes a row only once."""
+        for entry in entries:
+            check_name(entry.key)
+        parts = [merged.setdefault(entry.key, _Merged()).add(entry) for entry in entries]
+        if not merged:
+            return []
+        rows = await self._db.execute(_APPEND, _columns(merged))
+        news = {key: last for key, _, last in rows}
+        self._notifier.get().tell(news)
+        appended: list[Appended | None] = []
+        starts = {key: previous for key, previous, _ in rows}
+        for entry, part in zip(entries, parts, strict=True):
+            if part is None or entry.key not in news:
+                appended.append(None)
+                continue
+            last = news[entry.key] - merged[entry.key].ids + part
+            appended.append(Appended(starts[entry.key], last if part else starts[entry.key]))
+            starts[entry.key] = appended[-1].last  # type: ignore[union-attr]
+        return appended
+
+    async def watch(self, on_wake: OnWake) -> "_PostgresWatch":
+        await self._db.read("SELECT 1", ())
+        return _PostgresWatch(self._connect, on_wake)
+
+
+class _Merged:
+    """The entries of one log in a group, as if they were one."""
+
+    def __init__(self) -> None:
+        self.events: list[bytes] = []
+        self.bytes = 0
+        self.cut_number = self.cut_bytes = -(1 << 60)
+        self.ids = 0
+        self.end: bytes | None = None
+        self.head: bytes | None = None
+        self.life = self.remember = 0
+
+    def add(self, entry: Entry) -> int | None:
+        """How many ids there are up to this entry; None after an end."""
+        if self.end is not None:
+            return None
+        number, size = cuts(entry.events, entry.keep, entry.keep_bytes)
+        self.cut_number = max(self.cut_number, len(self.events) + number)
+        self.cut_bytes = max(self.cut_bytes, self.bytes + size)
+        self.events += entry.events
+        self.bytes += sum(map(len, entry.events))
+        self.end = entry.end
+        self.head = entry.head if self.head is None else self.head
+        self.life, self.remember = int(entry.life * MICROSECONDS), int(entry.remember * MICROSECONDS)
+        self.ids += len(entry.events) + (entry.end is not None)
+        return self.ids
+
+
+def _columns(merged: Mapping[str, _Merged]) -> list[list[Any]]:
+    heads: list[Sequence[Any]] = []
+    events: list[Sequence[Any]] = []
+    for key, one in merged.items():
+        heads.append(
+            (
+                *(key, len(one.events), one.bytes, one.end, one.head, one.cut_number, one.cut_bytes),
+                *(one.life, one.remember),
+            )
+        )
+        begins = 0
+        for place, event in enumerate(one.events, 1):
+            events.append((key, place, begins, event))
+            begins += len(event)
+    return [*map(list, zip(*heads, strict=True)), *(map(list, zip(*events, strict=True)) if events else ([],) * 4)]
+
+
+class _Notifier:
+    """Sends what is new, one NOTIFY at a time: what comes meanwhile goes out together."""
+
+    def __init__(self, db: LogDriver) -> None:
+        self._db = db
+        self._news: dict[str, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def tell(self, news: dict[str, int]) -> None:
+        self._news |= news
+        if self._news and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+
+    async def _run(self) -> None:
+        while self._news:
+            news, self._news = self._news, {}
+            message = json.dumps(news)
+            if len(message) > _MOST_BYTES:
+                message = "{}"
+            try:
+                await self._db.execute("SELECT pg_notify($1, $2)", (CHANNEL, message))
+            except Unavailable:
+                return  # who listens looks by itself, too
+
+
+class _PostgresWatch:
+    """One connection that listens, for as long as it lives and again after that."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Any]], on_wake: OnWake) -> None:
+        self._connect = connect
+        self._on_wake = on_wake
+        self._keys: set[str] = set()
+        self._nonce = token_hex(8)
+        self._heard = asyncio.Event()
+        self._warned = False
+        self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+
+    def follow(self, keys: Collection[str]) -> None:
+        self._keys.update(keys)
+
+    def unfollow(self, keys: Collection[str]) -> None:
+        self._keys.difference_update(keys)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait((self._task,))
+
+    async def _run(self) -> None:
+        while True:
+            connection = None
+            try:
+                connection = await self._connect()
+                await connection.add_listener(CHANNEL, self._hear)
+                await self._listen(connection)
+            except Exception as error:  # whatever the driver says: it is tried again
+                log.debug("The connection that listens was lost: %s", error)
+            finally:
+                if connection is not None:
+                    connection.terminate()
+            self._wake_all()
+            await asyncio.sleep(_BEAT_SECONDS / 4)
+
+    async def _listen(self, connection: Any) -> None:
+        """Return, or raise, when the connection is lost."""
+        while True:
+            self._heard.clear()
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await connection.execute(f"NOTIFY {CHANNEL}, '{self._nonce}'")
+            every = _BEAT_SECONDS
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await self._heard.wait()
+            if not self._heard.is_set():
+                every = _POLL_SECONDS
+                if not self._warned:
+                    self._warned = True
+                    log.warning(
+                        "PostgreSQL's notifications do not arrive (PgBouncer in transaction mode?): logs that are "
+                        "followed are looked at every %d ms. Give a URL past the pooler, or use its session mode.",
+                        1000 * _POLL_SECONDS,
+                    )
+            end = asyncio.get_running_loop().time() + _BEAT_SECONDS
+            while asyncio.get_running_loop().time() < end:
+                self._wake_all()
+                await asyncio.sleep(every)
+
+    def _wake_all(self) -> None:
+        if self._keys:
+            self._on_wake(None)
+
+    def _hear(self, connection: Any, sender: int, channel: str, message: str) -> None:
+        if message == self._nonce:
+            self._heard.set()
+            return
+        with suppress(ValueError):
+            sent = json.loads(message)
+            news = {key: last for key, last in sent.items() if key in self._keys}
+            if news or not sent:
+                self._on_wake(news or None)
