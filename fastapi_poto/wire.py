@@ -80,6 +80,8 @@ def _rewired(schema: Any, rewire: Rewire | None) -> Any:
             return {name: _rewired(value, rewire) for name, value in schema.items()}
         if kind == "callable":
             raise TypeError("JSON has no functions")
+        if kind == "call":  # Pydantic's reading of a function where a type should be
+            raise TypeError(f"{getattr(schema['function'], '__name__', 'a function')} is a function and no type")
         copy = {key: value if key in _OPAQUE else _rewired(value, rewire) for key, value in schema.items()}
         if kind in _HAS_CONFIG:
             copy["config"] = {**_CONFIG, **(schema.get("config") or {})}

@@ -1,9 +1,10 @@
 """Methods become specifications: verb, path, parameters, result, guards."""
 
 from .compile import compile_module
-from .hints import unaliased
+from .hints import members, unaliased
 from .operation import Guard, Kind, Operation, Parameter, Source
-from .parameters import is_sequence, is_upload, is_value, members
+from .parameters import is_upload
+from .texts import is_sequence, is_value
 
 __all__ = [
     "Guard",

@@ -1,10 +1,12 @@
 """What a method's annotations say, as types: forward references resolved, type variables filled in."""
 
+import functools
 import inspect
 import sys
 import typing
-from collections.abc import Callable
-from types import UnionType
+from collections.abc import Callable, Iterable
+from inspect import Signature
+from types import SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typing_extensions
@@ -79,27 +81,81 @@ def unaliased(annotation: Any) -> Any:
     return unaliased(substitute(value, variables))
 
 
-def _unfilled(hint: Any) -> list[Any]:
-    if isinstance(hint, TypeVar):
-        return [hint]
-    return [] if isinstance(hint, type) and get_origin(hint) is None else list(getattr(hint, "__parameters__", ()))
+def taken_apart(annotation: Any) -> tuple[Any, list[Any]]:
+    """An annotation without and with what `Annotated` says beside it, here or in a type alias."""
+    annotation = unaliased(annotation)
+    if get_origin(annotation) is not Annotated:
+        return annotation, []
+    plain, *marks = get_args(annotation)
+    plain, inner = taken_apart(plain)
+    return plain, [*inner, *marks]
 
 
-def _defaults(variables: list[Any]) -> dict[Any, Any]:
-    """What type variables stand for if nothing says it (PEP 696)."""
-    return {one: one.__default__ for one in variables if hasattr(one, "has_default") and one.has_default()}
+def within(annotation: Any, outer: tuple[Any, ...] = ()) -> Iterable[tuple[Any, list[Any]]]:
+    """The types of which an annotation is made, however deep, each with what `Annotated` says of it."""
+    if annotation in outer:
+        return  # a type alias of itself
+    plain, marks = taken_apart(annotation)
+    yield plain, marks
+    for one in get_args(plain) if get_origin(plain) is not Literal else ():
+        yield from within(one, (*outer, annotation))
+
+
+def members(annotation: Any) -> Iterable[Any]:
+    """The types that an annotation names directly: of a union its members, of `Annotated` and an alias the type."""
+    annotation = unaliased(annotation)
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from members(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
+        for argument in get_args(annotation):
+            yield from members(argument)
+    else:
+        yield annotation
+
+
+def described_by(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function whose signature a decorated method shows: the innermost, or the first with a `__signature__`."""
+    inner: Callable[..., Any] = inspect.unwrap(function, stop=lambda one: hasattr(one, "__signature__"))
+    return inner
 
 
 def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: str) -> dict[str, Any]:
-    """The annotations of `function`, which `owner` defines, as they are in `cls`; keys as in `__annotations__`.
+    """The annotations of `function`, which `owner` defines, as they are in `cls`; by parameter, and `return`.
 
     Raises `ConfigurationError` for a name that cannot be resolved or a type variable that nothing fills.
     """
-    inner = inspect.unwrap(function)
+    signature = inspect.signature(function)
+    written = {one.name: one.annotation for one in [*signature.parameters.values()][1:]}
+    written["return"] = signature.return_annotation
+    written = {name: hint for name, hint in written.items() if hint is not Signature.empty}
+    variables = _of(type_variables(cls), owner)
+    resolved = {}
+    for name, hint in _evaluated(written, inspect.unwrap(function), owner, where).items():
+        filled = substitute(hint, variables)
+        resolved[name] = filled = substitute(filled, _stand_ins(_unfilled(filled), owner))
+        if left := _unfilled(filled):
+            cure = (
+                f"Mount a subclass that fills it: class Mine({owner.__name__}[int]): ..."
+                if left[0] in getattr(owner, "__parameters__", ())
+                else "No caller can fill a type variable of the method's own: write a type, or give it a bound."
+            )
+            raise ConfigurationError(f"{where}: nothing says what {left[0]} of {name!r} stands for. {cure}")
+    return resolved
+
+
+def _evaluated(written: dict[str, Any], inner: Callable[..., Any], owner: type, where: str) -> dict[str, Any]:
     module = sys.modules.get(inner.__module__)
     names = {**(vars(module) if module else {}), **inner.__globals__}
+    # Functions of a class are never types: a method `list` would hide the type from the annotations beside it.
+    of_class = {name: value for name, value in vars(owner).items() if not _is_method(value)}
     try:
-        hints = typing.get_type_hints(inner, globalns=names, localns=dict(vars(owner)), include_extras=True)
+        return typing.get_type_hints(
+            SimpleNamespace(__annotations__=written),
+            globalns=names,
+            localns={**_type_parameters(owner), **of_class, **_type_parameters(inner)},
+            include_extras=True,
+        )
     except NameError as error:
         raise ConfigurationError(
             f"{where}: the annotation names {error.name!r}, which cannot be resolved. "
@@ -107,17 +163,30 @@ def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: s
         ) from error
     except Exception as error:  # an annotation may be any expression, and raise anything
         raise ConfigurationError(f"{where}: an annotation cannot be evaluated: {error}") from error
-    for parameter in inspect.signature(function).parameters.values():  # a decorator may have added some
-        if parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str):
-            hints.setdefault(parameter.name, parameter.annotation)
-    variables = _of(type_variables(cls), owner)
-    resolved = {}
-    for name, written in hints.items():
-        hint = substitute(written, variables)
-        resolved[name] = hint = substitute(hint, _defaults(_unfilled(hint)))
-        if left := _unfilled(hint):
-            raise ConfigurationError(
-                f"{where}: nothing says what {left[0]} of {name!r} stands for. "
-                f"Mount a subclass that fills it: class Mine({owner.__name__}[int]): ..."
-            )
-    return resolved
+
+
+def _is_method(member: Any) -> bool:
+    kinds = (staticmethod, classmethod, property, functools.cached_property, functools.partialmethod)
+    return inspect.isroutine(member) or isinstance(member, kinds) or hasattr(member, "__wrapped__")
+
+
+def _type_parameters(of: Any) -> dict[str, Any]:
+    """Those of `class Crud[T]` and `def first[T](…)` (PEP 695)."""
+    return {one.__name__: one for one in getattr(of, "__type_params__", ())}
+
+
+def _unfilled(hint: Any) -> list[Any]:
+    if isinstance(hint, TypeVar):
+        return [hint]
+    return [] if isinstance(hint, type) and get_origin(hint) is None else list(getattr(hint, "__parameters__", ()))
+
+
+def _stand_ins(variables: list[Any], owner: type) -> dict[Any, Any]:
+    """What type variables stand for if nothing says it: their defaults (PEP 696), or, of a method's own, its bound."""
+    found: dict[Any, Any] = {}
+    for one in variables:
+        if hasattr(one, "has_default") and one.has_default():
+            found[one] = one.__default__
+        elif one not in getattr(owner, "__parameters__", ()) and (one.__bound__ is not None or one.__constraints__):
+            found[one] = one.__bound__ or Union[one.__constraints__]  # noqa: UP007 - of a tuple
+    return found

@@ -1,33 +1,27 @@
-"""What a method takes: each parameter's source, and the types of its body and query."""
+"""What a method takes: each parameter's source, annotation and default."""
 
 import copy
+import functools
 import inspect
 import re
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import is_dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Final, NotRequired, Required, Union, get_args, get_origin
 
-from fastapi import BackgroundTasks, Response, UploadFile, params
-from fastapi._compat import (
-    field_annotation_is_scalar,
-    field_annotation_is_scalar_sequence,
-    field_annotation_is_sequence,
-)
+from fastapi import BackgroundTasks, Response, UploadFile, WebSocket, params
 from fastapi.security import SecurityScopes
-from pydantic import Json
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from starlette.requests import HTTPConnection
-from typing_extensions import ReadOnly, TypedDict
+from typing_extensions import ReadOnly
 
 from ..auth.dependencies import current_session, current_user
 from ..context import CallContext
 from ..errors import ConfigurationError
 from ..sessions import Session
 from ..users import User
-from .hints import unaliased
+from .hints import members, taken_apart, unaliased, within
 from .operation import Parameter, Source
 
 _INJECTED = (HTTPConnection, Response, BackgroundTasks, SecurityScopes)
@@ -40,118 +34,159 @@ _INJECTED_BY_CALL: dict[Any, Source] = {
 }
 _OF_MEMBERS = (ClassVar, Final, Required, NotRequired, ReadOnly)
 _SOLVED = (params.Depends, params.Param, params.Form, params.File)  # Param: Path, Query, Header, Cookie
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
 
 
 def read_parameters(
     function: Callable[..., Any], hints: dict[str, Any], where: str, *, path: str = "", constructor: bool = False
 ) -> tuple[Parameter, ...]:
     """The parameters of a method without `self`. Raises `ConfigurationError` for what has no place on the wire."""
-    found = []
-    in_path = re.findall(r"{(\w+)", path)
     taken = list(inspect.signature(function).parameters.values())
-    if not taken:
-        raise ConfigurationError(f"{where} takes no `self`. Write it first, or put an underscore before the name.")
+    _check_self(taken, where)
+    in_path = re.findall(r"{(\w+)", path)
+    found = []
     for parameter in taken[1:]:
-        name = parameter.name
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise ConfigurationError(
-                f"{where}: *args and **kwargs cannot be called over the wire. "
-                "Name each parameter, or take one `dict[str, int]` or `list[int]`."
-            )
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise ConfigurationError(f"{where}: {name!r} is positional-only, but calls are by name. Remove the '/'.")
-        if name not in hints and not isinstance(parameter.default, _SOLVED):
-            raise ConfigurationError(f"{where}: {name!r} has no annotation. Write its type: `{name}: str`.")
-        if get_origin(hints.get(name)) in _OF_MEMBERS:
-            raise ConfigurationError(f"{where}: {name!r} is {hints[name]}, which no parameter can be. Write its type.")
-        read = _read(name, hints.get(name, Any), parameter.default, where, in_path=name in in_path)
-        if constructor and read.source is Source.WIRE:
-            raise ConfigurationError(
-                f"{where}: the constructor's {name!r} is not a dependency, and callers never fill constructors. "
-                f"Write `{name}: Annotated[..., Depends(...)]`, or take it as a parameter of the methods."
-            )
+        _check_signature(parameter, hints, where)
+        annotation = hints.get(parameter.name, Any)
+        _check_annotation(parameter.name, annotation, where)
+        read = _read(parameter.name, annotation, parameter.default, where, in_path=parameter.name in in_path)
+        if constructor:
+            _check_constructor(read, where)
         found.append(read)
     return tuple(found)
 
 
+def _check_self(taken: list[inspect.Parameter], where: str) -> None:
+    if not taken:
+        raise ConfigurationError(f"{where} takes no `self`. Write it first, or put an underscore before the name.")
+    first = taken[0]
+    if first.kind in (first.VAR_POSITIONAL, first.VAR_KEYWORD):
+        _refuse_stars(where)
+    if first.kind is first.KEYWORD_ONLY or first.name.strip("_") not in ("self", "this", ""):
+        raise ConfigurationError(
+            f"{where}: its first parameter is {first.name!r}, which would be the module itself. Write `self` first."
+        )
+
+
+def _refuse_stars(where: str) -> None:
+    raise ConfigurationError(
+        f"{where}: *args and **kwargs cannot be called over the wire. Name each parameter, or take one "
+        "`dict[str, int]` or `list[int]`. If a decorator made them, let it use functools.wraps."
+    )
+
+
+def _check_signature(parameter: inspect.Parameter, hints: dict[str, Any], where: str) -> None:
+    name = parameter.name
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        _refuse_stars(where)
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        raise ConfigurationError(f"{where}: {name!r} is positional-only, but calls are by name. Remove the '/'.")
+    if name not in hints and not isinstance(parameter.default, _SOLVED):
+        raise ConfigurationError(f"{where}: {name!r} has no annotation. Write its type: `{name}: str`.")
+
+
+def _check_annotation(name: str, annotation: Any, where: str) -> None:
+    if get_origin(annotation) in _OF_MEMBERS:
+        raise ConfigurationError(f"{where}: {name!r} is {annotation}, which no parameter can be. Write its type.")
+    function = next((one for one, _ in within(annotation) if isinstance(one, _FUNCTIONS)), None)
+    if function is not None:  # Pydantic would call it, with arguments of the caller's choice
+        shown = getattr(function, "__name__", None) or repr(function)
+        raise ConfigurationError(
+            f"{where}: the type of {name!r} is {shown}, which is a function and no type. "
+            f"A dependency is written `{name}: Annotated[…, Depends({shown})]`."
+        )
+    if any(isinstance(one, type) and issubclass(one, WebSocket) for one in members(annotation)):
+        raise ConfigurationError(f"{where}: {name!r} is a WebSocket, but calls come by HTTP. Take a `Request`.")
+
+
+def _check_constructor(read: Parameter, where: str) -> None:
+    if read.source is Source.WIRE:
+        raise ConfigurationError(
+            f"{where}: the constructor's {read.name!r} is not a dependency, and callers never fill constructors. "
+            f"Write `{read.name}: Annotated[..., Depends(...)]`, or take it as a parameter of the methods."
+        )
+    if is_form(read):
+        raise ConfigurationError(
+            f"{where}: the constructor's {read.name!r} would give every method a form as its body. "
+            "Take it as a parameter of the methods that want one."
+        )
+
+
 def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool) -> Parameter:
-    plain, marks = _marked(annotation)
-    written = Annotated[plain, *marks] if marks else plain  # without the aliases, into which FastAPI does not look
-    factory: Callable[[], Any] | None = None
-    required = default is inspect.Parameter.empty
+    plain, marks = taken_apart(annotation)
     if isinstance(default, FieldInfo | params.Depends):
         marks.append(default)
-    aliased = unaliased(annotation) is not annotation  # and keeps the name by which the document has it
-    source = Source.WIRE
-    shape = None
+    required = default is inspect.Parameter.empty
     # What the call itself has: no need to ask FastAPI for it.
-    given, type_ = _injected(plain, marks)
-    if given is not None:
-        source = given
+    source, type_ = _from_call(plain, marks)
+    if source is not None:
         shape = next((one for one in get_args(type_) if isinstance(one, type) and one is not Any), None)
-        required = required and type_ is plain
-    elif in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
-        source = Source.DEPENDENCY
-        annotation = written
+        return Parameter(name, annotation, source, required and type_ is plain, default, shape=shape)
+    if in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
         if name.startswith("poto_"):
             raise ConfigurationError(f"{where}: names like {name!r} are taken by the router. Rename it.")
-    elif (hidden := _hidden_mark(plain)) is not None:
+        own = marks[:-1] if marks and marks[-1] is default else marks
+        # Without the aliases, into which FastAPI does not look.
+        return Parameter(name, Annotated[plain, *own] if own else plain, Source.DEPENDENCY, required, default)
+    hidden = next((mark for _, marks in within(plain) for mark in marks if isinstance(mark, _SOLVED)), None)
+    if hidden is not None:  # only FastAPI could fill it, and it does not look there
         shown = type(hidden).__name__
         raise ConfigurationError(
             f"{where}: the {shown}(…) of {name!r} stands inside its type, where it has no effect, and callers could "
             f"send what it should give. Write it around the whole type: `{name}: Annotated[… | None, {shown}(…)]`."
         )
-    if source is Source.WIRE:
-        if isinstance(default, FieldInfo):
-            required, default, aliased = True, None, False
-        for mark in marks:
-            if not isinstance(mark, FieldInfo):
-                continue
-            if mark.default is not PydanticUndefined and mark.default is not ...:
-                required, default = False, mark.default
-            elif mark.default_factory is not None:
-                required, factory = False, mark.default_factory  # type: ignore[assignment]
-                if mark.default_factory_takes_validated_data:
-                    raise ConfigurationError(
-                        f"{where}: the default_factory of {name!r} takes the other values, which parameters do not "
-                        "give it. Take None as the default, and make the value in the method."
-                    )
-        if not required and factory is None and not _is_hashable(default):
-            factory = partial(copy.deepcopy, default)  # as in FastAPI: what one call does to it, the next never sees
-        if not aliased and any(isinstance(mark, FieldInfo) for mark in marks):
-            annotation = Annotated[plain, *(_without_default(mark) for mark in marks)]
-    return Parameter(name, annotation, source, required, default, factory, shape)
+    return _from_wire(name, annotation, default, where)
 
 
-def _marked(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without and with what `Annotated` says beside it, here or in a type alias."""
-    annotation = unaliased(annotation)
-    if get_origin(annotation) is not Annotated:
-        return annotation, []
-    plain, *marks = get_args(annotation)
-    plain, inner = _marked(plain)
-    return plain, [*inner, *marks]
+def _from_wire(name: str, annotation: Any, default: Any, where: str) -> Parameter:
+    """A parameter that the caller fills, with what its fields (`Field(…)`, `Body(…)`) say of its default."""
+    plain, marks = taken_apart(annotation)
+    aliased = unaliased(annotation) is not annotation  # and keeps the name by which the document has it
+    required = default is inspect.Parameter.empty
+    if isinstance(default, FieldInfo):
+        marks.append(default)
+        required, default, aliased = True, None, False
+    factory: Callable[[], Any] | None = None
+    fields = [mark for mark in marks if isinstance(mark, FieldInfo)]
+    for field in fields:
+        _check_field(name, field, where)
+        if field.default is not PydanticUndefined and field.default is not ...:
+            required, default = False, field.default
+        elif field.default_factory is not None:
+            required, factory = False, field.default_factory  # type: ignore[assignment]
+    if not required and factory is None and not _is_hashable(default):
+        factory = partial(copy.deepcopy, default)  # as in FastAPI: what one call does to it, the next never sees
+    if fields and not aliased:
+        annotation = Annotated[plain, *(_without_default(mark) for mark in marks)]
+    return Parameter(name, annotation, Source.WIRE, required, default, factory)
 
 
-def _injected(plain: Any, marks: Iterable[Any]) -> tuple[Source | None, Any]:
+def _check_field(name: str, field: FieldInfo, where: str) -> None:
+    if field.default_factory is not None and field.default_factory_takes_validated_data:
+        raise ConfigurationError(
+            f"{where}: the default_factory of {name!r} takes the other values, which parameters do not "
+            "give it. Take None as the default, and make the value in the method."
+        )
+    if isinstance(field, params.Body) and field.embed is False:
+        raise ConfigurationError(
+            f"{where}: {name!r} is Body(embed=False), but a body is always an object with a member per parameter, so "
+            "that adding one breaks no caller. Remove embed=False."
+        )
+    if isinstance(field, params.Body) and field.media_type != "application/json":
+        raise ConfigurationError(
+            f"{where}: {name!r} is Body(media_type={field.media_type!r}), but a body is JSON. Remove media_type, take "
+            "an UploadFile, or read the body yourself from a parameter `request: Request`."
+        )
+
+
+def _from_call(plain: Any, marks: Iterable[Any]) -> tuple[Source | None, Any]:
     """The source of what a call itself can give (`User`, `Session[…]`, …, or None beside it), and its type."""
     dependency = next((mark.dependency for mark in marks if isinstance(mark, params.Depends)), None)
-    given = _INJECTED_BY_CALL.get(dependency or get_origin(plain) or plain)
-    if given is not None or get_origin(plain) not in (Union, types.UnionType):
-        return given, plain
-    of_members = [_injected(*_marked(one)) for one in get_args(plain) if one is not types.NoneType]
+    source = _INJECTED_BY_CALL.get(dependency or get_origin(plain) or plain)
+    if source is not None or get_origin(plain) not in (Union, types.UnionType):
+        return source, plain
+    of_members = [_from_call(*taken_apart(one)) for one in get_args(plain) if one is not types.NoneType]
     return of_members[0] if len(of_members) == 1 else (None, plain)
-
-
-def _hidden_mark(annotation: Any, outer: tuple[Any, ...] = ()) -> Any:
-    """What only FastAPI could fill, but does not see: it stands inside a union or a list."""
-    if annotation in outer:
-        return None  # a type alias of itself
-    inner, marks = _marked(annotation)
-    for mark in marks:
-        if isinstance(mark, _SOLVED):
-            return mark
-    return next(filter(None, (_hidden_mark(one, (*outer, annotation)) for one in get_args(inner))), None)
 
 
 def _is_hashable(value: Any) -> bool:
@@ -174,19 +209,6 @@ def _without_default(mark: Any) -> Any:
     return bare
 
 
-def members(annotation: Any) -> Iterable[Any]:
-    """The types that an annotation names directly: of a union its members, of `Annotated` and an alias the type."""
-    annotation = unaliased(annotation)
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from members(get_args(annotation)[0])
-    elif origin in (Union, types.UnionType):
-        for argument in get_args(annotation):
-            yield from members(argument)
-    else:
-        yield annotation
-
-
 def is_upload(annotation: Any) -> bool:
     """`UploadFile`, one, several or optional."""
     for member in members(annotation):
@@ -196,54 +218,11 @@ def is_upload(annotation: Any) -> bool:
     return False
 
 
+def is_form(parameter: Parameter) -> bool:
+    """Whether it makes a body multipart, or a form."""
+    _, marks = taken_apart(parameter.annotation)
+    return is_upload(parameter.annotation) or any(isinstance(one, params.Form) for one in (*marks, parameter.default))
+
+
 def _is_injected(annotation: Any) -> bool:
     return any(isinstance(member, type) and issubclass(member, _INJECTED) for member in members(annotation))
-
-
-def is_sequence(annotation: Any) -> bool:
-    """Whether a query parameter may be repeated."""
-    plain, marks = _marked(annotation)
-    if any(type(mark) is Json for mark in marks):
-        return False  # `Json[list[int]]` is one text
-    if get_origin(plain) in (Union, types.UnionType):
-        return any(map(is_sequence, get_args(plain)))
-    return field_annotation_is_sequence(get_origin(plain) or plain)
-
-
-def check_query(parameters: Iterable[Parameter], where: str, verb: str) -> None:
-    """Raise `ConfigurationError` for a parameter that a query string cannot carry."""
-    for parameter in parameters:
-        for member in members(parameter.annotation):
-            if is_value(member):
-                continue
-            shown = getattr(member, "__name__", None) or str(member)
-            raise ConfigurationError(
-                f"{where}: {parameter.name!r} has the type {shown}, which cannot be a query parameter of {verb}. "
-                'Give the method a name without the verb, or `@rpc(method="POST")`, so that it takes a body.'
-            )
-
-
-def typed_dict(name: str, parameters: Iterable[Parameter], where: str, *, closed: bool) -> Any:
-    """A `TypedDict` with a member per parameter. A missing member leaves the method its own default."""
-    fields = {
-        parameter.name: parameter.annotation if parameter.required else NotRequired[parameter.annotation]
-        for parameter in parameters
-    }
-    if not fields:
-        return None
-    make: Any = TypedDict  # a checker wants a literal class
-    made: Any = make(name, fields, closed=closed)  # by configuration, the members' own types would inherit it
-    made.__module__ = where  # the name under which a clash of two components is told apart
-    return made
-
-
-def is_value(annotation: Any) -> bool:
-    """Whether one or several strings can carry it, as in a form or a query."""
-    return all(
-        member is type(None)
-        or (
-            (field_annotation_is_scalar(member) or field_annotation_is_scalar_sequence(member))
-            and not is_dataclass(member)
-        )
-        for member in members(annotation)
-    )

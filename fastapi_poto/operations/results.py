@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from ..errors import ConfigurationError
 from ..streaming import Event
-from .hints import unaliased
+from .hints import members, unaliased
 from .operation import Events, Kind
-from .parameters import members
 
 _AWAITABLES = (collections.abc.Awaitable, collections.abc.Coroutine)
 """What a plain method may return instead of being `async`; their last argument is the result."""
@@ -31,6 +30,10 @@ def read_result(function: Callable[..., Any], annotation: Any, where: str) -> tu
 
     Raises `ConfigurationError` for a generator whose annotation is of something else.
     """
+    if annotation is inspect.Signature.empty:
+        raise ConfigurationError(
+            f"{where} has no return annotation. Write the type of what it gives, or `-> None`, which answers 204."
+        )
     generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     told, annotation = annotation, unaliased(annotation)
     if get_origin(annotation) in _AWAITABLES:

@@ -1,13 +1,14 @@
 """Each mistake that can be seen at start-up is one error that names Class.method and the cure."""
 
+import functools
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Generic, NotRequired, TypedDict, TypeVar, TypeVarTuple
+from typing import Annotated, Any, Generic, NotRequired, Optional, TypedDict, TypeVar, TypeVarTuple
 
 import pytest
-from fastapi import Depends, Header, UploadFile
+from fastapi import Body, Depends, Header, Request, Response, UploadFile, WebSocket
 from pydantic import BaseModel, Field
 
 from fastapi_poto import ConfigurationError, Poto, PotoError, PotoModule, Session, poto_router, public, roles, rpc
@@ -354,7 +355,220 @@ class Several(PotoModule, Generic[*Ts]):
 class FilledSeveral(Several[int, str]): ...
 
 
+def tenant_of(name: str, admin: bool = False) -> dict[str, Any]:
+    return {"name": name, "admin": admin}
+
+
+class DependsInTheClass(PotoModule):
+    guard: None = Depends(tenant_of)
+
+    def act(self) -> int:
+        return 1
+
+
+class AnnotatedInTheClass(PotoModule):
+    guard: "Annotated[None, Depends(tenant_of)]"
+
+    def act(self) -> int:
+        return 1
+
+
+class ListInTheClass(PotoModule):
+    dependencies = [Depends(tenant_of)]
+
+    def act(self) -> int:
+        return 1
+
+
+class HeaderOfAMixin:
+    agent: str = Header("none")
+
+
+class HeaderInTheClass(HeaderOfAMixin, PotoModule):
+    def act(self) -> int:
+        return 1
+
+
+class FunctionForAType(PotoModule):
+    def act(self, tenant: tenant_of) -> int:  # type: ignore[valid-type]
+        return 1
+
+
+class FunctionInsideAType(PotoModule):
+    def get_act(self, tenants: list[Optional[tenant_of]]) -> int:  # type: ignore[valid-type] # noqa: UP045
+        return 1
+
+
+class FunctionOfAHeader(PotoModule):
+    def act(self, tenant: Annotated[tenant_of, Header()]) -> int:  # type: ignore[valid-type]
+        return 1
+
+
+class FunctionInAModel(BaseModel):
+    tenant: tenant_of  # type: ignore[valid-type]
+
+
+class TakesFunctionInAModel(PotoModule):
+    def act(self, model: FunctionInAModel) -> int:
+        return 1
+
+
+class GivesFunction(PotoModule):
+    def act(self) -> dict[str, tenant_of]:  # type: ignore[valid-type]
+        return {}
+
+
+class Cached(PotoModule):
+    @public
+    @functools.lru_cache(maxsize=3)  # noqa: B019
+    def act(self) -> int:
+        return 1
+
+
+class CachedAndNotDecorated(PotoModule):
+    @functools.cache  # noqa: B019
+    def act(self) -> int:
+        return 1
+
+    def other(self) -> int:
+        return 1
+
+
+class PartialMethod(PotoModule):
+    def _add(self, one: int, two: int) -> int:
+        return one + two
+
+    act = functools.partialmethod(_add, 1)
+
+    def other(self) -> int:
+        return 1
+
+
+class Adds:
+    def __call__(self, one: int) -> int:
+        return one + 1
+
+
+class CallableObject(PotoModule):
+    act = rpc(summary="Adds")(Adds())
+
+    def other(self) -> int:
+        return 1
+
+
+class DecoratedClass(PotoModule):
+    @public
+    class Act:
+        pass
+
+    def other(self) -> int:
+        return 1
+
+
+class Singleton:
+    _one: Any = None
+
+    def __new__(cls) -> Any:
+        cls._one = cls._one or super().__new__(cls)
+        return cls._one
+
+
+class SharesInstances(Singleton, PotoModule):
+    def act(self) -> int:
+        return 1
+
+
+class ForgetsSelf(PotoModule):
+    async def get_act(request: Request) -> str:  # type: ignore[misc]
+        return str(request.url)
+
+
+class ForgetsSelfAmongKeywords(PotoModule):
+    def act(*, size: int) -> int:  # type: ignore[misc]
+        return size
+
+
+class TakesWebSocket(PotoModule):
+    async def act(self, socket: WebSocket) -> int:
+        return 1
+
+
+class WebSocketOfTheConstructor(PotoModule):
+    def __init__(self, socket: WebSocket | None = None) -> None: ...
+
+    async def act(self) -> int:
+        return 1
+
+
+class NoReturn(PotoModule):
+    async def act(self):  # type: ignore[no-untyped-def]
+        return Response("x")
+
+
+class NotEmbedded(PotoModule):
+    def act(self, line: Annotated[Model, Body(embed=False)]) -> int:
+        return 1
+
+
+class BodyOfAnotherKind(PotoModule):
+    def act(self, line: str = Body(media_type="text/plain")) -> int:
+        return 1
+
+
+class UploadOfTheConstructor(PotoModule):
+    def __init__(self, file: UploadFile) -> None: ...
+
+    def act(self) -> int:
+        return 1
+
+
+def logged(method: Callable[..., Any]) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await method(*args, **kwargs)
+
+    return wrapper
+
+
+class DecoratedWithoutWraps(PotoModule):
+    @logged
+    async def act(self, number: int) -> int:
+        return number
+
+
+class OfAnyType(PotoModule):
+    def act(self, things: list[T]) -> int:
+        return len(things)
+
+
 MISTAKES: list[tuple[type, str]] = [
+    (DependsInTheClass, r"DependsInTheClass\.guard: Depends\(…\) as an attribute of a class never runs.*constructor"),
+    (AnnotatedInTheClass, r"AnnotatedInTheClass\.guard: Depends\(…\) as an attribute"),
+    (ListInTheClass, r"ListInTheClass\.dependencies: Depends\(…\) as an attribute.*poto_router\(dependencies="),
+    (HeaderInTheClass, r"HeaderInTheClass\.agent: Header\(…\) as an attribute"),
+    (FunctionForAType, r"FunctionForAType\.act: the type of 'tenant' is tenant_of, which is a function.*Depends\(ten"),
+    (FunctionInsideAType, r"FunctionInsideAType\.get_act: the type of 'tenants' is tenant_of, which is a function"),
+    (FunctionOfAHeader, r"FunctionOfAHeader\.act: the type of 'tenant' is tenant_of, which is a function"),
+    (TakesFunctionInAModel, r"TakesFunctionInAModel\.act: 'model' has a type.*tenant_of is a function and no type"),
+    (GivesFunction, r"GivesFunction\.act: the result has a type.*tenant_of is a function and no type"),
+    (Cached, r"Cached\.act is no plain function but a _lru_cache_wrapper.*a cache belongs on a function outside"),
+    (CachedAndNotDecorated, r"CachedAndNotDecorated\.act is no plain function"),
+    (PartialMethod, r"PartialMethod\.act is no plain function but a partialmethod.*Write a method that calls it"),
+    (CallableObject, r"CallableObject\.act is no plain function but an Adds"),
+    (DecoratedClass, r"DecoratedClass\.Act is no plain function but a type"),
+    (SharesInstances, r"SharesInstances\.__new__: an instance belongs to one call.*Write `__init__`"),
+    (ForgetsSelf, r"ForgetsSelf\.get_act: its first parameter is 'request'.*Write `self` first"),
+    (ForgetsSelfAmongKeywords, r"ForgetsSelfAmongKeywords\.act: its first parameter is 'size'"),
+    (TakesWebSocket, r"TakesWebSocket\.act: 'socket' is a WebSocket, but calls come by HTTP\. Take a `Request`"),
+    (WebSocketOfTheConstructor, r"WebSocketOfTheConstructor\.__init__: 'socket' is a WebSocket"),
+    (NoReturn, r"NoReturn\.act has no return annotation\. Write the type .*-> None"),
+    (NotEmbedded, r"NotEmbedded\.act: 'line' is Body\(embed=False\).*Remove embed=False"),
+    (BodyOfAnotherKind, r"BodyOfAnotherKind\.act: 'line' is Body\(media_type='text/plain'\), but a body is JSON"),
+    (
+        UploadOfTheConstructor,
+        r"UploadOfTheConstructor\.__init__: the constructor's 'file' would give every method a form",
+    ),
+    (DecoratedWithoutWraps, r"DecoratedWithoutWraps\.act: \*args and \*\*kwargs .*functools\.wraps"),
+    (OfAnyType, r"OfAnyType\.act: nothing says what ~T of 'things' stands for\. No caller can fill.*give it a bound"),
     (NoAnnotation, r"NoAnnotation\.act: 'thing' has no annotation. Write its type"),
     (Stars, r"Stars\.act: \*args and \*\*kwargs .* Name each parameter"),
     (DoubleStars, r"DoubleStars\.act: \*args and \*\*kwargs .* Name each parameter"),

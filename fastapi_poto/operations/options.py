@@ -1,0 +1,116 @@
+"""What `@rpc`, `@public` and `@roles` said of a method, on it and on what it overrides."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from ..errors import ConfigurationError, PotoError
+from ..module import RpcOptions, options_of
+from .operation import Guard, Kind
+
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")  # RFC 6838, 4.2
+_OPTIONS: dict[str, tuple[Any, str]] = {
+    "method": (str, "a verb"),
+    "path": (str, "a text"),
+    "expose": (bool, "True or False; names of methods are for the class's own @rpc"),
+    "media_type": (str, "a text"),
+    "first_item_timeout": (int | float, "seconds"),
+    "summary": (str, "a text"),
+    "openapi_extra": (Mapping, "a dictionary"),
+}
+
+
+def recorded_options(cls: type, name: str) -> RpcOptions:
+    """What the definitions of a method say together: an override keeps what it does not say anew."""
+    said: dict[str, Any] = {}
+    for _, options in _recorded(cls, name):
+        for entry in fields(options):
+            if said.get(entry.name) is None:
+                said[entry.name] = getattr(options, entry.name)
+    return RpcOptions(**said)
+
+
+def _recorded(cls: type, name: str) -> Iterator[tuple[type, RpcOptions]]:
+    """The classes that define a method, the nearest first, with what each says of it."""
+    for base in cls.__mro__:
+        options = options_of(vars(base)[name]) if name in vars(base) else None
+        if options is not None:
+            yield base, options
+
+
+def guard_of(cls: type, name: str, owner: type) -> Guard:
+    """The method's own guard, that of the method it overrides, or that of the nearest class that has one.
+
+    What opens one class does not open another that only meets it in `cls`: that is an error.
+    """
+    of_method = [(base, options) for base, options in _recorded(cls, name) if options.public is not None]
+    of_class = [(base, options) for base in cls.__mro__ if (options := options_of(base)) and options.public is not None]
+    said = of_method or of_class
+    if not said:
+        return Guard()
+    opener, options = said[0]
+    if options.public:
+        closed = [] if of_method else [base for base, options in of_class if not options.public]
+        _check_opener(cls, name, opener, [owner, *closed], of_method=bool(of_method))
+    return Guard(bool(options.public), options.roles or frozenset())
+
+
+def _check_opener(cls: type, name: str, opener: type, others: Iterable[type], *, of_method: bool) -> None:
+    owner, *_ = others
+    place = f"{owner.__qualname__}.{name}" if of_method else cls.__qualname__
+    for other in others:
+        if not issubclass(opener, other) and not issubclass(other, opener):
+            raise ConfigurationError(
+                f"{cls.__qualname__}.{name} would be open to everybody: {opener.__qualname__} is @public, "
+                f"but {other.__qualname__} beside it is not. Say @public or @roles on {place}."
+            )
+
+
+def check_options(options: RpcOptions, where: str) -> None:
+    """Raise `ConfigurationError` for what `@rpc` was told that no kind of method can mean."""
+    for name, (type_, wanted) in _OPTIONS.items():
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, type_):
+            raise ConfigurationError(f"{where}: @rpc({name}={value!r}). Write {wanted}.")
+    if options.media_type is not None and not _MEDIA_TYPE.fullmatch(options.media_type):
+        raise ConfigurationError(f"{where}: media_type={options.media_type!r}. Write one as `text/csv`.")
+
+
+def check_kind(kind: Kind, options: RpcOptions, where: str) -> None:
+    """Raise `ConfigurationError` for what was said of an answer that this kind of answer cannot keep."""
+    if options.first_item_timeout is not None and not options.first_item_timeout >= 0:
+        raise ConfigurationError(f"{where}: first_item_timeout={options.first_item_timeout}. It is in seconds, or 0.")
+    if isinstance(options.tags, str):
+        raise ConfigurationError(f"{where}: tags={options.tags!r} is one tag. Write tags=[{options.tags!r}].")
+    if options.resumable and kind != "stream":
+        raise ConfigurationError(
+            f"{where}: only a stream of items can be resumed. Write `-> AsyncIterator[…]` of what is not bytes, "
+            "or remove resumable=True."
+        )
+    if options.media_type is not None and kind not in ("bytes", "byte_stream", "response"):
+        raise ConfigurationError(
+            f"{where}: media_type={options.media_type!r}, but what it gives is sent as JSON. "
+            "Write `-> bytes` or `-> AsyncIterator[bytes]`, or remove media_type."
+        )
+
+
+def check_errors(errors: Iterable[Any], where: str) -> tuple[type[PotoError], ...]:
+    if isinstance(errors, type):
+        raise ConfigurationError(f"{where}: errors={errors.__name__} is one class. Write errors=[{errors.__name__}].")
+    codes: dict[str, type[PotoError]] = {}
+    for error in errors:
+        if not (isinstance(error, type) and issubclass(error, PotoError)):
+            raise ConfigurationError(f"{where}: errors={error!r} is not a PotoError class. Derive it from PotoError.")
+        if not isinstance(error.code, str):
+            raise ConfigurationError(f"{where}: {error.__name__}.code is {error.code!r}. Write a text.")
+        if not isinstance(error.status, int) or not 400 <= error.status <= 599:
+            raise ConfigurationError(
+                f"{where}: {error.__name__}.status is {error.status!r}. Write a number, 400 to 599."
+            )
+        other = codes.setdefault(error.code, error)
+        if other is not error:
+            raise ConfigurationError(
+                f"{where}: {error.__name__} and {other.__name__} both have the code {error.code!r}. Give each its own."
+            )
+    return tuple(errors)
