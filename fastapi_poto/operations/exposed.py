@@ -5,7 +5,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Iterable, Iterator
-from types import NoneType
+from types import NoneType, SimpleNamespace
 from typing import Any
 
 from fastapi import params
@@ -132,8 +132,9 @@ def _parts(said: Any) -> Iterable[Any]:
 def _evaluated(annotation: Any, base: type) -> Any:
     if not isinstance(annotation, str):
         return annotation
+    holder, names = SimpleNamespace(__annotations__={"it": annotation}), vars(sys.modules[base.__module__])
     try:
-        return eval(annotation, vars(sys.modules[base.__module__]), dict(vars(base)))  # noqa: S307 - as get_type_hints
+        return typing.get_type_hints(holder, names, dict(vars(base)), include_extras=True)["it"]
     except Exception:
         return None  # it may name what only a type checker knows: nothing that could have run
 
