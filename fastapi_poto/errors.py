@@ -17,6 +17,7 @@ PotoError                     anything a caller is told, {"detail": {"code", "me
 │   ├── StreamLost             the stream's generator is gone
 │   ├── SessionConflict        an update kept colliding with others
 │   └── SessionEnded           the session was ended while the call ran
+├── RequestTimeout        408  a body that stalls
 ├── TooLarge              413  a body, a session value or a session past its limit
 ├── RetryLater                 with Retry-After
 │   ├── TooManyRequests   429
@@ -172,6 +173,13 @@ class SessionEnded(Conflict):
     """The session has ended."""
 
     code = "session_ended"
+
+
+class RequestTimeout(PotoError):
+    """The request took too long to arrive."""
+
+    code = "request_timeout"
+    status = 408
 
 
 class TooLarge(PotoError):

@@ -15,6 +15,7 @@ class PotoOptions(TypedDict, total=False):
     """The fields of `Settings` and `AuthSettings`."""
 
     max_body_size: int
+    body_timeout: float
     session_idle: float
     session_absolute: float
     session_value_bytes: int

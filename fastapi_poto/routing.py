@@ -1,8 +1,8 @@
-"""`PotoRouter`: module classes become routes, each with two doors into one corridor."""
+"""`PotoRouter`: module classes become routes, each with two paths into one pipeline."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, Unpack
 
@@ -14,11 +14,11 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from ._compat import fastapi as _fastapi
+from ._compat.starlette import route_path
 from .auth import auth_router
 from .auth.dependencies import current_user
-from .body import check_length, limited
-from .calls.endpoints import dependency_endpoint, documenting_endpoint
-from .calls.pipeline import Pipeline, with_headers
+from .calls.endpoints import documented_endpoint, solved_endpoint
+from .calls.pipeline import OperationPipeline
 from .errors import ConfigurationError
 from .health import add_health
 from .module import PotoModule
@@ -28,96 +28,103 @@ from .openapi.operation_ids import check_operation_ids
 from .openapi.route_arguments import route_arguments
 from .operations import Operation, compile_module
 from .options import RouterOptions
+from .pipeline import Work
 from .runtime import Poto, default_poto
 
 
 class MountedOperation:
     """One method where it is mounted: under one prefix, in one application."""
 
-    def __init__(self, call: Pipeline, place: Any, inclusion: Any) -> None:
-        """`place` has the path, the dependencies, the overrides and the limits that hold here (see `_fastapi`)."""
-        operation = call.operation
+    def __init__(self, call: OperationPipeline, mount_point: _fastapi.MountPoint, inclusion: Any) -> None:
         self.inclusion = inclusion  # kept, so that its id is not given to another
         self.call = call
-        self.path: str = place.path
-        self.endpoint = place.endpoint
-        self._provider = place.dependency_overrides_provider
-        self._place = place
-        self._route: APIRoute | None = None
-        self._max_body_size: int = (
-            call.poto.settings.max_body_size if place.max_body_size is None else place.max_body_size
-        )
-        self._fast_path = _fastapi.limit_body(
-            partial(call.fast_path, max_body_size=self._max_body_size), place.max_body_size
-        )
-        self._is_fast = not operation.needs_dependencies and not place.dependencies and "{" not in self.path
+        self.path = mount_point.path
+        self.endpoint = mount_point.endpoint
+        self._provider = mount_point.dependency_overrides_provider
+        self._mount_point = mount_point
+        limit = mount_point.max_body_size
+        self._max_body_size: int = call.poto.settings.max_body_size if limit is None else limit
+        self._direct = partial(call.direct, self._max_body_size)
+        self._fast_path = _fastapi.limit_body(self._call_directly, limit)
+        self._is_fast = not call.operation.needs_dependencies and not mount_point.dependencies and "{" not in self.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["endpoint"] = self.endpoint
+        scope["route"] = self._route
         scope.setdefault("path_params", {})
         overrides: Mapping[Any, Any] = getattr(self._provider, "dependency_overrides", None) or {}
-        if self._is_fast and not overrides and not _fastapi.is_traced(scope):
-            scope["route"] = self._dependency_route()
+        if self._is_fast and not overrides:
+            _fastapi.tell_route(scope, self.path)
             await self._fast_path(scope, receive, send)
         else:
-            await self._dependency_path(scope, receive, send, overrides)
-
-    async def _dependency_path(self, scope: Scope, receive: Receive, send: Send, overrides: Mapping[Any, Any]) -> None:
-        call, route = self.call, self._dependency_route()
-        scope["route"] = route
-        context = call.open(scope, receive)
-        scope["poto.context"] = context
-        try:
-            # Before FastAPI reads a form, and before the dependencies of routers run.
-            await call.admit(context, authenticate=current_user not in overrides)
-            check_length(scope, self._max_body_size)
-            await route.app(scope, limited(receive, self._max_body_size), with_headers(context, send))
-        except Exception as error:
-            await call.fail(error, context, scope, receive, send)
-        finally:
-            call.leave(context)
-
-    def _dependency_route(self) -> APIRoute:
-        if self._route is None:
-            place = self._place
-            self._route = APIRoute(
-                place.path,
-                dependency_endpoint(self.call),
-                methods=[self.call.operation.verb],
-                name=place.name,
-                dependencies=place.dependencies,
-                dependency_overrides_provider=self._provider,
-                response_model=None,
-                max_body_size=place.max_body_size,
-                form_limits=place.form_limits,
+            _fastapi.tell_route(scope, self.path)
+            await self.call(
+                scope,
+                receive,
+                send,
+                self._solved,
+                max_body_size=self._max_body_size,
+                authenticate=current_user not in overrides,
             )
-        return self._route
+
+    async def _call_directly(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.call(scope, receive, send, self._direct, max_body_size=self._max_body_size)
+
+    @cached_property
+    def _solved(self) -> Work:
+        return partial(self.call.solved, self._max_body_size, self._route.app)
+
+    @cached_property
+    def _route(self) -> APIRoute:
+        mount_point = self._mount_point
+        return APIRoute(
+            mount_point.path,
+            solved_endpoint(self.call),
+            methods=[self.call.operation.verb],
+            name=mount_point.name,
+            dependencies=mount_point.dependencies,
+            dependency_overrides_provider=self._provider,
+            response_model=None,
+            max_body_size=mount_point.max_body_size,
+            form_limits=mount_point.form_limits,
+        )
 
 
 class PotoRoute(APIRoute):
-    """A method as FastAPI knows it: what it documents, and the way to the method's doors."""
+    """A method as FastAPI knows it: what it documents, and the way to the mounted method."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **arguments: Any) -> None:
         super().__init__(path, endpoint, **arguments)
         self.poto_spec: Operation = endpoint.poto_spec  # type: ignore[attr-defined]
-        self.poto_pipeline: Pipeline = endpoint.poto_pipeline  # type: ignore[attr-defined]
-        self.poto = self.poto_pipeline.poto
+        self.call: OperationPipeline = endpoint.poto_pipeline  # type: ignore[attr-defined]
+        self.poto = self.call.poto
         self._mounted: dict[int, MountedOperation] = {}
 
-    def door(self, context: Any = None) -> MountedOperation:
-        """The door for one inclusion of this route; `context` is FastAPI's record of it."""
-        door = self._mounted.get(id(context))
-        if door is None:
-            door = self._mounted[id(context)] = MountedOperation(
-                self.poto_pipeline, _fastapi.mount_point_of(self, context), context
-            )
-        return door
+    def mounted(self, context: Any = None) -> MountedOperation:
+        """The method as one inclusion of this route has mounted it; `context` is FastAPI's record of it."""
+        mounted = self._mounted.get(id(context))
+        if mounted is None:
+            mount_point = _fastapi.mount_point_of(self, context)
+            mounted = self._mounted[id(context)] = MountedOperation(self.call, mount_point, context)
+        return mounted
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != self.poto_spec.verb:
             await super().handle(scope, receive, send)  # 405
+        elif _fastapi.ARE_INCLUSIONS_KNOWN:
+            await self.mounted(_fastapi.context_in(scope, self))(scope, receive, send)
         else:
-            await self.door(_fastapi.context_in(scope, self))(scope, receive, send)
+            overrides = getattr(scope.get("app"), "dependency_overrides", None) or {}
+            max_body_size = self.poto.settings.max_body_size
+            work = partial(self.call.solved, max_body_size, super().handle)
+            await self.call(
+                scope,
+                receive,
+                send,
+                work,
+                max_body_size=max_body_size,
+                authenticate=current_user not in overrides,
+            )
 
 
 class PotoRouter(APIRouter):
@@ -159,8 +166,9 @@ class PotoRouter(APIRouter):
             self.operations += (operation,)
 
     def _add(self, operation: Operation) -> None:
-        endpoint = documenting_endpoint(operation, [] if operation.guard.public else self.poto.authenticator.security)
-        endpoint.poto_pipeline = Pipeline(operation, self.poto)  # type: ignore[attr-defined]
+        call = OperationPipeline(operation, self.poto)
+        endpoint = documented_endpoint(call, [] if operation.guard.public else self.poto.authenticator.security)
+        endpoint.poto_pipeline = call  # type: ignore[attr-defined]
         arguments = dict(route_arguments(operation))
         if not isinstance(self.generate_unique_id_function, DefaultPlaceholder):
             arguments["operation_id"] = None  # the router's own function names its operations
@@ -192,7 +200,7 @@ class PotoRouter(APIRouter):
         if included is None or scope["type"] != "http":
             return super().matches(scope)
         table = self._table(included)
-        path = _fastapi.route_path(scope)
+        path = route_path(scope)
         if (scope["method"], path) in table.mounted:
             return Match.FULL, {}
         if document_at(scope.get("app"), path) is not None:
@@ -208,11 +216,11 @@ class PotoRouter(APIRouter):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         included = _fastapi.included_router_of(self, scope)
         if included is not None and scope["type"] == "http":
-            path = _fastapi.route_path(scope)
+            path = route_path(scope)
             table = self._table(included)
-            door = table.mounted.get((scope["method"], path)) or document_at(scope.get("app"), path)
-            if door is not None:
-                await door(scope, receive, send)
+            found = table.mounted.get((scope["method"], path)) or document_at(scope.get("app"), path)
+            if found is not None:
+                await found(scope, receive, send)
                 return
             table.refuse_verb(scope, path)
         await super().handle(scope, receive, send)
@@ -225,20 +233,20 @@ class PotoRouter(APIRouter):
 
 
 class _Table:
-    """The doors of one inclusion of a router, by method and path."""
+    """What one inclusion of a router has mounted, by verb and path."""
 
     def __init__(self, included: Any, size: int) -> None:
         self.included = included  # kept, so that its id is not given to another
         self.size = size
         self.mounted: dict[tuple[str, str], MountedOperation] = {}
         self.others: list[BaseRoute] | None = []
-        """Nested routers, to be asked where no door fits; None if there are routes that only FastAPI can match."""
+        """Nested routers, to be asked where no method fits; None if there are routes that only FastAPI can match."""
         for route, context in _fastapi.included_routes(included):
             if context is None:
                 if self.others is not None:
                     self.others.append(route)
             elif isinstance(route, PotoRoute) and "{" not in context.path:
-                self.mounted.setdefault((route.poto_spec.verb, context.path), route.door(context))
+                self.mounted.setdefault((route.poto_spec.verb, context.path), route.mounted(context))
             else:
                 self.others = None
         self.paths = frozenset(path for _, path in self.mounted)

@@ -18,7 +18,9 @@ DAY = 24 * HOUR
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+/?", re.IGNORECASE)
 PREFIX = "POTO_"
 
-_MAY_BE_ZERO = frozenset({"ping_interval", "validity_interval", "retry", "replay_grace", "purge_interval"})
+_MAY_BE_ZERO = frozenset(
+    {"ping_interval", "validity_interval", "retry", "replay_grace", "purge_interval", "body_timeout"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,8 @@ class Settings:
 
     max_body_size: int = 16 * 1024 * 1024
     """Of a call. A limit of the router or of its inclusion goes before."""
+    body_timeout: float = 30.0
+    """So long a call waits in all for its body, and a second more for every 16 KiB that come; 0: for ever."""
     session_idle: float = 14 * DAY
     session_absolute: float = 30 * DAY
     session_value_bytes: int = 64 * 1024

@@ -1,21 +1,50 @@
-"""The only place that reads what FastAPI does not publish: its records of included routers."""
+"""What is read of FastAPI without being published.
 
+Its records of included routers: by them a router finds a method in one look-up, and knows the path, the dependencies
+and the limits that hold where it is included. Where they cannot be read, `ARE_INCLUSIONS_KNOWN` is False and requests
+take FastAPI's own way (`APIRouter.matches`): slower, and FastAPI validates what the call validates again.
+"""
+
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, params
-from fastapi._body_limit import wrap_app_with_body_limit as _limit_body
-from fastapi.routing import (
-    APIRoute,
-    _EffectiveRouteContext,
-    _get_scope_effective_route_context,
-    _get_scope_included_router,
-    _IncludedRouter,
-)
-from starlette._utils import get_route_path
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
+
+try:
+    from fastapi.routing import (
+        _EffectiveRouteContext,
+        _get_scope_effective_route_context,
+        _get_scope_included_router,
+        _IncludedRouter,
+    )
+
+    ARE_INCLUSIONS_KNOWN = all(
+        hasattr(one, name)
+        for one, name in ((_IncludedRouter, "effective_candidates"), (_EffectiveRouteContext, "from_api_route"))
+    )
+except ImportError:
+    ARE_INCLUSIONS_KNOWN = False
+if not ARE_INCLUSIONS_KNOWN:
+    warnings.warn(
+        "This release of FastAPI keeps its records of included routers where fastapi_poto does not find them: "
+        "calls work, and take longer. Update fastapi_poto, or use an older FastAPI.",
+        stacklevel=2,
+    )
+
+try:
+    from fastapi._body_limit import wrap_app_with_body_limit as _limit_body
+except ImportError:
+    _limit_body = None  # type: ignore[assignment]
+
+try:
+    from fastapi.telemetry._api import _route_selected
+except ImportError:
+    _route_selected = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +61,7 @@ class MountPoint:
 
 
 def mount_point_of(route: APIRoute, context: Any) -> MountPoint:
-    """The place of one inclusion of a route; of the bare route if `context` is None."""
+    """The mount point of one inclusion of a route; of the bare route if `context` is None."""
     source: Any = context if context is not None else route
     return MountPoint(
         path=source.path,
@@ -41,12 +70,14 @@ def mount_point_of(route: APIRoute, context: Any) -> MountPoint:
         dependencies=source.dependencies,
         dependency_overrides_provider=source.dependency_overrides_provider,
         max_body_size=getattr(source, "max_body_size", None),
-        form_limits=route.form_limits or None,
+        form_limits=getattr(route, "form_limits", None) or None,
     )
 
 
 def included_router_of(router: APIRouter, scope: Scope) -> Any:
     """The inclusion of `router` through which this request comes, or None."""
+    if not ARE_INCLUSIONS_KNOWN:
+        return None
     included = _get_scope_included_router(scope)
     return included if isinstance(included, _IncludedRouter) and included.original_router is router else None
 
@@ -68,20 +99,17 @@ def included_routes(included: Any) -> Iterator[tuple[BaseRoute, Any]]:
 
 def hide(context: Any) -> None:
     """Leave one inclusion of a route out of the document."""
-    context._route_context.include_in_schema = False
+    record = getattr(context, "_route_context", None)
+    if record is not None:
+        record.include_in_schema = False
 
 
-def is_traced(scope: Scope) -> bool:
-    """Whether FastAPI's telemetry follows this request."""
-    return scope.get("fastapi.telemetry") is not None
+def tell_route(scope: Scope, path: str) -> None:
+    """Tell FastAPI's telemetry, if it follows this request, which route was found."""
+    if scope.get("fastapi.telemetry") is not None and _route_selected is not None:
+        _route_selected(scope=scope, path=path)
 
 
-def route_path(scope: Scope) -> str:
-    """The request's path below the application's root."""
-    if not scope.get("root_path"):
-        path: str = scope["path"]
-        return path
-    return get_route_path(scope)
-
-
-limit_body = _limit_body
+def limit_body(app: ASGIApp, max_body_size: int | None) -> ASGIApp:
+    """The application under a route's own limit, which goes before that of the whole application."""
+    return app if _limit_body is None else _limit_body(app, max_body_size)

@@ -8,7 +8,7 @@ from fastapi.routing import APIRouter
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 
-from ..context import CallContext
+from ..context import SCOPE_KEY, CallContext
 from ..errors import ConfigurationError
 from ..sessions.session import Session
 from ..users import User
@@ -51,7 +51,7 @@ password_scheme = PotoPassword()
 async def _context(connection: HTTPConnection, response: Response) -> CallContext:
     """The call that a module's method runs in; for a plain route one of its own."""
     scope = connection.scope
-    known: CallContext | None = scope.get("poto.context")
+    known: CallContext | None = scope.get(SCOPE_KEY)
     if known is not None:
         return known
     poto = poto_of(connection.app)
@@ -68,7 +68,7 @@ async def current_user(
     _password: Annotated[Any, Depends(password_scheme)] = None,
 ) -> User:
     """The caller. 401 without one, except in a `@public` method: there it is None."""
-    if context.user is None and "poto.context" not in connection.scope:
+    if context.user is None and SCOPE_KEY not in connection.scope:
         poto = poto_of(connection.app)
         if not getattr(poto, "is_open", True):
             await poto.open()

@@ -1,6 +1,7 @@
 """The sign-in routes."""
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Depends, Form, Request, Response
@@ -10,7 +11,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
-from ..body import check_length, limited
+from ..body import Receiver
+from ..context import SCOPE_KEY, CallContext
 from ..errors import (
     Conflict,
     CrossSiteRequest,
@@ -21,6 +23,7 @@ from ..errors import (
     Unavailable,
     UsernameTaken,
 )
+from ..pipeline import Pipeline, with_headers
 from ..settings import Settings
 from ..users import Identity
 from .accounts import name_problem, password_problem
@@ -72,6 +75,7 @@ class Runtime(Protocol):
     cookies: CookieTransport | None
     audit: Audit
     is_open: bool
+    sessions: Any
 
     @property
     def signs_in(self) -> bool:
@@ -86,8 +90,36 @@ class Runtime(Protocol):
         """Connect the stores."""
 
 
+class SignInPipeline(Pipeline):
+    """The pipeline of one sign-in route. Who calls, and from which page, is checked before the body is read."""
+
+    def __init__(self, poto: Runtime, path: str, guarded: bool) -> None:
+        super().__init__(poto, f"Auth {path}")
+        self._poto = poto
+        self._path = path
+        self._guarded = guarded
+
+    async def authenticate(self, scope: Scope) -> Identity | None:
+        self._refuse_foreign_page(scope)
+        return await self._poto.authenticator.authenticate(scope) if self._guarded else None
+
+    def check_guard(self, context: CallContext) -> None:
+        if self._guarded and context.user is None:
+            raise self._poto.authenticator.refuse()
+
+    def _refuse_foreign_page(self, scope: Scope) -> None:
+        """A page must not sign its reader in as somebody else by setting our cookies."""
+        poto = self._poto
+        if poto.cookies is not None and poto.cookies.asked(scope):
+            try:
+                poto.cookies.check_origin(scope)
+            except CrossSiteRequest:
+                poto.audit("cross_site_refused", address=poto.address(scope), what=self._path)
+                raise
+
+
 class AuthRoute(APIRoute):
-    """A sign-in route. Who calls, and from which page, is checked before the body is read."""
+    """A sign-in route."""
 
     poto: Runtime
     poto_spec: None = None
@@ -95,28 +127,20 @@ class AuthRoute(APIRoute):
     guarded = False
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        poto = self.poto
-        if not poto.is_open:  # the application's lifespan does not run
-            await poto.open()
-        self._refuse_foreign_page(scope)
-        if self.guarded and scope["method"] in (self.methods or ()):
-            identity = await poto.authenticator.authenticate(scope)
-            if identity is None:
-                raise poto.authenticator.refuse()
-            scope["poto.identity"] = identity
-        max_body_size = poto.settings.auth.max_body_size
-        check_length(scope, max_body_size)
-        await super().handle(scope, limited(receive, max_body_size), send)
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)  # 405
+        else:
+            max_body_size = self.poto.settings.auth.max_body_size
+            await self._pipeline(scope, receive, send, self._work, max_body_size=max_body_size)
 
-    def _refuse_foreign_page(self, scope: Scope) -> None:
-        """A page must not sign its reader in as somebody else by setting our cookies."""
-        poto = self.poto
-        if poto.cookies is not None and poto.cookies.asked(scope):
-            try:
-                poto.cookies.check_origin(scope)
-            except CrossSiteRequest:
-                poto.audit("cross_site_refused", address=poto.address(scope), what=self.path)
-                raise
+    @cached_property
+    def _pipeline(self) -> SignInPipeline:
+        return SignInPipeline(self.poto, self.path, self.guarded)
+
+    async def _work(self, context: CallContext, receive: Receive, send: Send) -> None:
+        settings = self.poto.settings
+        receiver = Receiver(receive, settings.auth.max_body_size, settings.body_timeout)
+        await super().handle(context.scope, receiver, with_headers(context, send))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -220,7 +244,7 @@ def auth_router(poto: Runtime) -> APIRouter:
 
 
 def _identity(request: Request) -> Identity:
-    identity: Identity = request.scope["poto.identity"]
+    identity: Identity = request.scope[SCOPE_KEY].identity
     return identity
 
 

@@ -1,4 +1,8 @@
-"""The two functions that stand for a method in FastAPI: one that documents it, one that is called."""
+"""A method as an endpoint of FastAPI, with two signatures: one that documents it, one that is solved.
+
+They cannot be one: of what FastAPI documents, it reads and validates every part itself, by rules of its own and
+beside ours. The solved signature has only what FastAPI alone can find; the body and the query are bound by the call.
+"""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -11,23 +15,23 @@ from pydantic_core import ValidationError
 from starlette.datastructures import UploadFile as StarletteUploadFile
 from starlette.types import Receive, Scope, Send
 
+from .._compat import fastapi as _fastapi
 from ..auth.dependencies import current_user
-from ..context import CallContext
+from ..context import SCOPE_KEY, CallContext
 from ..operations import Operation, Parameter, Source, is_upload, is_value, unaliased
 from ..wire import WireType, wire_errors
-from .pipeline import Pipeline
+from .pipeline import OperationPipeline
 
 Endpoint = Callable[..., Awaitable[Any]]
 
 
-def documenting_endpoint(operation: Operation, security: list[Any]) -> Endpoint:
-    """An endpoint with the signature that FastAPI documents. It carries its specification as `poto_spec`."""
+def documented_endpoint(call: OperationPipeline, security: list[Any]) -> Endpoint:
+    """An endpoint with the signature that FastAPI documents. It carries its specification as `poto_spec`.
 
-    async def endpoint(**_: Any) -> None:
-        raise AssertionError("documents only")  # pragma: no cover
-
-    wire = operation.wire_parameters
-    parameters = [_solved(parameter) for parameter in operation.parameters if parameter.source is Source.DEPENDENCY]
+    It is called only where FastAPI's records of inclusions cannot be read (see `_compat.fastapi`).
+    """
+    operation, wire = call.operation, call.operation.wire_parameters
+    parameters = _dependencies(operation)
     if operation.form:
         # A model as the only Form() would be documented as the form itself; ours is JSON in one of its fields.
         parameters += [_form(one, mark=Body() if _is_json_field(one) else None) for one in wire]
@@ -37,19 +41,27 @@ def documenting_endpoint(operation: Operation, security: list[Any]) -> Endpoint:
         required = any(parameter.required for parameter in wire)
         body = operation.body_type if required else operation.body_type | None
         parameters.append(_keyword("poto_body", Annotated[body, Body()], Signature.empty if required else None))
-    parameters += [
-        _keyword(f"poto_init_{one.name}", one.annotation, Signature.empty)
-        for one in operation.constructor
-        if one.source is Source.DEPENDENCY
-    ]
     parameters += [_keyword(f"poto_security_{n}", Any, Depends(scheme)) for n, scheme in enumerate(security)]
-    return _dressed(endpoint, operation, parameters)
+    if not _fastapi.ARE_INCLUSIONS_KNOWN:
+        parameters.append(_keyword("poto_user", Any, Depends(current_user)))
+    return _endpoint(call, parameters)
 
 
-def dependency_endpoint(call: Pipeline) -> Endpoint:
-    """An endpoint that lets FastAPI find what only it can, and then walks the same corridor as a direct call."""
+def solved_endpoint(call: OperationPipeline) -> Endpoint:
+    """An endpoint with the signature of what only FastAPI can find."""
+    operation = call.operation
+    parameters = _dependencies(operation)
+    if operation.form:
+        parameters += [_form(one, absent=_ABSENT, as_text=_is_json_field(one)) for one in operation.wire_parameters]
+    parameters.append(_keyword("poto_user", Any, Depends(current_user)))
+    return _endpoint(call, parameters)
+
+
+def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> Endpoint:
+    """The method with what FastAPI has found, in a call that the pipeline has opened."""
     operation = call.operation
     wire_names = {parameter.name for parameter in operation.wire_parameters}
+    dependencies = {parameter.name for parameter in operation.parameters if parameter.source is Source.DEPENDENCY}
     json_fields = {
         one.name: WireType[Any](one.annotation)
         for one in operation.wire_parameters
@@ -57,23 +69,25 @@ def dependency_endpoint(call: Pipeline) -> Endpoint:
     }
 
     async def endpoint(
-        poto_io: tuple[Request, Response], poto_user: Any, poto_init: dict[str, Any], **solved: Any
+        poto_io: tuple[Request, Response], poto_init: dict[str, Any], poto_user: Any = None, **solved: Any
     ) -> Response:
         request, response = poto_io
-        context: CallContext = request.scope["poto.context"]
-        if poto_user is not context.user:  # app.dependency_overrides[current_user]
+        context: CallContext = request.scope[SCOPE_KEY]
+        if not context.is_admitted:  # app.dependency_overrides[current_user]
             context.user = poto_user
-        call.check_guard(context)
+            call.check_guard(context)
         values = await call.bind(request)
         for name, value in solved.items():
-            if name in json_fields and value is not _ABSENT:
+            if name in json_fields and isinstance(value, str | StarletteUploadFile):
                 text = await value.read() if isinstance(value, StarletteUploadFile) else value
                 values[name] = _from_json(name, text, json_fields[name])
-            elif name not in wire_names or value is not _ABSENT:
+            elif name in dependencies or (operation.form and name in wire_names and value is not _ABSENT):
                 values[name] = value
         if operation.form:
             values = call.binder.fill(values)
         result = await call.run(context, values, poto_init)
+        if not isinstance(result, Response):
+            result = call.prepare(result)
         # One list from now on: a generator has yet to run, and sets what goes out with its first item.
         response.raw_headers[:0] = context.response_headers
         context.response_headers = response.raw_headers
@@ -81,21 +95,20 @@ def dependency_endpoint(call: Pipeline) -> Endpoint:
             return result
         return PipelineResponse(call, context, result, response.status_code)
 
-    parameters = [
-        _keyword("poto_io", Any, Depends(_request_and_response)),
-        _keyword("poto_user", Any, Depends(current_user)),
-        _keyword("poto_init", Any, Depends(_constructor_arguments(operation))),
-    ]
-    parameters += [_solved(parameter) for parameter in operation.parameters if parameter.source is Source.DEPENDENCY]
-    if operation.form:
-        parameters += [_form(one, absent=_ABSENT, as_text=one.name in json_fields) for one in operation.wire_parameters]
-    return _dressed(endpoint, operation, parameters)
+    # What logging, tracing and profiling show of an endpoint is the method.
+    endpoint.__name__ = operation.name
+    endpoint.__qualname__ = operation.where
+    endpoint.__module__ = operation.cls.__module__
+    endpoint.__doc__ = operation.doc
+    endpoint.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    endpoint.poto_spec = operation  # type: ignore[attr-defined]
+    return endpoint
 
 
 class PipelineResponse(Response):
     """What a call returned, on its way out through FastAPI."""
 
-    def __init__(self, call: Pipeline, context: CallContext, result: Any, status_code: int | None) -> None:
+    def __init__(self, call: OperationPipeline, context: CallContext, result: Any, status_code: int | None) -> None:
         super().__init__(status_code=status_code or 200)
         self._call = call
         self._context = context
@@ -103,7 +116,7 @@ class PipelineResponse(Response):
         self._status = status_code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._call.respond(self._result, self._context, scope, receive, send, self._status)
+        await self._call.send(self._result, self._context, scope, receive, send, self._status)
         if self.background is not None:
             await self.background()
 
@@ -123,24 +136,20 @@ async def _request_and_response(request: Request, response: Response) -> tuple[R
     return request, response
 
 
-def _constructor_arguments(operation: Operation) -> Endpoint:
-    async def arguments(**solved: Any) -> dict[str, Any]:
+def _dependencies(operation: Operation) -> list[inspect.Parameter]:
+    """What FastAPI finds for the method, and for the constructor of its class, whose names are its own."""
+
+    async def constructor_arguments(**solved: Any) -> dict[str, Any]:
         return solved
 
-    parameters = [_solved(parameter) for parameter in operation.constructor if parameter.source is Source.DEPENDENCY]
-    arguments.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    return arguments
-
-
-def _dressed(endpoint: Endpoint, operation: Operation, parameters: list[inspect.Parameter]) -> Endpoint:
-    # What logging, tracing and profiling show of an endpoint is the method.
-    endpoint.__name__ = operation.name
-    endpoint.__qualname__ = operation.where
-    endpoint.__module__ = operation.cls.__module__
-    endpoint.__doc__ = operation.doc
-    endpoint.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    endpoint.poto_spec = operation  # type: ignore[attr-defined]
-    return endpoint
+    constructor_arguments.__signature__ = Signature(  # type: ignore[attr-defined]
+        [_solved(one) for one in operation.constructor if one.source is Source.DEPENDENCY]
+    )
+    return [
+        _keyword("poto_io", Any, Depends(_request_and_response)),
+        _keyword("poto_init", Any, Depends(constructor_arguments)),
+        *(_solved(one) for one in operation.parameters if one.source is Source.DEPENDENCY),
+    ]
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

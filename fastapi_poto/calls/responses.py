@@ -25,8 +25,8 @@ _OCTETS: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
 IsActive = Callable[[Any], Awaitable[bool]]
 
 
-class Respond(Protocol):
-    """Sends what a method returned. `status` is given where the method's code chose one."""
+class SendResult(Protocol):
+    """Sends what `encoder` made of a result. `status` is given where the method's code chose one."""
 
     async def __call__(
         self,
@@ -39,20 +39,31 @@ class Respond(Protocol):
     ) -> None: ...
 
 
-def responder(operation: Operation, options: StreamOptions | None, is_active: IsActive) -> Respond:
-    """How a method answers. All that depends on the method alone has been worked out here."""
+def encoder(operation: Operation) -> Callable[[Any], Any]:
+    """What goes out of what a method returned: bytes, or the items of a stream as they are."""
+    if operation.is_stream:
+        return _as_it_is
+    if operation.kind == "unary":
+        return partial(_encode, operation.encoder.encode)
+    if operation.kind == "bytes":
+        return _octets
+    return _nothing if operation.kind == "empty" else partial(_refuse, operation.where)
+
+
+def sender(operation: Operation, options: StreamOptions | None, is_active: IsActive) -> SendResult:
+    """How a method responds. All that depends on the method alone has been worked out here."""
     if options is None:
-        return _respond_unary(operation)
+        return _unary(operation)
     make = _items_of(operation) if operation.kind == "stream" else _chunks_of(operation)
 
-    async def respond(
+    async def send_stream(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
     ) -> None:
         check = activity_check(context, is_active)
         stream = make(result, context=context, options=options, is_active=check, status_code=status or 200)
         await stream(scope, receive, send)
 
-    return respond
+    return send_stream
 
 
 def activity_check(context: CallContext, is_active: IsActive) -> Callable[[], Awaitable[bool]] | None:
@@ -93,40 +104,52 @@ def _chunks_of(operation: Operation) -> Callable[..., Any]:
     return partial(ByteStream, media_type=operation.media_type or "application/octet-stream")
 
 
-def _respond_unary(operation: Operation) -> Respond:
-    """Answers of methods that return one value."""
-    empty, raw = operation.kind == "empty", operation.kind == "bytes"
-    content_type = (b"content-type", operation.media_type.encode("ascii")) if operation.media_type else _OCTETS
-    encode = operation.kind == "unary"
+def _unary(operation: Operation) -> SendResult:
+    """Responses of methods that return one value."""
+    empty = operation.kind == "empty"
+    default_status = 204 if empty else 200
+    content_type = _JSON
+    if operation.kind == "bytes":
+        content_type = (b"content-type", operation.media_type.encode("ascii")) if operation.media_type else _OCTETS
 
-    async def respond(
+    async def send_unary(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
     ) -> None:
-        headers: list[tuple[bytes, bytes]]
-        if encode:
-            body, headers = encode_result(operation, result), [_JSON]
-        elif raw:
-            body, headers = bytes(memoryview(result)), [content_type]  # `bytes(5)` would be five zeros
-        elif not empty:
-            raise TypeError(f"{operation.where} returned a {type(result).__name__}, which is no Response")
-        else:
-            body, headers = b"", []
+        body: bytes = result
+        headers: list[tuple[bytes, bytes]] = []
         if empty if status is None else not is_body_allowed_for_status_code(status):
-            body, headers = b"", []
+            body = b""
+        elif empty:
+            headers = [(b"content-length", b"0")]
         else:
-            headers.append((b"content-length", b"%d" % len(body)))
-        status = status or (204 if empty else 200)
-        headers.extend(context.response_headers)
-        scope["poto.started"] = True
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+            headers = [content_type, (b"content-length", b"%d" % len(body))]
+        headers += context.response_headers
+        context.begin_response()
+        await send({"type": "http.response.start", "status": status or default_status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    return respond
+    return send_unary
 
 
-def encode_result(operation: Operation, result: Any) -> bytes:
+def _encode(encode: Callable[[Any], bytes], result: Any) -> bytes:
     """A result's JSON. Raises `ResponseValidationError` if the method did not keep its annotation."""
     try:
-        return operation.encoder.encode(result)
+        return encode(result)
     except ValidationError as error:
         raise ResponseValidationError(wire_errors(error, "response"), body=result) from error
+
+
+def _octets(result: Any) -> bytes:
+    return bytes(memoryview(result))  # `bytes(5)` would be five zeros
+
+
+def _nothing(result: Any) -> bytes:
+    return b""
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
+
+
+def _refuse(where: str, result: Any) -> bytes:
+    raise TypeError(f"{where} returned a {type(result).__name__}, which is no Response")

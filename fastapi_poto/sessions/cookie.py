@@ -249,8 +249,7 @@ class _CookieBackend:
 
     def _started(self) -> bool:
         # A stream's headers go out while its generator runs: whether a write came before them would be a race.
-        scope = self._caller.scope
-        return "poto.stream" in scope or bool(scope.get("poto.started"))
+        return self._caller.is_streaming or self._caller.has_begun
 
     def _check_not_started(self) -> None:
         if self._started():

@@ -38,6 +38,8 @@ class Caller(Protocol):
     """The credentials behind `user`."""
     scope: Scope
     response_headers: list[tuple[bytes, bytes]]
+    has_begun: bool
+    is_streaming: bool
     """Go out with the call's response."""
 
 

@@ -76,7 +76,6 @@ class Stream:
         limit: int | None = None,
     ) -> None:
         self.context = context
-        context.scope["poto.stream"] = True  # a cookie session cannot promise what is written from here on
         self.options = options
         self._pump = pump_of(items, frame, limit=limit or options.buffer_bytes, context=copy_context())
         self._is_active = is_active
@@ -108,13 +107,13 @@ class Stream:
         loop = asyncio.get_running_loop()
         hub = hub_of(loop)
         task = self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self.context.leave_watch()
+        self.context.begin_stream()
         self._pump.start()
         # In an empty context: where the server reads on in the caller's context, the next request would inherit it.
-        watcher = loop.create_task(self._watch(receive), context=Context())
+        watcher = loop.create_task(self._watch(), context=Context())
         hub.add(self, self._begin_time())
         try:
-            await self._serve(scope, send)
+            await self._serve(send)
         except asyncio.CancelledError:
             if not self._gave_up:
                 raise
@@ -131,14 +130,14 @@ class Stream:
         if self.background is not None:
             await self.background()
 
-    async def _serve(self, scope: Scope, send: Send) -> None:
+    async def _serve(self, send: Send) -> None:
         pump = self._pump
         while not (pump.chunks or pump.ended or self._first_over or self._interruption):
             await self._wait()
         if not pump.chunks and (early := self._error()) is not None:
             self._reported = early
             raise early
-        await self._start(scope, send)
+        await self._start(send)
         head = self.head()
         data = b""
         if not pump.chunks and not pump.ended:
@@ -183,10 +182,11 @@ class Stream:
         """Why the stream ends, if not well."""
         return self._interruption or self._pump.error
 
-    async def _start(self, scope: Scope, send: Send) -> None:
+    async def _start(self, send: Send) -> None:
         context = self.context
         headers = [*self.raw_headers, *context.response_headers]
-        scope["poto.started"] = context.scope["poto.started"] = self._started = True
+        context.begin_response()
+        self._started = True
         await self._send(send, {"type": "http.response.start", "status": self.status_code, "headers": headers})
 
     async def _send(self, send: Send, message: Message) -> None:
@@ -221,10 +221,9 @@ class Stream:
 
     # Ends that others bring about
 
-    async def _watch(self, receive: Receive) -> None:
+    async def _watch(self) -> None:
         try:
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await self.context.disconnected()
         finally:
             if not self._is_over:
                 self._leave()

@@ -124,7 +124,7 @@ def test_the_door_is_the_one_that_is_taken(app: FastAPI) -> None:
     for context in iter_route_contexts(app.routes):
         if isinstance(route := context.original_route, PotoRoute):
             said = table[route.poto_spec.verb, context.path or ""].door
-            assert (said == "direct") is route.door(context._route_context)._is_fast, context.path
+            assert (said == "direct") is route.mounted(context._route_context)._is_fast, context.path
             checked += 1
     assert checked == 16
 

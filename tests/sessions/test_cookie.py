@@ -142,7 +142,7 @@ async def test_too_large(sessions: CookieSessions, browser: Browser) -> None:
 async def test_after_the_answer_began(sessions: CookieSessions, browser: Browser) -> None:
     """A stream can read the session, not write it."""
     context = browser.call()
-    context.scope["poto.started"] = True
+    context.has_begun = True
     session = sessions.handle(context)
     assert await session.get("a") == 1
     for operation in (session.set("a", 2), session.delete("a"), session.clear()):

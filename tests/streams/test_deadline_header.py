@@ -8,19 +8,13 @@ from fastapi_poto.deadline import parse_deadline
 from fastapi_poto.errors import BadRequest
 
 
-def test_without_the_header_there_is_no_deadline() -> None:
-    """Nobody is hurried who did not ask for it."""
-    assert parse_deadline([(b"accept", b"*/*")]) is None
-
-
 @pytest.mark.parametrize(
     ("value", "seconds"), [(b"0", 0), (b"250", 0.25), (b" 1500\t", 1.5), (b"9999999999", 9_999_999.999)]
 )
 def test_milliseconds_from_now(value: bytes, seconds: float) -> None:
     """The deadline is that of the monotonic clock."""
     before = time.monotonic()
-    deadline = parse_deadline([(b"poto-timeout-ms", value)])
-    assert deadline is not None
+    deadline = parse_deadline(value)
     assert before + seconds <= deadline <= time.monotonic() + seconds + 0.001
 
 
@@ -30,10 +24,4 @@ def test_milliseconds_from_now(value: bytes, seconds: float) -> None:
 def test_any_other_value_is_a_bad_request(value: bytes) -> None:
     """A deadline that is not understood is not ignored."""
     with pytest.raises(BadRequest):
-        parse_deadline([(b"poto-timeout-ms", value)])
-
-
-def test_two_of_them_are_a_bad_request() -> None:
-    """Which one would hold?"""
-    with pytest.raises(BadRequest):
-        parse_deadline([(b"poto-timeout-ms", b"1"), (b"poto-timeout-ms", b"2")])
+        parse_deadline(value)

@@ -1,0 +1,43 @@
+"""What is read of Starlette without being published: where its middleware keeps the exception handlers."""
+
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope
+
+Handler = Callable[[Request, Exception], Any]
+
+
+def exception_handler(scope: Scope, error: BaseException) -> Handler | None:
+    """The application's handler for an error, as its exception middleware would choose it.
+
+    Where the handlers cannot be found, none: what is raised then gets to the middleware itself.
+    """
+    handlers, by_status = scope.get("starlette.exception_handlers", ({}, {}))
+    handler: Handler | None = by_status.get(error.status_code) if isinstance(error, HTTPException) else None
+    if handler is None:
+        handler = next((handlers[cls] for cls in type(error).__mro__ if cls in handlers), None)
+    return handler
+
+
+async def handled(handler: Handler, error: Exception, scope: Scope, receive: Receive) -> Response | None:
+    """What a handler makes of an error: a response, as a rule."""
+    request = Request(scope, receive)
+    if iscoroutinefunction(handler) or iscoroutinefunction(getattr(handler, "__call__", None)):  # noqa: B004
+        response: Response | None = await handler(request, error)
+        return response
+    return await run_in_threadpool(handler, request, error)
+
+
+def route_path(scope: Scope) -> str:
+    """The request's path below the application's root."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if not root or (path != root and not path.startswith(f"{root}/")):
+        return path
+    return path[len(root) :]

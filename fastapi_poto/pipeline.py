@@ -1,0 +1,198 @@
+"""What every request goes through: context, caller, guard, limits, the work itself, failure, leaving."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from ._compat.starlette import exception_handler, handled
+from .body import check_length
+from .context import SCOPE_KEY, CallContext, enter
+from .deadline import DEADLINE_HEADER, parse_deadline
+from .errors import BadRequest, DeadlineExceeded, RequestTimeout
+
+log = logging.getLogger("fastapi_poto")
+
+CLIENT_CLOSED: int = 499
+"""What a client that has left is answered: nobody reads it, but middleware and access logs want a status."""
+_OF_A_DOWNLOAD = (b"content-length", b"content-disposition")
+"""What `describe_download` said of a response that became an error."""
+
+Work = Callable[[CallContext, Receive, Send], Awaitable[None]]
+
+
+class Runtime(Protocol):
+    """What a pipeline needs of `Poto`."""
+
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def sessions(self) -> Any: ...
+    async def open(self) -> None: ...
+
+
+class Pipeline:
+    """One operation's way from the request to the response, whoever routed the request and whatever does the work."""
+
+    def __init__(self, runtime: Runtime, name: str) -> None:
+        """`name` is the operation's, `Module.method`."""
+        self.runtime = runtime
+        self.name = name
+
+    async def authenticate(self, scope: Scope) -> Any:
+        """The `Identity` behind a request; None without credentials. Raises what its caller is told."""
+        raise NotImplementedError
+
+    def check_guard(self, context: CallContext) -> None:
+        """Raise `Unauthenticated` or `Forbidden` if this caller may not go on."""
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        work: Work,
+        *,
+        max_body_size: int,
+        authenticate: bool = True,
+    ) -> None:
+        """Serve one request. `work` takes it from where the caller is known, and sends the response.
+
+        `authenticate=False` leaves the caller, and the guard, to the work.
+        """
+        context = CallContext(self.name, scope, receive, self.runtime.sessions)
+        # Whoever calls: a server may hand a request the context variables of the one before it.
+        enter(context)
+        scope[SCOPE_KEY] = context
+        try:
+            if not self.runtime.is_open:
+                await self.runtime.open()
+            if authenticate:
+                # Before anything of the body is read.
+                identity = await self.authenticate(scope)
+                if identity is not None:
+                    context.identity = identity
+                    context.user = identity.user
+                self.check_guard(context)
+                context.is_admitted = True
+            headers = context.headers
+            if len(headers) != len(scope["headers"]):
+                _check_repeated(scope)
+            check_length(headers, max_body_size)
+            deadline = headers.get(DEADLINE_HEADER)
+            if deadline is None:
+                await work(context, receive, send)
+            else:
+                context.deadline = parse_deadline(deadline)
+                await _in_time(context, work, receive, send)
+        except Exception as error:
+            await self._fail(error, context, receive, send)
+        finally:
+            context.close()
+            enter(None)
+
+    async def _fail(self, error: Exception, context: CallContext, receive: Receive, send: Send) -> None:
+        """Answer with what the application's own exception handlers make of the error."""
+        scope = context.scope
+        if context.has_begun:
+            # What a stream has told its client, and the log, was raised for the dependencies to see it.
+            if context.failure is None or context.failure not in (error, error.__cause__):
+                raise error
+            return
+        send = with_headers(context, send)
+        if isinstance(error, ClientDisconnect):
+            await _send_to_nobody(send)
+            return
+        handler = exception_handler(scope, error)
+        if handler is not None:
+            response = await handled(handler, error, scope, receive_again(context, receive))
+            if response is not None:
+                await response(scope, receive, send)
+            error.__traceback__ = None  # some errors are raised again and again, and would hold every call of theirs
+            return
+        if _has_general_handler(scope):
+            raise error
+        log.error("%s failed in request %s: %s", self.name, context.request_id, type(error).__name__)
+        answer = JSONResponse(
+            {"detail": {"code": "internal_error", "message": "Internal Server Error"}},
+            status_code=500,
+            # The server closes the connection on what is raised below: say so, or the next call on it is cut off.
+            headers={"x-request-id": context.request_id} | closing(scope),
+        )
+        await answer(scope, receive, send)
+        raise error  # the server logs the traceback; the client has its answer
+
+
+async def _in_time(context: CallContext, work: Work, receive: Receive, send: Send) -> None:
+    """Do the work until the caller's deadline, or until its response begins."""
+    context.check_deadline()
+    limit = context.time_limit = asyncio.timeout(context.remaining)
+    try:
+        async with limit:
+            await work(context, receive, send)
+    except TimeoutError:
+        if limit.expired():
+            raise DeadlineExceeded from None
+        raise
+    finally:
+        context.time_limit = None
+
+
+def with_headers(context: CallContext, send: Send) -> Send:
+    """A `send` that adds the call's own headers to whatever response begins."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start" and not context.has_begun:
+            context.begin_response()
+            headers = context.response_headers
+            if message["status"] >= 400:
+                headers = [header for header in headers if header[0] not in _OF_A_DOWNLOAD]
+            if message["status"] == RequestTimeout.status and closing(context.scope):
+                headers = [*headers, (b"connection", b"close")]  # what else comes of the body is no next request
+            if headers:
+                message = {**message, "headers": [*message.get("headers", ()), *headers]}
+        await send(message)
+
+    return send_with_headers
+
+
+def receive_again(context: CallContext, receive: Receive) -> Receive:
+    """A `receive` that gives the body that the call has read."""
+    body = context.body
+    if body is None:
+        return receive
+
+    async def again() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def closing(scope: Scope) -> dict[str, str]:
+    """The header of a response after which the connection is closed; HTTP/2 has none."""
+    return {"connection": "close"} if scope.get("http_version", "1.1").startswith("1") else {}
+
+
+async def _send_to_nobody(send: Send) -> None:
+    """Complete the response of a client that has left: middleware takes a call without one for a failure."""
+    try:
+        await send({"type": "http.response.start", "status": CLIENT_CLOSED, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+    except OSError:  # how ASGI 2.4 says that nobody is there
+        pass
+
+
+def _check_repeated(scope: Scope) -> None:
+    if sum(name == DEADLINE_HEADER for name, _ in scope["headers"]) > 1:
+        raise BadRequest("More than one Poto-Timeout-Ms header")
+
+
+def _has_general_handler(scope: Scope) -> bool:
+    """Whether the application answers unexpected errors itself."""
+    app = scope.get("app")
+    handlers = getattr(app, "exception_handlers", {})
+    return bool(getattr(app, "debug", False)) or Exception in handlers or 500 in handlers
