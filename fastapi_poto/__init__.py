@@ -2,6 +2,7 @@
 
 from .auth import Credentials, OwnSignIn
 from .auth.dependencies import CurrentSession, CurrentUser, current_session, current_user
+from .auth.oidc import OIDC
 from .context import CallContext, current_context
 from .errors import ConfigurationError, NoContextError, PotoError
 from .module import PotoModule, public, roles, rpc
@@ -15,6 +16,7 @@ from .users import Identity, User, UserProvider
 from .wire import BigInt
 
 __all__ = [
+    "OIDC",
     "AuthSettings",
     "BigInt",
     "CallContext",

@@ -1,7 +1,7 @@
 """Whether the stores answer: for load balancers and for whoever is on call."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from fastapi import APIRouter
@@ -15,7 +15,14 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-def add_health(router: APIRouter, stores: Sequence[Store]) -> None:
+class Degraded(BaseModel):
+    """Calls go on without what does not answer: an issuer, say, whose keys are known."""
+
+    status: Literal["degraded"] = "degraded"
+    problems: dict[str, str]
+
+
+def add_health(router: APIRouter, stores: Sequence[Store], problems: Callable[[], dict[str, str]] = dict) -> None:
     """Add `GET /health`: 200 if every store answers, else 503 with `Retry-After`, within a second."""
 
     @router.get(
@@ -24,6 +31,7 @@ def add_health(router: APIRouter, stores: Sequence[Store]) -> None:
         summary="Whether the stores answer",
         responses={503: {"description": Unavailable.default_message()}},
     )
-    async def health() -> Health:
+    async def health() -> Health | Degraded:
         await asyncio.gather(*(store.ping() for store in stores))
-        return Health()
+        found = problems()
+        return Degraded(problems=found) if found else Health()

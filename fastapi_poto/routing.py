@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from fastapi import APIRouter
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import HTTPException
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
@@ -17,6 +17,8 @@ from ._compat import fastapi as _fastapi
 from ._compat.starlette import route_path
 from .auth import auth_router
 from .auth.dependencies import current_user
+from .auth.oidc import OIDC
+from .auth.oidc.metadata import with_resource_metadata
 from .calls.endpoints import documented_endpoint, solved_endpoint
 from .calls.pipeline import OperationPipeline
 from .errors import ConfigurationError
@@ -281,7 +283,10 @@ def poto_router(
 
 def _sign_in(poto: Poto) -> APIRouter:
     router = auth_router(poto)
-    add_health(router, poto.stores)
-    for route in router.routes:
-        route.poto = poto  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one
+    add_health(router, poto.stores, problems=poto.problems)
+    issuers = [one for one in poto.authenticator.credentials if isinstance(one, OIDC)]
+    if issuers:
+        router = with_resource_metadata(router, issuers)
+    for context in iter_route_contexts(router.routes):
+        context.original_route.poto = poto  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one
     return router

@@ -30,7 +30,9 @@ from .auth import (
 from .auth.access_tokens import AccessTokens
 from .auth.addresses import client_address
 from .auth.cookies import CookieTransport
+from .auth.credentials import check_distinct
 from .auth.events import Audit, redact_access_log
+from .auth.external_users import ExternalUsers
 from .auth.throttle import Throttle
 from .auth.token_families import TokenFamilies
 from .auth.visitors import Visitors
@@ -83,7 +85,7 @@ class Poto:
         self.secrets = _secrets(secret, self.store, strict=strict)
         if users is None:
             users = MemoryUsers() if isinstance(self.store, MemoryStore) else StoreUsers(self.store)
-        self.users = users
+        self.users: UserProvider = users
         self.passwords = passwords or Passwords()
         self.audit = Audit(on_event)
         redact_access_log()
@@ -96,8 +98,12 @@ class Poto:
         )
         self.throttle = Throttle(self.store, auth, clock=clock)
         self._proxies = auth.proxy_networks()
+        self.external_users = ExternalUsers(self.store, clock)
+        if isinstance(users, MemoryUsers | StoreUsers):
+            users.external = self.external_users
         for one in self._managed:
             one.attach(self)
+        check_distinct(self.authenticator.credentials)
         self.session_store = self.store
         self.sessions = self._make_sessions(sessions)
         self.visitors = Visitors(self.store, idle=auth.visitor_idle, clock=clock)
@@ -108,6 +114,7 @@ class Poto:
             token_families=self.token_families,
             authenticator=self.authenticator,
             sessions=self.sessions,
+            external_users=self.external_users,
             audit=self.audit,
         )
         self.sign_in = SignIn(
@@ -163,6 +170,11 @@ class Poto:
     def stores(self) -> list[Store]:
         """All that is opened and closed with this runtime."""
         return [self.store] if self.session_store is self.store else [self.store, self.session_store]
+
+    def problems(self) -> dict[str, str]:
+        """What is wrong with credentials, by their name: an issuer that does not answer, say."""
+        found = {str(getattr(one, "name", type(one).__name__)): one.problem() for one in self._managed}
+        return {name: problem for name, problem in found.items() if problem is not None}
 
     # Opening and closing
 

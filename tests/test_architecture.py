@@ -25,7 +25,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 PUBLIC = {
     "fastapi_poto": """
         AuthSettings BigInt CallContext ConfigurationError Credentials CurrentSession CurrentUser Event Identity
-        NoContextError OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store User UserProvider
+        NoContextError OIDC OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store User UserProvider
         current_context current_session current_user describe_download poto_router public roles rpc
     """,
     "fastapi_poto.audit": "Finding Report Row audit",

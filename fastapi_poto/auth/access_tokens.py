@@ -81,13 +81,13 @@ class AccessTokens:
         shape = _SHAPE.fullmatch(token)
         if shape is None:
             return None
-        header = _decode(shape[1])
+        header = decode_part(shape[1])
         if header.keys() != {"alg", "typ", "kid"} or header["alg"] != "HS256" or header["typ"] != TYPE:
             return None
-        _canonical(shape[3])
+        check_canonical(shape[3])
         # The alg is fixed here, and the key is an HMAC key by its type: there is nothing left to confuse.
         jws.verify(token, self._keys[header["kid"]], algorithms=["HS256"])
-        return self._checked(_decode(shape[2]))
+        return self._checked(decode_part(shape[2]))
 
     def _checked(self, payload: dict[str, Any]) -> Claims | None:
         now = self._clock()
@@ -108,7 +108,7 @@ class AccessTokens:
         return None if parts is None else Claims(subject, jti, parts[1], epoch, issued_at, expires_at)
 
 
-def _canonical(part: str) -> bytes:
+def check_canonical(part: str) -> bytes:
     """The bytes of a base64url part that is written the one right way. Raises `ValueError` for another."""
     raw = urlsafe_b64decode(part + "=" * (-len(part) % 4))
     if urlsafe_b64encode(raw).rstrip(b"=") != part.encode():
@@ -116,8 +116,8 @@ def _canonical(part: str) -> bytes:
     return raw
 
 
-def _decode(part: str) -> dict[str, Any]:
-    value = json.loads(_canonical(part), object_pairs_hook=_unique, parse_constant=_refuse)
+def decode_part(part: str) -> dict[str, Any]:
+    value = json.loads(check_canonical(part), object_pairs_hook=_unique, parse_constant=_refuse)
     if type(value) is not dict:
         raise ValueError("not an object")
     return value

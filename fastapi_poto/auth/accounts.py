@@ -8,6 +8,7 @@ from ..users import Account, User, UserProvider
 from .authenticator import Authenticator
 from .credentials import asked
 from .events import Audit
+from .external_users import ExternalUsers, is_external
 from .passwords import MAX_BYTES, MIN_BYTES, Passwords
 from .throttle import Throttle
 from .token_families import TokenFamilies
@@ -36,6 +37,7 @@ class Accounts:
         token_families: TokenFamilies,
         authenticator: Authenticator,
         sessions: SessionEnder,
+        external_users: ExternalUsers,
         audit: Audit,
     ) -> None:
         self._users = users
@@ -44,6 +46,7 @@ class Accounts:
         self._token_families = token_families
         self._authenticator = authenticator
         self._sessions = sessions
+        self._external_users = external_users
         self._audit = audit
 
     async def create(self, username: str, password: str, roles: Iterable[str] = ()) -> User:
@@ -94,6 +97,8 @@ class Accounts:
 
     async def end_sign_ins(self, user_id: str) -> None:
         """Sign out everywhere: all tokens that were given to the user until now are dead, and the session ends."""
+        if is_external(user_id):
+            await self._external_users.end_all(user_id)
         await self._token_families.end_all(user_id)
         await self._sessions.end(user_id)
         self._audit("signed_out_everywhere", user_id=user_id)
@@ -101,6 +106,7 @@ class Accounts:
     async def remove(self, user_id: str) -> None:
         """Forget a user, with their sign-ins and their session."""
         await self._users.remove(user_id)
+        await self._external_users.forget(user_id)
         await self._token_families.forget(user_id)
         await self._sessions.end(user_id)
         self._audit("user_removed", user_id=user_id)

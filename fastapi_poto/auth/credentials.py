@@ -8,13 +8,14 @@ from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
 from starlette.types import Scope
 
-from ..errors import BadRequest, PotoError, Unavailable
+from ..errors import BadRequest, ConfigurationError, PotoError, Unavailable
 from ..settings import Settings
 from ..stores.base import Store
 from ..users import Identity, UserProvider
 from .access_tokens import AccessTokens
 from .cookies import CookieTransport
 from .events import Audit
+from .external_users import ExternalUsers
 from .throttle import Throttle
 from .token_families import TokenFamilies
 
@@ -58,6 +59,7 @@ class Services(Protocol):
     access_tokens: AccessTokens
     token_families: TokenFamilies
     cookies: CookieTransport | None
+    external_users: ExternalUsers
 
     def address(self, scope: Any) -> str: ...
 
@@ -78,6 +80,22 @@ class ManagedCredentials(Credentials, Protocol):
     def problem(self) -> str | None:
         """What is wrong now, for the health route; None if nothing is."""
         ...
+
+
+def check_distinct(credentials: Sequence[Credentials]) -> None:
+    """Raise `ConfigurationError` for two that claim the same callers."""
+    for what in ("issuer", "name"):
+        seen: set[str] = set()
+        for one in credentials:
+            value = getattr(one, what, None)
+            if value is None:
+                continue
+            if value in seen:
+                raise ConfigurationError(
+                    f"Poto(credentials=…): two entries have the {what} {value!r}, and a caller can be only one's. "
+                    "Remove one, or name it otherwise."
+                )
+            seen.add(value)
 
 
 def bearer_token(connection: HTTPConnection) -> bytes | None:

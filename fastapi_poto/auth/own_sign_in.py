@@ -43,8 +43,10 @@ class OwnSignIn:
     """
 
     security: Sequence[SecurityBase] = (bearer_scheme, password_scheme)
+    name = "token"
 
     def attach(self, services: Services) -> None:
+        self.issuer = services.settings.auth.issuer
         self._access_tokens = services.access_tokens
         self._is_active = services.token_families.is_active
         self._users = services.users
@@ -104,7 +106,7 @@ class OwnSignIn:
             if user is not None:
                 if isinstance(known, SignedIn) and (known.user is user or known.user == user):
                     return known
-                made = SignedIn(user, "token", expires_at=claims.expires_at, token=claims, by_cookie=by_cookie)
+                made = SignedIn(user, self.name, expires_at=claims.expires_at, token=claims, by_cookie=by_cookie)
                 self._known.keep(key, made)
                 return made
         self._known.pop(key, None)

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import NotFound, UsernameTaken
 from ..stores.base import Store
 from ..users import Account, User
+from .external_users import ExternalUsers, is_external
 from .users import VISITOR_PREFIX, name_key
 
 _REMEMBERED = 10_000
@@ -19,6 +20,9 @@ class StoreUsers:
     `name:<name>` has `id`. A record of a user is written before its name is claimed and removed before the
     name is freed, so a claim whose user does not exist is a left-over and may be taken over.
     """
+
+    external: ExternalUsers | None = None
+    """Set by the runtime."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -83,7 +87,10 @@ class StoreUsers:
         await self._set(user_id, "roles", json.dumps(sorted(roles)).encode())
 
     async def set_disabled(self, user_id: str, disabled: bool = True) -> None:
-        """Raises `NotFound` if there is no such user."""
+        """Also an issuer's user, such as `corp:4711`. Raises `NotFound` if there is no such user."""
+        if self.external is not None and is_external(user_id):
+            await self.external.set_disabled(user_id, disabled)
+            return
         await self._set(user_id, "disabled", b"1" if disabled else None)
 
     async def _set(self, user_id: str, field: str, value: bytes | None) -> None:

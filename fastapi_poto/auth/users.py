@@ -8,6 +8,7 @@ from threading import Lock
 
 from ..errors import NotFound, UsernameTaken
 from ..users import Account, User
+from .external_users import ExternalUsers, is_external
 
 VISITOR_PREFIX = "visitor_"
 MAX_NAME_BYTES = 512
@@ -33,6 +34,9 @@ def storable(name: str) -> bool:
 
 class MemoryUsers:
     """Users in this process's memory; they end with it."""
+
+    external: ExternalUsers | None = None
+    """Set by the runtime."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
@@ -83,7 +87,10 @@ class MemoryUsers:
             self._put(replace(account, user=replace(account.user, roles=frozenset(roles))))
 
     async def set_disabled(self, user_id: str, disabled: bool = True) -> None:
-        """Raises `NotFound` if there is no such user."""
+        """Also an issuer's user, such as `corp:4711`. Raises `NotFound` if there is no such user."""
+        if self.external is not None and is_external(user_id):
+            await self.external.set_disabled(user_id, disabled)
+            return
         with self._lock:
             self._put(replace(self._account(user_id), disabled=disabled))
 

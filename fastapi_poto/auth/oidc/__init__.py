@@ -1,0 +1,5 @@
+"""Tokens of external OpenID Connect issuers."""
+
+from .issuer import OIDC
+
+__all__ = ["OIDC"]
