@@ -1,8 +1,8 @@
-"""The tree of errors, their codes, and the one envelope they travel in.
+"""The tree of errors, their codes, and the one form in which they are sent.
 
 ConfigurationError            a mistake seen at start-up: names Class.method and the cure
 NoContextError                current_context() outside a call
-PotoError                     anything a caller is told, {"detail": {"code", "message", "data"}}
+PotoError                     anything a caller is told: {"code", "detail"}, and "data" where it is declared
 ├── BadRequest            400
 │   └── SessionValueError      a session key that is none, or a sum past 64 bits
 ├── InvalidArguments      422  what the Python client makes of it; `errors` is FastAPI's list
@@ -23,7 +23,8 @@ PotoError                     anything a caller is told, {"detail": {"code", "me
 │   ├── TooManyRequests   429
 │   └── Unavailable       503  a store or the hashing queue
 │       └── ShuttingDown       the server is going away; another may be tried
-├── SessionUnsupported    500  the store cannot keep the promise that was asked of it
+├── InternalError         500  all that a caller is told of an exception that is no HTTP error
+│   └── SessionUnsupported     the store cannot keep the promise that was asked of it
 └── DeadlineExceeded      504
 StreamCut                     the Python client: a stream ended without saying how
 UnexpectedResponse            the Python client: a response is not what the annotation says
@@ -31,11 +32,10 @@ UnexpectedResponse            the Python client: a response is not what the anno
 What never reached a server is httpx's own error (`httpx.ConnectError`, …).
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 
 
 class ConfigurationError(Exception):
@@ -49,9 +49,9 @@ class NoContextError(LookupError):
 class PotoError(HTTPException):
     """An error that the caller is told about. Subclass it, and set `code` and `status`.
 
-    Being an `HTTPException`, it reaches the application's own exception handlers, and
-    FastAPI's default one answers it as `{"detail": {"code", "message", "data"}}`.
-    The first line of the subclass's docstring is the message where none is given.
+    Being an `HTTPException`, it reaches the application's own exception handlers. Where there is none it is answered
+    with `payload()`: `{"code", "detail"}`, and `"data"` if the subclass annotates it.
+    The first line of the subclass's docstring is the `detail` where none is given.
     """
 
     code: ClassVar[str] = "error"
@@ -60,30 +60,45 @@ class PotoError(HTTPException):
 
     def __init__(
         self,
-        message: str | None = None,
+        detail: str | None = None,
         *,
         data: BaseModel | Any = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        self.message = message if message is not None else self.default_message()
         if data is not None:
             self.data = data
-        super().__init__(self.status, detail=self.payload(), headers=headers)
+        super().__init__(self.status, detail=self.default_detail() if detail is None else detail, headers=headers)
 
     @classmethod
-    def default_message(cls) -> str:
+    def received(cls, *, code: str, status: int, detail: Any, data: Any = None) -> Self:
+        """An error as somebody else told of it."""
+        # Not through the class's own constructor: an application's may take anything.
+        error = cls.__new__(cls)
+        own = {"status": status, "code": code}
+        vars(error).update({name: value for name, value in own.items() if getattr(cls, name) != value})
+        PotoError.__init__(error, detail, data=data)
+        return error
+
+    @classmethod
+    def default_detail(cls) -> str:
         lines = (cls.__doc__ or "").strip().splitlines()
         return lines[0].rstrip(".") if lines else cls.code
 
+    @classmethod
+    def declares_data(cls) -> bool:
+        """Whether every error of this class is sent with a `data` member."""
+        bases = cls.__mro__[: cls.__mro__.index(PotoError)]
+        return any("data" in getattr(base, "__annotations__", ()) for base in bases)
+
     def payload(self) -> dict[str, Any]:
-        """What stands under `detail`, as plain JSON types."""
-        payload: dict[str, Any] = {"code": self.code, "message": self.message}
-        if self.data is not None:
-            payload["data"] = to_jsonable_python(self.data, by_alias=True, inf_nan_mode="strings")
+        """The body of the response, as values that have JSON."""
+        payload: dict[str, Any] = {"code": self.code, "detail": self.detail}
+        if self.data is not None or self.declares_data():
+            payload["data"] = self.data
         return payload
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return f"{self.code}: {self.detail}"
 
 
 class BadRequest(PotoError):
@@ -123,14 +138,14 @@ class RefreshReused(Unauthenticated):
 class InvalidArguments(PotoError):
     """The server did not accept the arguments."""
 
-    code = "invalid_arguments"
+    code = "validation_error"
     status = 422
-    errors: list[dict[str, Any]]
-    """As FastAPI lists them: `loc`, `msg`, `type`, `input`."""
 
-    def payload(self) -> Any:
-        # On its way out of another call it says the same again.
-        return self.errors
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """As FastAPI lists them: `loc`, `msg`, `type`, `input`."""
+        found: Any = self.detail
+        return [one if isinstance(one, dict) else {"msg": str(one)} for one in found]
 
     def __str__(self) -> str:
         return "; ".join(f"{'.'.join(map(str, error.get('loc', ())))}: {error.get('msg')}" for error in self.errors)
@@ -195,10 +210,10 @@ class RetryLater(PotoError):
     code = "retry_later"
     status = 503
 
-    def __init__(self, message: str | None = None, *, retry_after: float = 1, data: Any = None) -> None:
+    def __init__(self, detail: str | None = None, *, retry_after: float = 1, data: Any = None) -> None:
         """`retry_after` is in seconds and is rounded up to whole ones (RFC 9110, 10.2.3)."""
         self.retry_after = max(1, -int(-retry_after // 1))
-        super().__init__(message, data=data, headers={"Retry-After": str(self.retry_after)})
+        super().__init__(detail, data=data, headers={"Retry-After": str(self.retry_after)})
 
 
 class TooManyRequests(RetryLater):
@@ -221,11 +236,17 @@ class ShuttingDown(Unavailable):
     code = "shutting_down"
 
 
-class SessionUnsupported(PotoError):
+class InternalError(PotoError):
+    """Internal Server Error."""
+
+    code = "internal_error"
+    status = 500
+
+
+class SessionUnsupported(InternalError):
     """This session store cannot do that."""
 
     code = "session_unsupported"
-    status = 500
 
 
 class DeadlineExceeded(PotoError):

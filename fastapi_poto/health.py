@@ -29,7 +29,7 @@ def add_health(router: APIRouter, stores: Sequence[Store], problems: Callable[[]
         "/health",
         operation_id="Auth_health",
         summary="Whether the stores answer",
-        responses={503: {"description": Unavailable.default_message()}},
+        responses={503: {"description": Unavailable.default_detail()}},
     )
     async def health() -> Health | Degraded:
         await asyncio.gather(*(store.ping() for store in stores))

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from ._compat.starlette import exception_handler, handled
 from .body import check_length
 from .context import SCOPE_KEY, CallContext, enter
 from .deadline import DEADLINE_HEADER, parse_deadline
-from .errors import BadRequest, DeadlineExceeded, RequestTimeout
+from .error_bodies import error_response
+from .errors import BadRequest, DeadlineExceeded, InternalError, RequestTimeout
 
 log = logging.getLogger("fastapi_poto")
 
@@ -117,13 +117,9 @@ class Pipeline:
         if _has_general_handler(scope):
             raise error
         log.error("%s failed in request %s: %s", self.name, context.request_id, type(error).__name__)
-        answer = JSONResponse(
-            {"detail": {"code": "internal_error", "message": "Internal Server Error"}},
-            status_code=500,
-            # The server closes the connection on what is raised below: say so, or the next call on it is cut off.
-            headers={"x-request-id": context.request_id} | closing(scope),
-        )
-        await answer(scope, receive, send)
+        # The server closes the connection on what is raised below: say so, or the next call on it is cut off.
+        answer = InternalError(headers={"x-request-id": context.request_id} | closing(scope))
+        await error_response(answer)(scope, receive, send)
         raise error  # the server logs the traceback; the client has its answer
 
 

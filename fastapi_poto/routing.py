@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from . import error_bodies
 from ._compat import fastapi as _fastapi
 from ._compat.starlette import route_path
 from .auth import auth_router
@@ -277,6 +278,7 @@ def poto_router(
     if poto is not None and not isinstance(poto, Poto):
         raise ConfigurationError(f"poto_router(poto={poto!r}): it takes a Poto. Write poto=Poto(…).")
     poto = poto or default_poto()
+    error_bodies.install()
     install()
     return PotoRouter(*modules, poto=poto, auth=_sign_in(poto) if auth else None, **arguments)
 

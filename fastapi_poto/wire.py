@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import (
@@ -158,12 +158,14 @@ class WireType(Generic[T]):
     `rewire` is `of_texts`, `with_secrets`, `without_computed` or `as_plain_text`.
     """
 
-    __slots__ = ("annotation", "to_json", "validate", "validate_json")
+    __slots__ = ("annotation", "members", "to_json", "validate", "validate_json")
 
     def __init__(
         self, annotation: Any, *, documented_as: JsonSchemaMode | None = None, rewire: Rewire | None = None
     ) -> None:
         self.annotation = annotation
+        self.members: frozenset[str] = frozenset()
+        """Of the objects that it is documented as."""
         config = CoreConfig(**_CONFIG)  # type: ignore[typeddict-item]
         try:
             adapter = TypeAdapter[Any](annotation)
@@ -173,7 +175,8 @@ class WireType(Generic[T]):
             validator = SchemaValidator(schema, config, _use_prebuilt=False)
             serializer = SchemaSerializer(schema, config, _use_prebuilt=False)
             if documented_as is not None:
-                adapter.json_schema(mode=documented_as, schema_generator=_Quiet)
+                documented = adapter.json_schema(mode=documented_as, schema_generator=_Quiet)
+                self.members = frozenset(_members_of(documented, documented.get("$defs", {}), set()))
         except PydanticUndefinedAnnotation as error:
             raise TypeError(f"{error.name} is not defined") from error
         except PydanticUserError as error:
@@ -190,6 +193,17 @@ class WireType(Generic[T]):
         As in FastAPI, an object with a model's attributes will do for the model.
         """
         return self.to_json(self.validate(value, from_attributes=True), by_alias=True)
+
+
+def _members_of(schema: dict[str, Any], definitions: dict[str, Any], seen: set[str]) -> Iterator[str]:
+    yield from schema.get("properties", ())
+    inner = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name and name not in seen:
+        seen.add(name)
+        inner.append(definitions.get(name, {}))
+    for one in inner:
+        yield from _members_of(one, definitions, seen)
 
 
 ANYTHING = WireType[Any](Any)

@@ -4,16 +4,16 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
-from functools import cache
 from http import HTTPStatus
 from time import time
-from typing import Any, get_type_hints
+from typing import Any
 
 from pydantic import ValidationError
 
 from .. import errors as framework
+from ..error_bodies import data_codec
 from ..errors import InvalidArguments, PotoError, RetryLater
-from ..wire import WireType
+from ..streaming.frames import ERROR_MEMBER
 
 
 def error_classes(declared: Iterable[type[PotoError]] = ()) -> dict[str, type[PotoError]]:
@@ -53,75 +53,53 @@ def error_from_body(
     An unknown code is a plain `PotoError` that has it; a plain HTTP error is the class of its status, if there is one.
     """
     headers = headers or {}
-    error = _error(_detail(body), status, headers, classes)
+    error = _error(_payload(body), status, headers, classes)
     if request_id := headers.get("x-request-id"):
         error.add_note(f"request {request_id}")
     return error
 
 
 def _error(
-    detail: Any, status: int | None, headers: Mapping[str, str], classes: Mapping[str, type[PotoError]]
+    payload: dict[str, Any], status: int | None, headers: Mapping[str, str], classes: Mapping[str, type[PotoError]]
 ) -> PotoError:
+    code, detail, data = payload.get("code"), payload.get("detail"), payload.get("data")
     if isinstance(detail, list):
-        return _invalid(detail)
-    if isinstance(detail, dict) and isinstance(detail.get("code"), str):
-        code, message, data = detail["code"], detail.get("message"), detail.get("data")
+        return InvalidArguments.received(code=InvalidArguments.code, status=422, detail=detail)
+    if isinstance(code, str):
         found = classes.get(code, PotoError)
     else:
         found = _BY_STATUS.get(status or 500, PotoError)
         code = found.code if found is not PotoError else f"http_{status or 500}"
-        message, data = (detail, None) if isinstance(detail, str) else (_phrase(status), detail)
+        detail, data = (detail, None) if isinstance(detail, str) else (None, detail)
     known_status = status or (found.status if found is not PotoError else 500)
-    error = _made(found, message=str(message or _phrase(known_status)), data=data, status=known_status, code=code)
+    error = found.received(
+        code=code, status=known_status, detail=str(detail or _phrase(known_status)), data=_parsed(found, data)
+    )
     if isinstance(error, RetryLater):
         error.retry_after = _retry_after(headers.get("retry-after"))
         error.headers = {"Retry-After": str(error.retry_after)}
     return error
 
 
-def _made(cls: type[PotoError], *, message: str, data: Any, status: int, code: str) -> PotoError:
-    # Not through the class's own constructor: an application's may take anything.
-    error = cls.__new__(cls)
-    own = {"status": status, "code": code}
-    vars(error).update({name: value for name, value in own.items() if getattr(cls, name) != value})
-    PotoError.__init__(error, message, data=_parsed(cls, data))
-    return error
-
-
-def _invalid(detail: list[Any]) -> InvalidArguments:
-    error = InvalidArguments.__new__(InvalidArguments)
-    error.errors = [one if isinstance(one, dict) else {"msg": str(one)} for one in detail]
-    PotoError.__init__(error)
-    return error
-
-
-def _detail(body: bytes) -> Any:
-    """What stands under `detail`; None for what no framework wrote, such as a proxy's page."""
+def _payload(body: bytes) -> dict[str, Any]:
+    """The error in a body or an event; nothing in what no framework wrote, such as a proxy's page."""
     with contextlib.suppress(ValueError, RecursionError):
         answer = json.loads(body)
         if isinstance(answer, dict):
-            return answer.get("detail")
-    return None
+            inner = answer.get(ERROR_MEMBER)
+            return inner if isinstance(inner, dict) else answer
+    return {}
 
 
-def _parsed(cls: type[PotoError], data: Any) -> Any:
+def _parsed(cls: Any, data: Any) -> Any:
     """The data as the class annotates it; as it came if it does not fit."""
-    wire_type = _data_type(cls)  # type: ignore[arg-type] # mypy takes no class for Hashable
+    wire_type = data_codec(cls)
     if data is None or wire_type is None:
         return data
     try:
         return wire_type.validate_json(json.dumps(data))
     except ValidationError:
         return data
-
-
-@cache
-def _data_type(cls: type[PotoError]) -> WireType[Any] | None:
-    try:
-        annotation = get_type_hints(cls, include_extras=True).get("data", Any)
-        return None if annotation is Any else WireType(annotation)
-    except (NameError, TypeError):  # names that only a type checker knows
-        return None
 
 
 def _retry_after(sent: str | None) -> int:

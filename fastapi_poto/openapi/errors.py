@@ -8,6 +8,7 @@ from ..errors import (
     CrossSiteRequest,
     DeadlineExceeded,
     Forbidden,
+    InvalidArguments,
     PastReplay,
     PotoError,
     RetryLater,
@@ -17,6 +18,7 @@ from ..errors import (
     Unavailable,
 )
 from ..operations import Operation
+from ..streaming.frames import ERROR_MEMBER
 from .route_arguments import by_status, error_name
 from .schemas import PREFIX, Add, Schema, camel, named, ref
 
@@ -30,21 +32,11 @@ _RETRY = {"Retry-After": {"description": "Seconds until it is worth trying again
 
 def general_error(add: Add) -> str:
     """The component of an error of which nothing is known but its form."""
-    detail = add(
-        {
-            "type": "object",
-            "description": "An error with a code.",
-            "properties": {"code": _TEXT, "message": _TEXT, "data": {}},
-            "required": ["code", "message"],
-        },
-        "GeneralErrorDetail",
-    )
-    cause = add({"anyOf": [ref(detail), _TEXT]}, "GeneralErrorCause")
     return add(
         {
             "type": "object",
             "description": "Any error that has no component of its own.",
-            "properties": {"detail": ref(cause)},
+            "properties": {"code": _TEXT, "detail": {}},
             "required": ["detail"],
         },
         "GeneralError",
@@ -76,8 +68,8 @@ def validation_error(add: Add) -> str:
         {
             "type": "object",
             "description": "What was sent does not fit.",
-            "properties": {"detail": {"type": "array", "items": ref(item)}},
-            "required": ["detail"],
+            "properties": {"code": _constant(InvalidArguments.code), "detail": {"type": "array", "items": ref(item)}},
+            "required": ["code", "detail"],
         },
         "ValidationError",
     )
@@ -88,8 +80,10 @@ def stream_error(add: Add) -> str:
     general, invalid = general_error(add), validation_error(add)
     return add(
         {
+            "type": "object",
             "description": "The stream failed: the data of its last event, which is named `error`.",
-            "anyOf": [ref(general), ref(invalid)],
+            "properties": {ERROR_MEMBER: {"anyOf": [ref(general), ref(invalid)]}},
+            "required": [ERROR_MEMBER],
         },
         "StreamError",
     )
@@ -97,24 +91,20 @@ def stream_error(add: Add) -> str:
 
 def error_component(error: type[PotoError], add: Add) -> str:
     """The component of an error without data."""
-    name = error_name(error)
-    detail = add(
-        {
-            "type": "object",
-            "properties": {"code": {"type": "string", "const": error.code}, "message": _TEXT},
-            "required": ["code", "message"],
-        },
-        f"{name}Detail",
-    )
     return add(
         {
             "type": "object",
-            "description": error.default_message(),
-            "properties": {"detail": ref(detail)},
-            "required": ["detail"],
+            "description": error.default_detail(),
+            "properties": {"code": _constant(error.code), "detail": _TEXT},
+            "required": ["code", "detail"],
         },
-        name,
+        error_name(error),
     )
+
+
+def _constant(code: str) -> Schema:
+    """For generators that read `const`, and for those that read `enum`."""
+    return {"type": "string", "const": code, "enum": [code]}
 
 
 def errors_of(operation: Operation, *, has_cookies: bool) -> list[type[PotoError]]:
@@ -174,7 +164,7 @@ def add_errors(
         schema = members[0] if len(members) == 1 else ref(add({"anyOf": members}, name))
         response: dict[str, Any] = {
             "description": "; ".join(
-                f"`{error.code}`: {reasons.get(error) or error.default_message()}" for error in errors
+                f"`{error.code}`: {reasons.get(error) or error.default_detail()}" for error in errors
             ),
             "content": {"application/json": {"schema": schema}},
         }

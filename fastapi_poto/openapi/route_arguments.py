@@ -3,8 +3,9 @@
 import typing
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, NotRequired, Union, get_args
+from typing import Annotated, Any, Literal, Union
 
+from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
@@ -85,23 +86,23 @@ def _bodies(errors: Sequence[Any]) -> list[Any]:
 
 @cache  # one type for a class, of which FastAPI makes one component
 def error_body(error: Any) -> Any:
-    """The type of an error's body: `{"detail": {"code": …, "message": …, "data": …}}`."""
-    make: Any = TypedDict  # a checker wants a literal class
-    name = error_name(error)
-    fields: dict[str, Any] = {"code": Literal[error.code], "message": str}
+    """The type of an error's body: `{"code": …, "detail": …, "data": …}`."""
+    make: Any = TypedDict  # a checker wants a literal class, and a literal value
+    literal: Any = Literal
+    # `enum` as well, for generators that do not read `const`.
+    code = Annotated[literal[error.code], Field(json_schema_extra={"enum": [error.code]})]
+    fields: dict[str, Any] = {"code": code, "detail": str}
     data = data_type(error)
     if data is not None:
-        fields["data"] = NotRequired[data]
-    detail = make(f"{name}Detail", fields)
-    body = make(name, {"detail": detail})
-    body.__doc__ = error.default_message()
-    for one in (detail, body):
-        one.__module__ = error.__module__  # the name under which a clash of two components is told apart
+        fields["data"] = data
+    body = make(error_name(error), fields)
+    body.__doc__ = error.default_detail()
+    body.__module__ = error.__module__  # the name under which a clash of two components is told apart
     return body
 
 
 def data_type(error: type[PotoError]) -> Any:
-    """What an error's `data` is annotated with, without None; None if it is not annotated."""
+    """What an error's `data` is annotated with; None if it is not annotated."""
     owner = next(base for base in error.__mro__ if "data" in getattr(base, "__annotations__", {}))
     if owner is PotoError:
         return None
@@ -112,9 +113,4 @@ def data_type(error: type[PotoError]) -> Any:
             f"{error.__qualname__}.data: the annotation names {problem.name!r}, which cannot be resolved. "
             f"Import or define it at the top of {owner.__module__} (not under TYPE_CHECKING, nor in a function)."
         ) from problem
-    if annotation is Any:
-        return None
-    if type(None) in get_args(annotation):
-        left = tuple(one for one in get_args(annotation) if one is not type(None))
-        return Union[left]  # noqa: UP007 - of a tuple
     return annotation

@@ -8,14 +8,14 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from ..module import PotoModule
-from ..wire import ANYTHING
+from ..wire import ANYTHING, WireType
 from .exposed import check_class, exposed
 from .hints import described_by, resolve_hints
-from .operation import Operation, Parameter
+from .operation import Kind, Operation, Parameter
 from .options import check_errors, check_kind, check_options, guard_of, recorded_options
 from .parameters import read_parameters
 from .paths import check_path, verb_and_path
-from .payload import Payload, codec
+from .payload import Payload, codec, item_codec
 from .results import read_events, read_result
 
 _MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
@@ -101,8 +101,14 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         deprecated=options.deprecated,
         openapi_extra=options.openapi_extra,
         decoder=payload.decoder,
-        encoder=codec(result, "the result", where, "serialization") if kind in ("unary", "stream") else ANYTHING,
+        encoder=_encoder(kind, result, where),
     )
+
+
+def _encoder(kind: Kind, result: Any, where: str) -> WireType[Any]:
+    if kind == "stream":
+        return item_codec(result, where)
+    return codec(result, "the result", where, "serialization") if kind == "unary" else ANYTHING
 
 
 def _doc(cls: type, name: str) -> str:

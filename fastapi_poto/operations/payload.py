@@ -8,6 +8,7 @@ from pydantic.json_schema import JsonSchemaMode
 from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError
+from ..streaming.frames import ERROR_MEMBER
 from ..wire import ANYTHING, Rewire, WireType, of_texts
 from .operation import Parameter, Source
 from .parameters import is_form
@@ -38,6 +39,17 @@ class Payload:
             return cls(form=True)
         body = _typed_dict(f"{camel}Request", wire, module.__module__, closed=True)
         return cls(body_type=body, decoder=_decoder(body, wire, where, None))
+
+
+def item_codec(item: Any, where: str) -> WireType[Any]:
+    """The codec of a stream's items. Raises `ConfigurationError` for items that could be taken for an error."""
+    found = codec(item, "the result", where, "serialization")
+    if ERROR_MEMBER in found.members:
+        raise ConfigurationError(
+            f"{where}: its items have a member {ERROR_MEMBER!r}, by which clients know that a stream failed. "
+            "Give that member another name or alias."
+        )
+    return found
 
 
 def codec(annotation: Any, of: str, where: str, documented_as: JsonSchemaMode) -> WireType[Any]:

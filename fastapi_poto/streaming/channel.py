@@ -10,11 +10,10 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 from anyio import CancelScope
-from fastapi import HTTPException
 
 from ..context import CallContext
-from ..errors import Conflict, PastReplay, PotoError, ShuttingDown, StreamLost
-from .frames import INTERNAL_ERROR, Event, event_frame, is_told
+from ..errors import Conflict, InternalError, PastReplay, PotoError, ShuttingDown, StreamLost
+from .frames import Event, event_frame, is_told
 from .hub import hub_of
 from .pump import pump_of
 
@@ -226,7 +225,7 @@ class Channel:
         if error is None or is_told(error) or not self.last:
             return error
         log.error("%s failed in request %s", self.operation, self._context.request_id, exc_info=error)
-        return HTTPException(500, detail=INTERNAL_ERROR)
+        return InternalError()
 
     # The store, and the time that is left without a reader
 

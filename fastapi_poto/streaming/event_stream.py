@@ -8,7 +8,7 @@ from sse_starlette import EventSourceResponse
 from ..context import CallContext
 from ..errors import ShuttingDown
 from .channel import Channel
-from .frames import PING, close_frame, error_body, error_frame, event_frame, line_frame, retry_field
+from .frames import CLOSE, LAST_CLOSE, PING, error_frame, error_line, event_frame, line_frame, retry_field
 from .stream import Stream, StreamOptions
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -17,8 +17,6 @@ NDJSON: Final = "application/x-ndjson"
 _COMMON: Final = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
 _EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 _LINES: Final = (b"content-type", NDJSON.encode("ascii"))
-_CLOSE: Final = close_frame()
-_LAST_CLOSE: Final = close_frame(is_last=True)
 
 
 class EventStream(Stream, EventSourceResponse):
@@ -65,10 +63,10 @@ class EventStream(Stream, EventSourceResponse):
 
     def tail(self, error: BaseException | None) -> bytes:
         if self.ndjson:
-            return b"" if error is None else error_body(error) + b"\n"
+            return b"" if error is None else error_line(error) + b"\n"
         reconnects = self.resumable or self.context.scope.get("method") == "GET"
         if error is None:
-            return _LAST_CLOSE if reconnects else _CLOSE
+            return LAST_CLOSE if reconnects else CLOSE
         # Another server may go on where this one stops.
         return error_frame(error, is_last=reconnects and not isinstance(error, ShuttingDown))
 

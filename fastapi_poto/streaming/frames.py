@@ -5,16 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from pydantic_core import to_json
 from sse_starlette import ServerSentEvent
 from starlette.exceptions import HTTPException
+
+from ..error_bodies import error_body
 
 T = TypeVar("T")
 
 Encode = Callable[[Any], bytes]
 Frame = Callable[[Any], bytes]
+
+ERROR_MEMBER: Final = "$error"
 
 END_ID: Final = "~end"
 """The id of a stream's last frame: a client that reconnects with it is told that there is no more."""
@@ -25,7 +27,6 @@ PING: Final = b": ping\n"
 _BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
 _UNICODE_LINE_BREAKS: Final = [(one.encode(), b"\\u%04x" % ord(one)) for one in "\x85\u2028\u2029"]
-INTERNAL_ERROR: Final = {"code": "internal_error", "message": "Internal Server Error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +90,23 @@ def line_frame(encode: Encode) -> Frame:
     return frame
 
 
-def close_frame(*, is_last: bool = False) -> bytes:
-    """The end of a stream that ended well. Without data, so that clients do not take it for an item.
+CLOSE: Final = b"event: close\n\n"
+"""The end of a stream that ended well. Without data, so that no client takes it for an item."""
 
-    `is_last` adds the id `~end`, for clients that reconnect by themselves.
-    """
-    return ServerSentEvent(event="close", id=END_ID if is_last else None, sep="\n").encode()
+# The name of a field alone is a field with an empty value (HTML, 9.2.6): an EventSource tells its page of the event,
+# and clients that look for `data:` still see no item.
+LAST_CLOSE: Final = b"id: %b\nevent: close\ndata\n\n" % END_ID.encode()
+"""The same, for clients that reconnect by themselves."""
 
 
 def error_frame(error: BaseException, *, is_last: bool = False) -> bytes:
-    """The end of a stream that failed; `is_last` as in `close_frame`."""
-    return named_frame(error_body(error), "error", END_ID if is_last else None)
+    """The end of a stream that failed; `is_last` adds the id `~end`, for clients that reconnect by themselves."""
+    return named_frame(error_line(error), "error", END_ID if is_last else None)
+
+
+def error_line(error: BaseException) -> bytes:
+    """An error among items: under a member that no item has."""
+    return _escaped(b'{"%b":%b}' % (ERROR_MEMBER.encode(), error_body(error)))
 
 
 def retry_field(milliseconds: int) -> bytes:
@@ -117,13 +124,3 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, HTTPException):
         return error.status_code
     return 422 if isinstance(error, RequestValidationError) else 500
-
-
-def error_body(error: BaseException) -> bytes:
-    """The JSON that the response would have had, had the error come before it began."""
-    detail: Any = INTERNAL_ERROR
-    if isinstance(error, HTTPException):
-        detail = error.detail
-    elif isinstance(error, RequestValidationError):
-        detail = jsonable_encoder(error.errors())
-    return _escaped(to_json({"detail": detail}, inf_nan_mode="strings", fallback=str))

@@ -18,10 +18,11 @@ from typing import Final
 from starlette.exceptions import HTTPException
 
 from ..context import CallContext
-from ..errors import Forbidden, PastReplay, ShuttingDown, StreamLost, Unavailable, insufficient
+from ..error_bodies import error_body
+from ..errors import Forbidden, PastReplay, PotoError, ShuttingDown, StreamLost, Unavailable, insufficient
 from ..stores.base import Store
 from .channel import Channel
-from .frames import error_body, status_of
+from .frames import status_of
 
 log = logging.getLogger("fastapi_poto")
 
@@ -177,4 +178,7 @@ def _check(owner: str, operation: str, context: CallContext) -> None:
 def _recorded(end: bytes) -> HTTPException:
     """The error with which a stream ended."""
     status, _, body = end.partition(b" ")
-    return HTTPException(int(status), detail=json.loads(body)["detail"])
+    payload = json.loads(body)
+    if "code" not in payload:
+        return HTTPException(int(status), detail=payload["detail"])
+    return PotoError.received(status=int(status), **payload)

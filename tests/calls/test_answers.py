@@ -186,10 +186,10 @@ async def test_bytes_and_responses(serve: Serve) -> None:
 
 
 async def test_a_poto_error(serve: Serve) -> None:
-    """Code, message (of the docstring) and data stand under `detail`, with the error's status."""
+    """Its code, a text (of the docstring) and its data, with the error's status."""
     answer = await serve(Answers).client.post("/Answers/gone")
     assert answer.status_code == 410
-    assert answer.json() == {"detail": {"code": "gone", "message": "It was here", "data": {"sku": "a"}}}
+    assert answer.json() == {"code": "gone", "detail": "It was here", "data": {"sku": "a"}}
 
 
 async def test_an_http_exception(serve: Serve) -> None:
@@ -204,7 +204,7 @@ async def test_an_unexpected_error(serve: Serve, path: str, caplog: pytest.LogCa
     with caplog.at_level(logging.ERROR, "fastapi_poto"):
         answer = await serve(Answers).client.post(path, headers={"X-Request-ID": "r-1"})
     assert answer.status_code == 500
-    assert answer.json() == {"detail": {"code": "internal_error", "message": "Internal Server Error"}}
+    assert answer.json() == {"code": "internal_error", "detail": "Internal Server Error"}
     assert answer.headers["X-Request-ID"] == "r-1"
     assert "r-1" in caplog.text
 
@@ -305,7 +305,7 @@ async def test_body_over_the_limit(serve: Serve) -> None:
 
     client = serve(Large, poto=Poto(SECRET, max_body_size=1000)).client
     assert (await client.post("/Large/take", json={"text": "x" * 900})).json() == 900
-    assert (await client.post("/Large/take", json={"text": "x" * 1000})).json()["detail"]["code"] == "too_large"
+    assert (await client.post("/Large/take", json={"text": "x" * 1000})).json()["code"] == "too_large"
 
     async def chunks() -> Any:
         for _ in range(100):
@@ -313,7 +313,7 @@ async def test_body_over_the_limit(serve: Serve) -> None:
 
     answer = await client.post("/Large/take", content=chunks(), headers={"content-type": "application/json"})
     assert answer.status_code == 413
-    assert answer.json()["detail"]["code"] == "too_large"
+    assert answer.json()["code"] == "too_large"
 
 
 async def test_the_routers_own_limit_goes_first(serve: Serve) -> None:
@@ -354,4 +354,4 @@ async def test_an_announced_body_over_the_limit_is_not_waited_for(serve: Serve) 
     headers = {"content-type": "application/json", "content-length": "1001"}
     client = serve(Announced, poto=Poto(SECRET, max_body_size=1000)).client
     answer = await client.post("/Announced/take", content=never(), headers=headers)
-    assert (answer.status_code, answer.json()["detail"]["code"]) == (413, "too_large")
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")

@@ -214,7 +214,7 @@ async def test_a_deadline(url: str) -> None:
     async with httpx.AsyncClient(base_url=url) as client:
         for path in ("/Leaving/slow", "/Leaving/slow_direct", "/Leaving/slow_to_stream"):
             answer = await client.post(path, headers={"Poto-Timeout-Ms": "50"})
-            assert (answer.status_code, answer.json()["detail"]["code"]) == (504, "deadline_exceeded")
+            assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
     log.wait("torn down")
 
 
@@ -236,7 +236,7 @@ async def test_a_deadline_that_dependencies_used_up(url: str) -> None:
     """The method does not run for a caller who no longer waits."""
     async with httpx.AsyncClient(base_url=url) as client:
         answer = await client.post("/Leaving/behind_a_slow_dependency", headers={"Poto-Timeout-Ms": "50"})
-        assert (answer.status_code, answer.json()["detail"]["code"]) == (504, "deadline_exceeded")
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
     assert "ran too late" not in log.seen
 
 
@@ -253,7 +253,7 @@ async def test_a_bad_deadline(url: str, value: str) -> None:
     """A header that is no number of milliseconds is the caller's mistake: 400."""
     async with httpx.AsyncClient(base_url=url) as client:
         answer: Any = await client.post("/Leaving/left", headers={"Poto-Timeout-Ms": value})
-        assert (answer.status_code, answer.json()["detail"]["code"]) == (400, "bad_request")
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
 async def test_a_passed_deadline(url: str) -> None:

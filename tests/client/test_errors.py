@@ -34,7 +34,7 @@ async def test_a_declared_error_is_raised_as_its_class(client: PotoClient) -> No
     with pytest.raises(SoldOut) as caught:
         await client.module(Shop).buy("x")
     assert caught.value.data == SoldOutData(sku="x", since=datetime(2026, 1, 2, tzinfo=UTC))
-    assert (caught.value.message, caught.value.status_code) == ("No x is left", 409)
+    assert (caught.value.detail, caught.value.status_code) == ("No x is left", 409)
 
 
 async def test_an_undeclared_error_keeps_its_code_and_status(client: PotoClient) -> None:
@@ -128,23 +128,23 @@ async def test_nobody_there_is_httpxs_error() -> None:
             await client.module(Shop).get_status()  # type: ignore[misc]
 
 
-def body(detail: object) -> bytes:
-    return json.dumps({"detail": detail}).encode()
+def body(payload: dict[str, object]) -> bytes:
+    return json.dumps(payload).encode()
 
 
 @pytest.mark.parametrize("page", [b"", b"<h1>Bad Gateway</h1>", b"[1]", b"\xff", b"[" * 100_000, b'{"detail": 7}'])
 def test_what_no_framework_wrote(page: bytes) -> None:
     """A proxy's page is an error of its status."""
     error = error_from_body(page, status=502)
-    assert (type(error), error.code, error.status, error.message) == (PotoError, "http_502", 502, "Bad Gateway")
+    assert (type(error), error.code, error.status, error.detail) == (PotoError, "http_502", 502, "Bad Gateway")
 
 
 def test_a_frame_of_a_stream_has_no_status() -> None:
     """The class knows it; nobody knows an unknown one's."""
-    assert error_from_body(body({"code": "deadline_exceeded", "message": "m"})).status_code == 504
+    assert error_from_body(body({"code": "deadline_exceeded", "detail": "m"})).status_code == 504
     assert isinstance(error_from_body(body({"code": "deadline_exceeded"})), DeadlineExceeded)
-    assert error_from_body(body({"code": "other", "message": "m"})).status == 500
-    assert isinstance(error_from_body(body({"code": "shutting_down", "message": "m"})), ShuttingDown)
+    assert error_from_body(body({"code": "other", "detail": "m"})).status == 500
+    assert isinstance(error_from_body(body({"code": "shutting_down", "detail": "m"})), ShuttingDown)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_retry_after_has_two_forms(sent: str | None, seconds: int) -> None:
     if sent == "in 100 s":
         sent = formatdate(time() + 100, usegmt=True)
     headers = {} if sent is None else {"retry-after": sent}
-    error = error_from_body(body("busy"), status=429, headers=headers)
+    error = error_from_body(body({"detail": "busy"}), status=429, headers=headers)
     assert isinstance(error, TooManyRequests)
     assert abs(error.retry_after - seconds) <= 1
     assert error.headers == {"Retry-After": str(error.retry_after)}
@@ -164,7 +164,7 @@ def test_retry_after_has_two_forms(sent: str | None, seconds: int) -> None:
 
 def test_data_that_does_not_fit_is_kept_as_it_came() -> None:
     """An error is raised whatever it carries."""
-    sent = body({"code": "sold_out", "message": "m", "data": {"sku": 3}})
+    sent = body({"code": "sold_out", "detail": "m", "data": {"sku": 3}})
     error = error_from_body(sent, status=409, classes={"sold_out": SoldOut})
     assert isinstance(error, SoldOut)
     assert error.data == {"sku": 3}  # type: ignore[comparison-overlap]

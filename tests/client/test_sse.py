@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastapi_poto import Event
 from fastapi_poto.client.sse import EventDecoder, ServerEvent
-from fastapi_poto.streaming.frames import PING, close_frame, event_frame
+from fastapi_poto.streaming.frames import CLOSE, PING, event_frame
 
 names = st.text(st.characters(blacklist_characters="\r\n\0", codec="utf-8"), min_size=1, max_size=8)
 payloads = st.binary(max_size=40).map(lambda raw: re.sub(rb"[\r\n\0]", b"", raw.decode(errors="replace").encode()))
@@ -77,7 +77,7 @@ def test_the_servers_own_frames(texts: list[str], cuts: list[int]) -> None:
     """Items, keep-alives and the end, as our server writes them."""
     frame = event_frame(str.encode)
     frames = [frame(Event(text, id=str(n))) for n, text in enumerate(texts)]
-    wire = PING + PING.join(frames) + PING + close_frame()
+    wire = PING + PING.join(frames) + PING + CLOSE
     found = decoded(wire, cuts)
     assert [(event.id, event.event) for event in found[:-1]] == [(str(n), "message") for n in range(len(texts))]
     assert found[-1] == ServerEvent(None, "close")

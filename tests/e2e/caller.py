@@ -14,12 +14,13 @@ class Refused(Exception):
     def __init__(self, status: int, body: Any, headers: httpx.Headers) -> None:
         super().__init__(status, body)
         self.status = status
-        self.detail = body["detail"]
+        self.body = body
         self.headers = headers
 
     @property
     def code(self) -> str:
-        return self.detail["code"]
+        code: str = self.body["code"]
+        return code
 
 
 class CutOff(Exception):
@@ -88,7 +89,7 @@ class Caller:
                 if frame.event == "close":
                     return
                 if frame.event == "error":
-                    raise Refused(200, frame.json(), httpx.Headers())
+                    raise Refused(200, frame.json()["$error"], httpx.Headers())
                 yield frame.json()
         raise CutOff
 

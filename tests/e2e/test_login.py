@@ -114,5 +114,5 @@ async def test_without_a_token(http: httpx.AsyncClient) -> None:
         assert refused.value.status == 401
         assert refused.value.headers["www-authenticate"].startswith("Bearer realm=")
         assert refused.value.headers["cache-control"] == "no-store"
-        bodies.append(refused.value.detail)
+        bodies.append(refused.value.body)
     assert bodies[0] == bodies[1] == bodies[2]

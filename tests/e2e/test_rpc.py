@@ -68,7 +68,7 @@ async def test_an_own_error(visitor: Caller) -> None:
     with pytest.raises(Refused) as refused:
         await visitor.call("/Verbs/fail", how="own")
     assert refused.value.status == 429
-    assert refused.value.detail == {"code": "quota_exceeded", "message": "enough for today", "data": {"limit": 3}}
+    assert refused.value.body == {"code": "quota_exceeded", "detail": "enough for today", "data": {"limit": 3}}
 
 
 @pytest.mark.parametrize("how", ["value", "plain"])
@@ -98,7 +98,7 @@ async def test_a_stream_that_fails_later(visitor: Caller, how: str) -> None:
     assert [frame.json() for frame in frames[:3]] == [0, 1, 2]
     assert [frame.event for frame in frames] == ["message"] * 3 + ["error"]
     if how == "own":
-        assert frames[3].json()["detail"]["code"] == "quota_exceeded"
+        assert frames[3].json()["$error"]["code"] == "quota_exceeded"
     assert "secret" not in frames[3].data
 
 

@@ -166,7 +166,7 @@ async def test_is_refused_clearly(visitor: Caller, method: str, value: object) -
     with pytest.raises(Refused) as refused:
         await visitor.call(f"/Types/{method}", value=value)
     assert refused.value.status == 422
-    for entry in refused.value.detail:
+    for entry in refused.value.body["detail"]:
         assert entry["loc"][:2] == ["body", "value"]
         assert entry["msg"]
 

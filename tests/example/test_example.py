@@ -140,7 +140,7 @@ async def test_more_than_there_is(http: httpx.AsyncClient) -> None:
     with pytest.raises(Refused) as refused:
         await visitor.call("/Shop/checkout")
     assert (refused.value.status, refused.value.code) == (409, "sold_out")
-    assert refused.value.detail["data"] == {"sku": "teapot", "left": 3}
+    assert refused.value.body["data"] == {"sku": "teapot", "left": 3}
     assert (await visitor.value("GET", "/Shop/basket"))["lines"] == [{"sku": "teapot", "quantity": 100}]
 
 
@@ -153,7 +153,7 @@ async def test_an_unknown_article(http: httpx.AsyncClient) -> None:
     ):
         with pytest.raises(Refused) as refused:
             await attempt
-        assert (refused.value.status, refused.value.detail["data"]) == (404, {"sku": "samovar"})
+        assert (refused.value.status, refused.value.body["data"]) == (404, {"sku": "samovar"})
 
 
 async def test_two_checkouts_at_once_buy_once(http: httpx.AsyncClient) -> None:

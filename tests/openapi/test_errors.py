@@ -73,21 +73,18 @@ def statuses(operation: str) -> set[str]:
 
 
 def test_a_component_per_code() -> None:
-    """The body of an error: its code is a required const, its data are typed and optional."""
+    """The body of an error: its code is a required constant, and `data` that is annotated is always there."""
     assert document.schemas["SoldOutError"] == {
         "type": "object",
         "description": "The article is gone",
-        "properties": {"detail": ref("SoldOutErrorDetail")},
-        "required": ["detail"],
+        "properties": {
+            "code": {"type": "string", "const": "sold_out", "enum": ["sold_out"]},
+            "detail": {"type": "string"},
+            "data": {"anyOf": [ref("SoldOutData"), {"type": "null"}]},
+        },
+        "required": ["code", "detail", "data"],
     }
-    detail = document.schemas["SoldOutErrorDetail"]
-    assert detail["properties"] == {
-        "code": {"type": "string", "const": "sold_out"},
-        "message": {"type": "string"},
-        "data": ref("SoldOutData"),
-    }
-    assert detail["required"] == ["code", "message"]
-    assert document.schemas["QuotaErrorDetail"]["properties"].keys() == {"code", "message"}
+    assert document.schemas["QuotaError"]["properties"].keys() == {"code", "detail"}
 
 
 def test_a_union_per_status() -> None:
@@ -178,7 +175,7 @@ def test_errors_of_one_name() -> None:
 
     found = document_of(Own)
     union = found.resolve(found.answer("Own_act", "401")[1])["anyOf"]
-    codes = [found.resolve(found.resolve(one)["properties"]["detail"])["properties"]["code"]["const"] for one in union]
+    codes = [found.resolve(one)["properties"]["code"]["const"] for one in union]
     assert codes == ["own", "unauthenticated"]
 
 
@@ -231,10 +228,11 @@ def test_the_types_of_data() -> None:
         async def act(self) -> None: ...
 
     found = document_of(Own)
-    for name in ("ManyErrorDetail", "FewerErrorDetail"):
-        members = found.resolve(found.schemas[name]["properties"]["data"])["anyOf"]
-        assert [one["type"] for one in members] == ["array", "object"]
-    assert "data" not in found.schemas["UntypedErrorDetail"]["properties"]
+    for name in ("ManyError", "FewerError"):
+        some, nothing = found.schemas[name]["properties"]["data"]["anyOf"]
+        assert [one["type"] for one in found.resolve(some)["anyOf"]] == ["array", "object"]
+        assert nothing == {"type": "null"}
+    assert found.schemas["UntypedError"]["properties"]["data"] == {}
 
     class Broken(PotoModule):
         @rpc(errors=[Lost])

@@ -540,6 +540,15 @@ class OfAnyType(PotoModule):
         return len(things)
 
 
+class Failing(BaseModel):
+    failing: str = Field(alias="$error")
+
+
+class ErrorItems(PotoModule):
+    async def act(self) -> AsyncIterator[Model | Failing | None]:
+        yield None
+
+
 MISTAKES: list[tuple[type, str]] = [
     (DependsInTheClass, r"DependsInTheClass\.guard: Depends\(…\) as an attribute of a class never runs.*constructor"),
     (AnnotatedInTheClass, r"AnnotatedInTheClass\.guard: Depends\(…\) as an attribute"),
@@ -623,6 +632,7 @@ MISTAKES: list[tuple[type, str]] = [
     (TakenName, r"TakenName\.act: names like 'poto_io' are taken by the router\. Rename it"),
     (AsyncConstructor, r"AsyncConstructor\.__init__ is `async`.*Await in a dependency"),
     (FilledSeveral, r"FilledSeveral\.act: nothing says what Ts of 'things' stands for"),
+    (ErrorItems, r"ErrorItems\.act: its items have a member '\$error'.*Give that member another name or alias"),
     (PotoModule, r"PotoModule has no methods of its own"),
     (int, r"int is not a module class.*class int\(PotoModule\)"),
 ]

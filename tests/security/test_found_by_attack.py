@@ -37,4 +37,4 @@ def test_a_session_key_or_a_number_of_the_clients(key: str, by: int) -> None:
         token = client.post("/auth/visitor").json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         answer = client.post("/Diary/write", json={"key": key, "by": by}, headers=headers)
-    assert (answer.status_code, answer.json()["detail"]["code"]) == (400, "session_value")
+    assert (answer.status_code, answer.json()["code"]) == (400, "session_value")

@@ -15,7 +15,7 @@ from tests.security.world import H1, NAME, PASSWORD, World, headers_of, is_refus
 def is_forbidden(answer: httpx.Response) -> bool:
     assert answer.status_code == 403
     assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
-    assert answer.json()["detail"]["code"] == "forbidden"
+    assert answer.json()["code"] == "forbidden"
     return True
 
 

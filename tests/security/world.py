@@ -28,7 +28,7 @@ SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 NAME, PASSWORD = "ann", "correct horse battery"
 H0 = 'Bearer realm="poto"'
 H1 = 'Bearer realm="poto", error="invalid_token"'
-REFUSED = {"detail": {"code": "unauthenticated", "message": "Not authenticated"}}
+REFUSED = {"code": "unauthenticated", "detail": "Not authenticated"}
 
 
 class Who(BaseModel):

@@ -130,7 +130,7 @@ async def test_a_slow_writer_beside_a_logout(caller: Caller, tmp_path: Path, tou
     gate.touch()
     answer = await writing
     assert answer.status_code == 409, answer.text
-    assert answer.json()["detail"]["code"] == "session_ended"
+    assert answer.json()["code"] == "session_ended"
     for server in range(PROCESSES):
         assert await other.things(server) == {}
     await other.call("put", 3, key="fresh", value=1)

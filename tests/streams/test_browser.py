@@ -57,7 +57,7 @@ def test_an_error_stops_reconnecting(one: LiveThread, page: Page) -> None:
     """The error's data arrives, and the stream that failed is not started again."""
     seen = read(page, one.url, "/Wire/late?kind=poto")
     assert [event["event"] for event in seen] == ["open", "message", "error", "reconnecting", "closed"]
-    assert json.loads(seen[2]["data"])["detail"]["code"] == "sold_out"
+    assert json.loads(seen[2]["data"])["$error"]["code"] == "sold_out"
 
 
 def test_an_early_error_closes_at_once(one: LiveThread, page: Page) -> None:

@@ -24,7 +24,7 @@ def test_a_generators_own_contextvars_last(live: LiveThread, name: str) -> None:
     for _ in range(2):  # the second stream finds nothing of the first
         text = httpx.get(f"{live.url}/Whose/{name}?count=20", headers=headers).text
         assert text.count("data: ") == 20, text[-300:]
-        assert text.endswith("event: close\n\n")
+        assert text.endswith("event: close\ndata\n\n")
 
 
 @pytest.mark.anyio

@@ -15,10 +15,11 @@ from pydantic_core import to_json
 from fastapi_poto.errors import Forbidden
 from fastapi_poto.streaming import Event
 from fastapi_poto.streaming.frames import (
+    CLOSE,
+    LAST_CLOSE,
     PING,
-    close_frame,
-    error_body,
     error_frame,
+    error_line,
     event_frame,
     line_frame,
     named_frame,
@@ -41,28 +42,31 @@ def test_an_item_is_one_data_line() -> None:
 
 
 def test_the_end_has_no_data() -> None:
-    """Clients that yield every frame with data must not take the end for an item."""
-    assert close_frame() == b"event: close\n\n"
-    assert close_frame(is_last=True) == b"id: ~end\nevent: close\n\n"
+    """No line begins with `data:`, by which clients know an item; the bare name of the field shows it to a browser."""
+    assert CLOSE == b"event: close\n\n"
+    assert LAST_CLOSE == b"id: ~end\nevent: close\ndata\n\n"
 
 
 def test_an_error_has_the_body_of_the_response() -> None:
     """A declared error travels with its detail."""
-    assert error_frame(Forbidden("no")) == b'event: error\ndata: {"detail":{"code":"forbidden","message":"no"}}\n\n'
+    assert error_frame(Forbidden("no")) == b'event: error\ndata: {"$error":{"code":"forbidden","detail":"no"}}\n\n'
 
 
 @pytest.mark.parametrize(
-    ("error", "detail"),
+    ("error", "body"),
     [
-        (HTTPException(404, detail="gone"), "gone"),
-        (HTTPException(404, detail={"any": ["thing"]}), {"any": ["thing"]}),
-        (RequestValidationError([{"loc": ("body",), "msg": "m"}]), [{"loc": ["body"], "msg": "m"}]),
-        (KeyError("password=hunter2"), {"code": "internal_error", "message": "Internal Server Error"}),
+        (HTTPException(404, detail="gone"), {"detail": "gone"}),
+        (HTTPException(404, detail={"any": ["thing"]}), {"detail": {"any": ["thing"]}}),
+        (
+            RequestValidationError([{"loc": ("body",), "msg": "m"}]),
+            {"code": "validation_error", "detail": [{"loc": ["body"], "msg": "m"}]},
+        ),
+        (KeyError("password=hunter2"), {"code": "internal_error", "detail": "Internal Server Error"}),
     ],
 )  # fmt: skip
-def test_the_body_of_an_error(error: Exception, detail: Any) -> None:
+def test_the_body_of_an_error(error: Exception, body: Any) -> None:
     """HTTP errors keep their detail, validation errors their list, any other says nothing of its inside."""
-    assert json.loads(error_body(error)) == {"detail": detail}
+    assert json.loads(error_line(error)) == {"$error": body}
 
 
 @pytest.mark.parametrize("field", ["event", "id"])
@@ -101,7 +105,7 @@ def test_any_json_arrives_as_it_was(value: Any) -> None:
         to_json(value)
     except ValueError:  # lone surrogates
         return
-    events = decoded(frame(value) + close_frame())
+    events = decoded(frame(value) + CLOSE)
     assert [event.event for event in events] == ["message", "close"]
     assert json.loads(events[0].data) == value
     line = line_frame(to_json)(value)

@@ -40,7 +40,7 @@ def test_eventsource_parser(one: LiveThread, node: Path) -> None:
     ]
     events = read(node, "parser", f"{one.url}/Wire/late?kind=poto")
     assert [event["event"] for event in events] == ["message", "error", "end"]
-    assert json.loads(events[1]["data"])["detail"]["code"] == "sold_out"
+    assert json.loads(events[1]["data"])["$error"]["code"] == "sold_out"
     assert read(node, "parser", f"{one.url}/Quick/silent") == [
         {"event": "retry", "data": "2500"},
         {"event": "message", "data": "1"},
@@ -60,4 +60,4 @@ def test_eventsource_stops_at_an_error(one: LiveThread, node: Path) -> None:
     """It gets the error's data, and then no second run of a stream that failed."""
     events = read(node, "eventsource", f"{one.url}/Wire/late?kind=poto")
     assert [event["event"] for event in events] == ["open", "message", "error", "reconnecting", "closed"]
-    assert json.loads(events[2]["data"])["detail"]["code"] == "sold_out"
+    assert json.loads(events[2]["data"])["$error"]["code"] == "sold_out"

@@ -25,7 +25,7 @@ def test_inside_the_generator(live: LiveThread, name: str, items: list[str]) -> 
     """They end what the generator awaits, are caught in it, and the stream goes on."""
     text = httpx.get(f"{live.url}/Scopes/{name}").text
     assert [line for line in text.splitlines() if line.startswith("data: ")] == [f'data: "{item}"' for item in items]
-    assert text.endswith("event: close\n\n")
+    assert text.endswith("event: close\ndata\n\n")
 
 
 @pytest.mark.parametrize("name", ["timeout_at_yield", "scope_at_yield"])
@@ -35,7 +35,7 @@ def test_at_a_yield_while_the_reader_stalls(connect: Connect, name: str, tag: st
     probe.wait("timed out")
     connection.read_all(20)
     assert connection.is_complete
-    assert connection.body.endswith(b'data: "after"\n\nid: ~end\nevent: close\n\n')
+    assert connection.body.endswith(b'data: "after"\n\nid: ~end\nevent: close\ndata\n\n')
 
 
 @pytest.mark.parametrize("name", ["task_group", "anyio_group"])

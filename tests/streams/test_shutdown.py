@@ -11,7 +11,7 @@ from tests.streams.client import Connection
 from tests.streams.conftest import KINDS
 from tests.streams.test_leaving import limit
 
-SHUTTING_DOWN = b'event: error\ndata: {"detail":{"code":"shutting_down","message":"The server is shutting down"}}\n\n'
+SHUTTING_DOWN = b'event: error\ndata: {"$error":{"code":"shutting_down","detail":"The server is shutting down"}}\n\n'
 
 
 @pytest.mark.parametrize(("loop", "http"), KINDS)
@@ -34,7 +34,7 @@ def test_a_hundred_open_streams(loop: Loop, http: Http) -> None:
             assert b"~end" not in connection.body  # a client may try another server
         waiting.read_all()
         assert waiting.status == 503
-        assert json.loads(waiting.received.partition(b"\r\n\r\n")[2])["detail"]["code"] == "shutting_down"
+        assert json.loads(waiting.received.partition(b"\r\n\r\n")[2])["code"] == "shutting_down"
         assert b"retry-after: 1" in waiting.received.lower()
         log = server.log()
         for connection in [*connections, waiting]:

@@ -86,7 +86,7 @@ def test_streams_end_after_a_logout(checked: LiveThread, name: str, tag: str, pr
         assert httpx.post(f"{checked.url}/auth/logout", headers=mine).status_code == 204
         connection.read_all()
         last = connection.body.rpartition(b"event: error\ndata: ")[2]
-        assert json.loads(last)["detail"]["code"] == "unauthenticated"
+        assert json.loads(last)["$error"]["code"] == "unauthenticated"
         probe.wait("closed")
         control.received = b""
         control.read_until(b": ping")

@@ -13,8 +13,8 @@ from tests.live import LiveThread
 from tests.streams.conftest import Connect, sign_in
 
 ITEMS = b'data: {"sku":"s0","quantity":0}\n\ndata: {"sku":"s1","quantity":1}\n\n'
-INTERNAL = {"detail": {"code": "internal_error", "message": "Internal Server Error"}}
-SOLD_OUT = {"detail": {"code": "sold_out", "message": "nothing left", "data": {"sku": "a"}}}
+INTERNAL = {"code": "internal_error", "detail": "Internal Server Error"}
+SOLD_OUT = {"code": "sold_out", "detail": "nothing left", "data": {"sku": "a"}}
 
 
 @pytest.mark.parametrize("name", ["items", "sync_items"])
@@ -22,7 +22,7 @@ def test_items_for_a_browser(live: LiveThread, name: str) -> None:
     """A GET stream: unnamed items, and a last frame whose id ends a browser's reconnecting."""
     answer = httpx.get(f"{live.url}/Wire/{name}?count=2")
     assert answer.status_code == 200
-    assert answer.content == ITEMS + b"id: ~end\nevent: close\n\n"
+    assert answer.content == ITEMS + b"id: ~end\nevent: close\ndata\n\n"
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
@@ -46,7 +46,7 @@ def test_lines_of_json(live: LiveThread) -> None:
         {"sku": "s1", "quantity": 1},
     ]
     answer = httpx.get(f"{live.url}/Wire/late?kind=poto", headers=headers)
-    assert json.loads(answer.text.splitlines()[-1]) == SOLD_OUT
+    assert json.loads(answer.text.splitlines()[-1]) == {"$error": SOLD_OUT}
     answer = httpx.get(f"{live.url}/Wire/named", headers=headers)
     assert [json.loads(line)["sku"] for line in answer.text.splitlines()] == ["a", "b"]
 
@@ -68,7 +68,7 @@ def test_an_event_among_plain_items(live: LiveThread) -> None:
 
 def test_a_stream_without_items(live: LiveThread) -> None:
     """Nothing, well ended."""
-    assert httpx.get(f"{live.url}/Wire/empty").content == b"id: ~end\nevent: close\n\n"
+    assert httpx.get(f"{live.url}/Wire/empty").content == b"id: ~end\nevent: close\ndata\n\n"
 
 
 def test_text_arrives_as_it_was(live: LiveThread) -> None:
@@ -86,7 +86,7 @@ def test_items_are_one_line_to_readers_of_lines(live: LiveThread, accept: str) -
     *items, error = [json.loads(line) for line in lines if line[:1] in ('"', "{")]
     text = "a\u2028b\u2029c\x85d é"
     assert items == [text] * 3
-    assert error == {"detail": text}
+    assert error == {"$error": {"detail": text}}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_later_error_is_the_last_frame(live: LiveThread, name: str, kind: str,
     with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/{name}?kind={kind}") as source:
         events = list(source.iter_sse())
     assert [event.event for event in events] == ["message", "error"]
-    assert json.loads(events[1].data) == body
+    assert json.loads(events[1].data) == {"$error": body}
     assert events[1].id == "~end"
 
 
@@ -140,7 +140,7 @@ def test_broken_promises_are_internal_errors(live: LiveThread, name: str, caplog
     with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/{name}") as source:
         events = list(source.iter_sse())
     assert [event.event for event in events] == ["message", "error"]
-    assert json.loads(events[1].data) == INTERNAL
+    assert json.loads(events[1].data) == {"$error": INTERNAL}
 
 
 @pytest.mark.parametrize("name", ["no_exception", "sync_no_exception"])
@@ -173,7 +173,7 @@ def test_headers_do_not_wait_for_ever(connect: Connect) -> None:
 def test_a_failure_after_the_headers_is_a_frame(connect: Connect) -> None:
     """Once the headers have gone the status cannot change, first item or not."""
     connection = connect("/Wire/slow_failure")
-    assert b'event: error\ndata: {"detail":{"code":"sold_out"' in connection.read_all()
+    assert b'event: error\ndata: {"$error":{"code":"sold_out"' in connection.read_all()
     assert connection.status == 200
 
 
@@ -235,13 +235,13 @@ def test_a_file(live: LiveThread) -> None:
 def test_bytes_that_fail_early_are_a_response(live: LiveThread) -> None:
     """Before the first chunk an error has its status."""
     answer = httpx.get(f"{live.url}/Wire/early_broken_bytes")
-    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "sold_out")
+    assert (answer.status_code, answer.json()["code"]) == (409, "sold_out")
 
 
 def test_what_describes_a_download_does_not_describe_an_error(live: LiveThread) -> None:
     """The error has its own length, and is no file to save."""
     answer = httpx.get(f"{live.url}/Wire/missing_file")
-    assert (answer.status_code, answer.json()["detail"]["code"]) == (409, "sold_out")
+    assert (answer.status_code, answer.json()["code"]) == (409, "sold_out")
     assert answer.headers["content-length"] == str(len(answer.content))
     assert "content-disposition" not in answer.headers
 
