@@ -3,6 +3,10 @@
 `auth:<user id>` has the field `epoch`, which counts how often all of the user's sign-ins were ended, and for
 each sign-in a field `f:<family>`. An access token is good while its family's field is there and its epoch is
 the record's: what is lost from the store is signed out, never signed in again.
+
+A refresh token is `poto-rt.<user id>.<family>.<random>.<MAC>`. The store knows the last two by a hash with the
+issuer and the audience. The MAC is only looked at where the store does not know them: then it tells a token that was
+spent, which is theft, from one that was never made here, which is nothing.
 """
 
 import base64
@@ -13,7 +17,7 @@ import re
 import secrets as random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import RefreshReused, Unauthenticated
 from ..settings import AuthSettings
@@ -22,7 +26,17 @@ from .secrets import Secrets
 from .users import storable
 
 _ATTEMPTS = 10
-_SHAPE = re.compile(r"poto-rt\.([A-Za-z0-9_-]{1,1400})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43})")
+_SHAPE = re.compile(r"poto-rt\.([A-Za-z0-9_-]{1,1400})\.([A-Za-z0-9_-]{22})\.([A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{22})")
+_MOST_SPENT = 32
+
+
+class Spent(NamedTuple):
+    """A token that was exchanged for the next one: within the grace it may be exchanged again."""
+
+    hashed: str
+    nonce: str
+    """With the token and a key of ours, this gives the next one."""
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +47,21 @@ class Family:
     began_at: float
     used_at: float
     current: str
-    """SHA-256 of the token that is good now."""
-    spent: str = ""
-    """SHA-256 of the one before, which repeats its answer for the grace."""
-    nonce: str = ""
-    """With the spent token and a secret of ours, this gives the current one."""
+    """The hash of the token that is good now."""
+    spent: tuple["Spent", ...] = ()
+    """Those before it that were spent within the grace, in order."""
 
     def dump(self) -> bytes:
-        values = [self.epoch, self.began_at, self.used_at, self.current, self.spent, self.nonce]
+        values = [self.epoch, self.began_at, self.used_at, self.current, self.spent]
         return json.dumps(values, separators=(",", ":")).encode()
 
     @classmethod
     def load(cls, raw: bytes) -> "Family | None":
         """None for bytes that are no family: their sign-in has ended."""
         try:
-            epoch, began_at, used_at, current, spent, nonce = json.loads(raw)
-            return cls(int(epoch), float(began_at), float(used_at), str(current), str(spent), str(nonce))
+            epoch, began_at, used_at, current, listed = json.loads(raw)
+            spent = tuple(Spent(str(hashed), str(nonce), float(at)) for hashed, nonce, at in listed)
+            return cls(int(epoch), float(began_at), float(used_at), str(current), spent)
         except (ValueError, TypeError):
             return None
 
@@ -70,6 +83,7 @@ class TokenFamilies:
     def __init__(self, store: Store, secrets: Secrets, settings: AuthSettings, *, clock: Callable[[], float]) -> None:
         self._store = store
         self._keys = secrets.derive("refresh token")
+        self._audience = f"{settings.issuer}\0{settings.audience}\0"
         self._settings = settings
         self._clock = clock
 
@@ -81,11 +95,12 @@ class TokenFamilies:
         """A new family."""
         settings = self._settings
         now = self._clock()
-        name, token = random.token_urlsafe(16), random.token_urlsafe(32)
+        name = random.token_urlsafe(16)
+        secret = self._signed(self._keys[0], user_id, name, random.token_urlsafe(32))
         changes: dict[str, bytes | None] = dict.fromkeys(await self._surplus(user_id))
-        changes[f"f:{name}"] = Family(epoch, now, now, _hash(token)).dump()
+        changes[f"f:{name}"] = Family(epoch, now, now, self._hash(secret)).dump()
         await self._store.write(_record(user_id), changes, create=True, expires_in=settings.refresh_absolute)
-        return RefreshToken(user_id, name, epoch, _token(user_id, name, token), now + settings.refresh_absolute)
+        return RefreshToken(user_id, name, epoch, _token(user_id, name, secret), now + settings.refresh_absolute)
 
     def owner(self, refresh_token: str) -> str:
         """The id of the user whom a token says it is from. Raises `Unauthenticated` for what is no token."""
@@ -94,13 +109,13 @@ class TokenFamilies:
     async def rotate(self, refresh_token: str) -> RefreshToken:
         """Spend a refresh token for its successor.
 
-        Within the grace a spent token gives the same successor again. After it, or with any token of a family
-        that is not its current one, the family is over and the one call that ended it gets `RefreshReused`.
+        Within the grace a spent token gives the newest one again. With one that was spent before, the family is over,
+        and the one call that ended it gets `RefreshReused`. Raises `Unauthenticated` for all others.
         """
         user_id, name, secret = _read(refresh_token)
         record, field = _record(user_id), f"f:{name}"
         settings = self._settings
-        presented = _hash(secret)
+        presented = self._hash(secret)
         for _ in range(_ATTEMPTS):
             fields = await self._store.read(record, ("epoch", field))
             raw = fields.get(field) if fields else None
@@ -114,19 +129,20 @@ class TokenFamilies:
                 raise Unauthenticated
             if hmac.compare_digest(presented, family.current):
                 nonce = random.token_urlsafe(32)
-                successor = self._successor(self._keys[0], secret, nonce)
-                new = replace(family, used_at=now, current=_hash(successor), spent=presented, nonce=nonce)
+                successor = self._successor(self._keys[0], user_id, name, secret, nonce)
+                spent = [one for one in family.spent if now < one.at + settings.refresh_grace]
+                spent = [*spent[1 - _MOST_SPENT :], Spent(presented, nonce, now)]
+                new = replace(family, used_at=now, current=self._hash(successor), spent=tuple(spent))
                 # The record, which holds the epoch for all families, lives as long as the longest of them could.
                 if await self._store.swap(record, field, raw, new.dump(), expires_in=settings.refresh_absolute):
                     return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)
                 continue
-            if hmac.compare_digest(presented, family.spent) and now < family.used_at + settings.refresh_grace:
-                for key in self._keys:
-                    successor = self._successor(key, secret, family.nonce)
-                    if hmac.compare_digest(_hash(successor), family.current):
-                        return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)
-                # Rotated by a process that has a newer secret already: this one cannot repeat the answer.
+            drawn = secret[:43]
+            if not any(hmac.compare_digest(secret, self._signed(key, user_id, name, drawn)) for key in self._keys):
                 raise Unauthenticated
+            if any(one.hashed == presented and now < one.at + settings.refresh_grace for one in family.spent):
+                newest = self._newest(user_id, name, family, secret)
+                return RefreshToken(user_id, name, family.epoch, _token(user_id, name, newest), ends_at)
             ended = await self._store.swap(record, field, raw, None)
             if ended:
                 raise RefreshReused(user_id, name, was_last=await self._is_signed_out(user_id))
@@ -163,8 +179,30 @@ class TokenFamilies:
         """End every sign-in of a user who is gone for good."""
         await self._store.delete(_record(user_id))
 
-    def _successor(self, key: bytes, secret: str, nonce: str) -> str:
-        return _b64(hmac.digest(key, f"{secret}.{nonce}".encode(), "sha256"))
+    def _newest(self, user_id: str, name: str, family: Family, secret: str) -> str:
+        """The family's current secret, worked out from one of those that were spent within the grace.
+
+        Raises `Unauthenticated` if a process that has a newer key already took a step in between.
+        """
+        for spent in family.spent:
+            if spent.hashed == self._hash(secret):
+                made = [self._successor(key, user_id, name, secret, spent.nonce) for key in self._keys]
+                known = {family.current, *(one.hashed for one in family.spent)}
+                secret = next((one for one in made if self._hash(one) in known), "")
+        if self._hash(secret) != family.current:
+            raise Unauthenticated
+        return secret
+
+    def _successor(self, key: bytes, user_id: str, name: str, secret: str, nonce: str) -> str:
+        return self._signed(key, user_id, name, _b64(hmac.digest(key, f"{secret}.{nonce}".encode(), "sha256")))
+
+    def _signed(self, key: bytes, user_id: str, name: str, drawn: str) -> str:
+        """A token's last two parts."""
+        said = f"{self._audience}{user_id}\0{name}\0{drawn}".encode()
+        return f"{drawn}.{_b64(hmac.digest(key, said, 'sha256')[:16])}"
+
+    def _hash(self, secret: str) -> str:
+        return hashlib.sha256(f"{self._audience}{secret}".encode()).hexdigest()
 
     async def _is_signed_out(self, user_id: str) -> bool:
         alive, _ = self._sorted(await self._store.read(_record(user_id)))
@@ -202,10 +240,6 @@ def _record(user_id: str) -> str:
 def _epoch(fields: Mapping[str, bytes] | None) -> int:
     epoch = fields.get("epoch", b"0") if fields else b"0"
     return int(epoch) if epoch.isdigit() else 0
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _b64(raw: bytes) -> str:

@@ -58,12 +58,57 @@ async def test_reuse_after_the_grace_kills_the_family_and_is_told_once(house: Ho
     assert house.event_names().count("refresh_reused") == 1
 
 
-async def test_an_older_token_is_reuse_even_within_the_grace(house: House) -> None:
-    """The grace is for the last spent token alone."""
-    first = await house.poto.sign_in.visitor("a")
-    second = await house.poto.sign_in.refresh(first.refresh_token, "a")
-    third = await house.poto.sign_in.refresh(second.refresh_token, "a")
-    assert await dead(house, first.refresh_token, third.refresh_token)
+async def test_a_chain_of_tabs_ends_nothing(house: House) -> None:
+    """Threat 42: who is late within the grace gets the newest token; what was spent before is theft."""
+    pairs = [await house.poto.sign_in.visitor("a")]
+    for _ in range(5):
+        house.clock.forward(1.9)
+        pairs.append(await house.poto.sign_in.refresh(pairs[-1].refresh_token, "a"))
+    for late in pairs[:-1]:
+        assert (await house.poto.sign_in.refresh(late.refresh_token, "a")).refresh_token == pairs[-1].refresh_token
+    house.clock.forward(3)  # the first is now spent for longer than the grace, the last not
+    assert (await house.poto.sign_in.refresh(pairs[-2].refresh_token, "a")).refresh_token == pairs[-1].refresh_token
+    assert "refresh_reused" not in house.event_names()
+    assert await dead(house, pairs[0].refresh_token, pairs[-1].refresh_token)
+    assert house.event_names().count("refresh_reused") == 1
+
+
+async def test_a_token_that_was_never_made_here_ends_nothing(house: House) -> None:
+    """Threat 42: with a user's id and family from a log nobody can end that sign-in, nor raise an alarm."""
+    pair = await house.poto.sign_in.visitor("a")
+    spent = pair.refresh_token
+    pair = await house.poto.sign_in.refresh(spent, "a")
+    house.clock.forward(60)
+    _, user, family, drawn, mac = pair.refresh_token.split(".")
+    other = (await house.poto.sign_in.visitor("a")).refresh_token.split(".")
+    for made_up in (
+        f"poto-rt.{user}.{family}.{'A' * 43}.{'A' * 22}",
+        f"poto-rt.{user}.{family}.{drawn}.{'A' * 22}",
+        f"poto-rt.{user}.{family}.{'A' * 43}.{mac}",
+        f"poto-rt.{user}.{family}.{other[3]}.{other[4]}",
+        f"poto-rt.{user}.{other[2]}.{drawn}.{mac}",
+        f"poto-rt.{user}.{family}.{spent.split('.')[3]}.{mac}",
+        f"poto-rt.{user}.{family}.{drawn}",
+        pair.refresh_token[:-1] + ("A" if pair.refresh_token[-1] != "A" else "B"),
+    ):
+        assert await dead(house, made_up)
+    assert "refresh_reused" not in house.event_names()
+    await house.poto.sign_in.refresh(pair.refresh_token, "a")
+
+
+@pytest.mark.parametrize("changed", ["issuer", "audience"])
+async def test_another_applications_token_is_none_here(house: House, changed: str) -> None:
+    """Threat 33: in one store, under one secret even, a token of another application is nothing, and ends nothing."""
+    pair = await house.poto.sign_in.visitor("a")
+    spent = await house.poto.sign_in.visitor("a")
+    await house.poto.sign_in.refresh(spent.refresh_token, "a")
+    house.clock.forward(60)
+    there = make_house(store=house.store, **{changed: "elsewhere"})
+    there.clock.now = house.clock.now
+    assert await dead(there, pair.refresh_token, spent.refresh_token)
+    assert there.events == []
+    await house.poto.sign_in.refresh(pair.refresh_token, "a")
+    there.poto.passwords.close()
 
 
 async def test_other_sign_ins_outlive_a_dead_family(house: House) -> None:
@@ -124,7 +169,8 @@ async def test_the_store_holds_no_refresh_token(house: House) -> None:
     for name in await house.store.scan(""):
         kept = b"".join((await house.store.read(name) or {}).values()).decode()
         for token in (pair, one):
-            assert token.refresh_token.rpartition(".")[2] not in kept
+            for part in token.refresh_token.split(".")[3:]:
+                assert part not in kept
             assert token.access_token.rpartition(".")[2] not in kept
         assert (pair.password or "") not in kept
 
@@ -146,8 +192,8 @@ async def test_the_oldest_sign_in_makes_room() -> None:
 
 @pytest.mark.parametrize(
     "token",
-    ["", "x", "poto-rt...", "poto-rt.dQ.AAAAAAAAAAAAAAAAAAAAAA." + "A" * 43, "\0", "poto-rt.AA.x.y", "é" * 50,
-     "poto-rt.AAAA.AAAAAAAAAAAAAAAAAAAAAA." + "A" * 43, "poto-rt._w.AAAAAAAAAAAAAAAAAAAAAA." + "A" * 43],
+    ["", "x", "poto-rt...", f"poto-rt.dQ.{'A' * 22}.{'A' * 43}.{'A' * 22}", "\0", "poto-rt.AA.x.y", "é" * 50,
+     f"poto-rt.AAAA.{'A' * 22}.{'A' * 43}.{'A' * 22}", f"poto-rt._w.{'A' * 22}.{'A' * 43}.{'A' * 22}"],
 )  # fmt: skip
 async def test_what_is_no_refresh_token(house: House, token: str) -> None:
     """Junk, NUL bytes and ids of nobody are one refusal."""
@@ -167,7 +213,16 @@ async def test_a_family_of_junk_is_over(house: House) -> None:
     pair = await house.poto.sign_in.visitor("a")
     record = f"auth:{pair.user_id}"
     (field,) = [name for name in await house.store.read(record) or {} if name.startswith("f:")]
-    for junk in (b"", b"[]", b"{}", b"[1,2,3,4,5,6,7]", b"\xff", b'["x",1,1,1,1,1]'):
+    for junk in (
+        b"",
+        b"[]",
+        b"{}",
+        b"[1,2,3,4,5,6,7]",
+        b"[0,1,1,1,[1]]",
+        b"[0,1,1,1,[[1]]]",
+        b"\xff",
+        b'["x",1,1,1,1,1]',
+    ):
         await house.store.write(record, {field: junk, "epoch": junk})
         assert await dead(house, pair.refresh_token)
         with pytest.raises(Unauthenticated):
