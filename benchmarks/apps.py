@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel
 
-SECRET = "a-secret-for-benchmarks-of-more-than-32-bytes"
+SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 BODY = b'{"sku": "apple", "quantity": 3, "note": "ripe"}'
 
 

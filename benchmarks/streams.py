@@ -207,7 +207,7 @@ class Server:
             self.port = probe.getsockname()[1]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.streams", "--serve", str(self.port), "--loop", loop, "--http", http],
-            env={**os.environ, "POTO_SECRET": "a-secret-for-benchmarks-of-more-than-32-bytes"},
+            env={**os.environ, "POTO_SECRET": "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"},
         )
         for _ in range(200):
             try:

@@ -46,11 +46,6 @@ def check_runtimes(table: Sequence[Row], workers: int) -> Iterator[Finding]:
                 "there is no secret: one is made for the process, and everybody is signed out when it ends. "
                 "Set POTO_SECRET or Poto(secret).",
             )
-        for kid, secret in secrets:
-            if len(set(secret)) < 8:
-                yield Finding(
-                    "warning", where, f"the secret {kid} has few different bytes and may be guessed. Make a random one."
-                )
         in_memory = [store for store in poto.stores if isinstance(store, MemoryStore)]
         if in_memory and workers > 1:
             yield Finding(

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import logging
 import re
 import secrets as random
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,46 +13,11 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 from cryptography.x509 import load_der_x509_certificate
 
 from ..errors import ConfigurationError
-
-logger = logging.getLogger("fastapi_poto.auth")
+from .guessable import is_guessable
 
 MIN_BYTES = 32
 _CURE = 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
 
-# Found in tutorials, templates and other people's defaults. Compared without case and punctuation, once if repeated.
-_PUBLISHED = frozenset(
-    (
-        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # FastAPI's tutorial
-        "astringsecretatleast256bitslong",  # jwt.io
-        *(
-            "secret",
-            "secretkey",
-            "jwtsecret",
-            "jwtsecretkey",
-            "supersecret",
-            "supersecretkey",
-            "mysecret",
-            "mysecretkey",
-        ),
-        *(
-            "mysupersecretkey",
-            "topsecret",
-            "verysecret",
-            "password",
-            "passw0rd",
-            "default",
-            "admin",
-            "qwerty",
-            "letmein",
-        ),
-    )
-)
-# What says of itself that it is to be replaced.
-_PLACEHOLDER = re.compile(
-    r"change.?(me|this|it\b|in.?production)|replace.?(me|this|with)|place.?holder|django.?insecure|"
-    r"(your|insert|put|enter|set).{0,12}(secret|key|password)|do.?not.?use.?in.?production|<.{0,40}(secret|key).{0,40}>",
-    re.IGNORECASE,
-)
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ASYMMETRIC = (b"-----BEGIN", b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 
@@ -133,29 +97,9 @@ def _checked(secret: str | bytes) -> bytes:
         )
     if len(raw) < MIN_BYTES:
         raise ConfigurationError(f"The secret has {len(raw)} bytes; HS256 needs at least {MIN_BYTES}. {_CURE}")
-    if _is_placeholder(raw):
-        raise ConfigurationError(f"The secret is a placeholder or easily guessed. {_CURE}")
+    if is_guessable(raw):
+        raise ConfigurationError(f"The secret was published, is a placeholder or is easily guessed. {_CURE}")
     return raw
-
-
-def _is_placeholder(raw: bytes) -> bool:
-    text = raw.decode("latin-1")
-    if _once(_plain(text)) in _PUBLISHED:
-        return True
-    if len(set(_once(text))) < 8:
-        logger.warning("The secret has few different bytes, and may be guessed. %s", _CURE)
-    # A long random string may contain any short word by chance; one with few other characters is prose.
-    return bool(_PLACEHOLDER.search(text)) and len(_plain(_PLACEHOLDER.sub("", text))) < MIN_BYTES
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
-def _once(text: str) -> str:
-    """The piece that a text repeats, cut off at its end or not; else the text."""
-    sizes = range(1, len(text) // 2 + 1)
-    return next((text[:size] for size in sizes if text == (text[:size] * len(text))[: len(text)]), text)
 
 
 def _is_der(raw: bytes, secret: str | bytes) -> bool:

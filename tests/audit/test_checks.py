@@ -188,11 +188,6 @@ def test_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found(report_of(Fine, workers=None)) == [("error", "Poto")]
 
 
-def test_a_secret_of_few_bytes() -> None:
-    """Long enough to start with, and easily guessed."""
-    assert found(report_of(Fine, poto=Poto("ab12" * 16))) == [("warning", "Poto")]
-
-
 def test_debug() -> None:
     """Tracebacks are for developers."""
     assert found(audit(FastAPI(debug=True), workers=1)) == [("warning", "app")]

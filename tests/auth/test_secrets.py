@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+import uuid
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -70,11 +71,51 @@ def test_placeholders_are_refused(secret: str) -> None:
         Secrets(secret)
 
 
-@pytest.mark.parametrize("secret", ["a" * 64, "abcabcabc" * 10, "0" * 40, "\0" * 64])
-def test_a_monotonous_secret_is_warned_of(secret: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It is long enough and nobody's placeholder, but it looks like no random number."""
-    Secrets(secret)
-    assert "may be guessed" in caplog.text
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "super-secret-jwt-token-with-at-least-32-characters-long",
+        "my-secret-token-to-change-in-production-and-keep-it",
+        "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970", "Xq3-fV9tKz7LwPe2RbYm5HdNc8Ju4Sga",
+        "Yn2kjibddFAWtnPJ2AFlL8WXmohJMCvigQggaEypa5E=", "6Q3xv0TVkzq0M2o1rJ8c9yB4wEuHs7fL",
+    ],
+)  # fmt: skip
+def test_published_secrets_are_refused(secret: str) -> None:
+    """Threat 37: other projects' defaults, and those that this one's documentation had."""
+    with pytest.raises(ConfigurationError, match="published"):
+        Secrets(secret)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "a" * 32, "a" * 64, "abcabcabc" * 10, "0" * 40, "\0" * 64, "0123456789abcdef" * 2, "fedcba9876543210" * 2,
+        "abcdefghijklmnopqrstuvwxyz012345", "qwertyuiopasdfghjklzxcvbnm123456", "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6",
+        "1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y", "13579bdf02468ace13579bdf02468ace", "0000000000000000000000000000000a",
+        "conformance-conformance-conformance", "00000000-0000-0000-0000-000000000000",
+    ],
+)  # fmt: skip
+def test_sequences_and_repetitions_are_refused(secret: str) -> None:
+    """Threat 37: counting, rows of the keyboard, few characters, one piece again and again."""
+    with pytest.raises(ConfigurationError, match="easily guessed"):
+        Secrets(secret)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "the quick brown fox jumps over the lazy dog today", "correct horse battery staple is the best password",
+        "change-me-to-something-long-and-random-please", "thisisthesecretkeyofmyapplicationdonottouch",
+        "ThisIsMyCustomSecretKeyForAuthentication", "a secret of at least 32 bytes, from your environment",
+        "ich bin ein sehr geheimer schluessel fuer tokens", "JWT_SECRET_KEY_MUST_BE_AT_LEAST_32_BYTES",
+        "VGhpcyBpcyBteSBjdXN0b20gU2VjcmV0IGtleSBmb3IgYXV0aGVudGljYXRpb24=",
+        "local-dev-only-not-for-prod-0123456789abcdef",
+    ],
+)  # fmt: skip
+def test_prose_is_refused(secret: str) -> None:
+    """Threat 37: words, with breaks or without, in capitals, and in base64."""
+    with pytest.raises(ConfigurationError, match="easily guessed"):
+        Secrets(secret)
 
 
 @given(st.integers(min_value=24, max_value=96))
@@ -82,6 +123,14 @@ def test_random_secrets_are_taken(size: int) -> None:
     """What the error message says to do works, for any size, as text and as bytes."""
     for secret in (secrets.token_urlsafe(size), secrets.token_hex(size), secrets.token_bytes(size + 8)):
         assert len(list(Secrets(secret))) == 1
+
+
+def test_no_generated_secret_is_refused() -> None:
+    """Of no usual kind: 2,500 of each."""
+    for _ in range(2_500):
+        raw = secrets.token_bytes(32)
+        for secret in (secrets.token_urlsafe(48), raw.hex(), base64.b64encode(raw), str(uuid.uuid4())):
+            Secrets(secret)
 
 
 def test_a_random_secret_that_looks_like_a_sequence_is_taken() -> None:

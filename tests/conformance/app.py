@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fastapi_poto import BigInt, Poto, PotoError, PotoModule, poto_router, public, roles, rpc
 
 T = TypeVar("T")
-SECRET = "conformance-conformance-conformance"
+SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 
 
 class Colour(Enum):

@@ -18,7 +18,7 @@ from tests.servers import PostgresServer, RedisServer
 pytestmark = pytest.mark.anyio
 
 PROCESSES = 3
-SECRET = "a secret that three processes share, and nobody else"
+SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 
 
 @pytest.fixture(scope="module", params=["sqlite", "redis", "postgresql"])
