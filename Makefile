@@ -10,7 +10,12 @@ WORKERS ?= 2
 PORT ?= 0
 ARGS ?=
 
-.PHONY: help setup servers test run lint types bench docs conformance clean
+# What the tools download stays here. Outside of this folder only the Debian packages go, which scripts/install-servers
+# announces, pip's own cache, and temporary files.
+export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.run/pyright
+export npm_config_cache := $(CURDIR)/.run/npm
+
+.PHONY: help setup servers test quick check run lint types bench docs suites conformance clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,8 +29,13 @@ $(VENV)/.stamp: pyproject.toml scripts/make-venv
 servers:  ## what the tests start: Redis, PostgreSQL, and curl (Debian packages)
 	@scripts/install-servers redis-server postgresql curl
 
-test: setup servers  ## all tests but the slow ones
+test: servers lint types  ## lint, types, and all tests but the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+quick: setup  ## the tests that need no server: under a minute, nothing to install
+	$(BIN)/python -m pytest -n $(WORKERS) -m quick $(ARGS)
+
+check: lint types quick  ## before every commit: lint, types and the quick tests
 
 run: setup  ## the example app; PORT=8000 for a fixed port
 	@PORT=$(PORT) $(BIN)/python -m example_app
