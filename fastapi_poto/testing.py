@@ -22,23 +22,25 @@ __all__ = ["Clock", "LiveApp", "acting_as", "serve", "sign_in"]
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+# A busy machine may leave a connection idle for more than uvicorn's 5 s: a client would find it closed under its hands.
+_DEFAULTS = {"log_level": "warning", "timeout_graceful_shutdown": 5, "timeout_keep_alive": 120}
 
 
 class Clock:
-    """`Poto(clock=clock)`: seconds since the epoch, which pass when the test says so. Begins now."""
+    """`Poto(clock=clock)`: seconds since the epoch, `now`, which pass when the test says so. Begins now."""
 
     def __init__(self, now: float | None = None) -> None:
-        self._now = time.time() if now is None else now
+        self.now = time.time() if now is None else now
 
     def __call__(self) -> float:
-        return self._now
+        return self.now
 
     def advance(self, seconds: float = 0, *, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
         """Let time pass. It does not go back."""
         passed = seconds + 60 * (minutes + 60 * (hours + 24 * days))
         if passed < 0:
             raise ValueError("time does not go back")
-        self._now += passed
+        self.now += passed
 
 
 async def sign_in(app: Any, user: User | str = "tester", *, roles: Iterable[str] = ()) -> TokenPair:
@@ -96,11 +98,12 @@ def acting_as(app: Any, user: User | str = "tester", *, roles: Iterable[str] = (
 
 
 class LiveApp:
-    """An application on a real server in a thread of this process. `url` has no trailing slash."""
+    """An application on a real server, uvicorn's `server`, in a thread of this process. `url` has no trailing slash."""
 
-    def __init__(self, app: Any, url: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, app: Any, url: str, server: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.app = app
         self.url = url
+        self.server = server
         self._loop = loop
 
     def sign_in(self, user: User | str = "tester", *, roles: Iterable[str] = ()) -> TokenPair:
@@ -135,7 +138,7 @@ def serve(app: Any, **options: Any) -> Iterator[LiveApp]:
     # Bound before the server starts: the first request waits in its backlog, and no port is taken twice.
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server = Server(uvicorn.Config(app, **{"log_level": "warning", "timeout_graceful_shutdown": 2, **options}))
+        server = Server(uvicorn.Config(app, **{**_DEFAULTS, **options}))
 
         def run() -> None:
             try:
@@ -150,7 +153,10 @@ def serve(app: Any, **options: Any) -> Iterator[LiveApp]:
         try:
             if not settled.wait(_START_SECONDS) or not server.started:
                 raise RuntimeError("The application did not start: see its log") from next(iter(failures), None)
-            yield LiveApp(app, url, loops[0])
+            yield LiveApp(app, url, server, loops[0])
         finally:
             server.should_exit = True
             thread.join(_STOP_SECONDS)
+            if thread.is_alive():
+                server.force_exit = True
+                thread.join(_STOP_SECONDS)

@@ -17,7 +17,7 @@ from fastapi import APIRouter
 import fastapi_poto
 from fastapi_poto import AuthSettings, Settings, errors
 from fastapi_poto.options import PotoOptions, RouterOptions
-from tests.live import ROOT
+from tests.processes import ROOT
 
 PACKAGE = ROOT / "fastapi_poto"
 FILES = sorted(PACKAGE.rglob("*.py"))

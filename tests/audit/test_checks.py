@@ -18,8 +18,7 @@ from fastapi_poto import (
 )
 from fastapi_poto.audit import Report, audit
 from fastapi_poto.auth import auth_router
-
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+from tests.secret import SECRET
 
 
 def report_of(*modules: type[PotoModule], poto: Poto | None = None, auth: bool = True, **arguments: Any) -> Report:

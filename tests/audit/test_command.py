@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastapi_poto.audit.command import main
+from tests.secret import SECRET
 
 APP = """
 from fastapi import FastAPI
@@ -27,7 +28,6 @@ def make() -> FastAPI:
 app = make()
 number = 1
 """
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
 
 
 def write(directory: Path, name: str, *, line: str = "pass", secret: str = SECRET) -> str:

@@ -11,8 +11,7 @@ from starlette.staticfiles import StaticFiles
 from fastapi_poto import CurrentUser, Poto, PotoModule, poto_router, public, roles, rpc
 from fastapi_poto.audit import Row, audit
 from fastapi_poto.routing import PotoRoute
-
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+from tests.secret import SECRET
 
 
 def needed() -> int:

@@ -7,19 +7,8 @@ from fastapi_poto import Poto
 from fastapi_poto.auth import AuditEvent, Passwords, StoreUsers
 from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores.memory import MemoryStore
-
-SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
-
-
-@dataclass
-class Clock:
-    now: float = 1_800_000_000.5
-
-    def __call__(self) -> float:
-        return self.now
-
-    def forward(self, seconds: float) -> None:
-        self.now += seconds
+from fastapi_poto.testing import Clock
+from tests.secret import SECRET
 
 
 class KnownSessions(SessionManager):
@@ -60,7 +49,7 @@ def quick_passwords(**changes: Any) -> Passwords:
 
 
 def make_house(secret: Any = SECRET, *, store: Any = None, users: Any = None, **settings: Any) -> House:
-    clock = Clock()
+    clock = Clock(1_800_000_000.5)
     store = store if store is not None else MemoryStore(clock=clock)
     events: list[AuditEvent] = []
     sessions = KnownSessions(store, clock=clock)

@@ -60,7 +60,7 @@ async def test_a_remembered_token_expires_on_the_second(house: House) -> None:
     house.clock.now = int(house.clock.now) + 899.9
     assert await house.poto.authenticator.authenticate(request) is not None
     assert await house.poto.authenticator.authenticate(request) is not None
-    house.clock.forward(0.1)
+    house.clock.advance(0.1)
     with pytest.raises(Unauthenticated) as refused:
         await house.poto.authenticator.authenticate(request)
     assert refused.value.headers == {

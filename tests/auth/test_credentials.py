@@ -26,7 +26,7 @@ from fastapi_poto import (
 )
 from fastapi_poto.auth.credentials import ManagedCredentials
 from fastapi_poto.errors import Unauthenticated
-from tests.auth.house import SECRET
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,8 @@ import pytest
 from fastapi_poto import Poto
 from fastapi_poto.auth.events import Audit, AuditEvent
 from fastapi_poto.errors import PotoError
-from tests.auth.house import SECRET, House, scope
+from tests.auth.house import House, scope
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +22,7 @@ async def walk(house: House) -> list[str]:
     assert identity is not None
     named = await sign_in.upgrade(identity, "ann", "correct horse")
     refreshed = await sign_in.refresh(named.refresh_token, "192.0.2.1")
-    house.clock.forward(60)
+    house.clock.advance(60)
     for _ in range(7):
         with pytest.raises(PotoError):
             await sign_in.login("ann", "wrong horse", "192.0.2.1")
@@ -29,7 +30,7 @@ async def walk(house: House) -> list[str]:
         await sign_in.login("my secret typed in the wrong field", "x", "192.0.2.1")
     with pytest.raises(PotoError):
         await sign_in.refresh(named.refresh_token, "192.0.2.1")
-    house.clock.forward(60)
+    house.clock.advance(60)
     pair = await sign_in.login("ann", "correct horse", "192.0.2.1")
     identity = await poto.authenticator.authenticate(scope(pair.access_token))
     assert identity is not None

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from fastapi_poto.auth.secrets import Secrets
 from fastapi_poto.errors import Unauthenticated
 from fastapi_poto.settings import DAY
-from tests.auth.house import SECRET, House, make_house, scope
+from tests.auth.house import House, make_house, scope
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ async def test_two_tabs_both_succeed(house: House) -> None:
     """Threat 11: the second of two refreshes within 10 s gets the same successor, and both access tokens are good."""
     pair = await house.poto.sign_in.visitor("a")
     one = await house.poto.sign_in.refresh(pair.refresh_token, "a")
-    house.clock.forward(9.9)
+    house.clock.advance(9.9)
     two = await house.poto.sign_in.refresh(pair.refresh_token, "a")
     assert one.refresh_token == two.refresh_token != pair.refresh_token
     for tab in (one, two):
@@ -49,7 +50,7 @@ async def test_reuse_after_the_grace_kills_the_family_and_is_told_once(house: Ho
     """Threat 11: thief and owner both lose the sign-in; one event, however often it is tried again."""
     pair = await house.poto.sign_in.visitor("a")
     one = await house.poto.sign_in.refresh(pair.refresh_token, "a")
-    house.clock.forward(10)
+    house.clock.advance(10)
     for _ in range(3):
         assert await dead(house, pair.refresh_token)
     assert await dead(house, one.refresh_token)
@@ -116,7 +117,7 @@ async def test_other_sign_ins_outlive_a_dead_family(house: House) -> None:
     visitor = await house.poto.sign_in.visitor("a")
     other = await house.poto.sign_in.login(visitor.user_id, visitor.password or "", "a")
     await house.poto.sign_in.refresh(visitor.refresh_token, "a")
-    house.clock.forward(11)
+    house.clock.advance(11)
     assert await dead(house, visitor.refresh_token)
     await house.poto.sign_in.refresh(other.refresh_token, "a")
 
@@ -125,17 +126,17 @@ async def test_idle_and_absolute_ends(house: House) -> None:
     """Threat 31: 7 days without use, or 30 days with it, and the token is dead; the access token never outlives it."""
     idle = await house.poto.sign_in.visitor("a")
     kept = await house.poto.sign_in.visitor("a")
-    house.clock.forward(7 * DAY - 1)
+    house.clock.advance(7 * DAY - 1)
     kept = await house.poto.sign_in.refresh(kept.refresh_token, "a")
-    house.clock.forward(1)
+    house.clock.advance(1)
     assert await dead(house, idle.refresh_token)
     for _ in range(3):
-        house.clock.forward(6.5 * DAY)
+        house.clock.advance(6.5 * DAY)
         kept = await house.poto.sign_in.refresh(kept.refresh_token, "a")
-    house.clock.forward(3.5 * DAY - 60)
+    house.clock.advance(3.5 * DAY - 60)
     kept = await house.poto.sign_in.refresh(kept.refresh_token, "a")
     assert kept.expires_in <= 60
-    house.clock.forward(61)
+    house.clock.advance(61)
     assert await dead(house, kept.refresh_token)
 
 
@@ -181,7 +182,7 @@ async def test_the_oldest_sign_in_makes_room() -> None:
     visitor = await house.poto.sign_in.visitor("a")
     pairs = []
     for _ in range(3):
-        house.clock.forward(1)
+        house.clock.advance(1)
         pairs.append(await house.poto.sign_in.login(visitor.user_id, visitor.password or "", "a"))
     assert len(await house.store.read(f"auth:{visitor.user_id}") or {}) == 3
     with pytest.raises(Unauthenticated):

@@ -19,7 +19,7 @@ async def test_a_visitor_is_known_by_its_token_and_signs_in_again_by_its_passwor
     assert identity.user.visitor
     assert pair.user_id.startswith("visitor_")
     assert pair.password is not None
-    house.clock.forward(3_600)
+    house.clock.advance(3_600)
     again = await house.poto.sign_in.login(pair.user_id, pair.password, "192.0.2.1")
     assert again.user_id == pair.user_id
 

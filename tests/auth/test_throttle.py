@@ -32,9 +32,9 @@ async def test_waiting_doubles_up_to_a_quarter_of_an_hour(house: House, name: st
     for _ in range(12):
         wait = await fail(house, name)
         waits.append(wait)
-        house.clock.forward(wait - 0.6)
+        house.clock.advance(wait - 0.6)
         assert await fail(house, name) == 1
-        house.clock.forward(0.7)
+        house.clock.advance(0.7)
         assert await fail(house, name, address=f"192.0.2.{len(waits)}") == 0
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]
 
@@ -48,7 +48,7 @@ async def test_the_right_password_waits_too(house: House) -> None:
     with pytest.raises(TooManyRequests):
         await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.7")
     await house.poto.sign_in.login("beth", PASSWORD, "192.0.2.1")
-    house.clock.forward(1.1)
+    house.clock.advance(1.1)
     await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.7")
     assert [await fail(house) for _ in range(5)] == [0] * 5
 
@@ -88,7 +88,7 @@ async def test_an_address_has_thirty_failures_in_five_minutes(house: House) -> N
     with pytest.raises(TooManyRequests):
         await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.1")
     await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.2")
-    house.clock.forward(wait)
+    house.clock.advance(wait)
     await house.poto.sign_in.login(NAME, PASSWORD, "192.0.2.1")
 
 
@@ -126,7 +126,7 @@ async def test_visitors_of_an_address_in_an_hour() -> None:
         await house.poto.sign_in.visitor("192.0.2.1")
     assert 0 < refused.value.retry_after <= 3_600
     await house.poto.sign_in.visitor("192.0.2.2")
-    house.clock.forward(refused.value.retry_after)
+    house.clock.advance(refused.value.retry_after)
     await house.poto.sign_in.visitor("192.0.2.1")
     free = make_house(visitors_per_hour=0)
     for _ in range(50):

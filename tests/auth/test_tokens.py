@@ -14,9 +14,10 @@ from fastapi_poto.auth.access_tokens import AccessTokens, Claims
 from fastapi_poto.auth.secrets import Secrets
 from fastapi_poto.errors import Unauthenticated
 from fastapi_poto.settings import AuthSettings
-from tests.auth.house import SECRET, Clock
+from fastapi_poto.testing import Clock
+from tests.secret import SECRET
 
-CLOCK = Clock()
+CLOCK = Clock(1_800_000_000.5)
 NOW = int(CLOCK.now)
 SECRETS = Secrets(SECRET)
 KID = SECRETS.current_id

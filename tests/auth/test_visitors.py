@@ -20,10 +20,10 @@ async def test_idle_visitors_are_purged_with_their_sessions(house: House) -> Non
     assert identity is not None
     await house.poto.sign_in.upgrade(identity, "ann", "correct horse")
     for _ in range(6):
-        house.clock.forward(5 * DAY)
+        house.clock.advance(5 * DAY)
         active = await house.poto.sign_in.refresh(active.refresh_token, "a") if _ < 5 else active
         await house.poto.purge()
-    house.clock.forward(2 * DAY)
+    house.clock.advance(2 * DAY)
     await house.poto.purge()
     assert await house.poto.users.get(idle.user_id) is None
     assert await house.poto.users.get(active.user_id) is not None
@@ -39,7 +39,7 @@ async def test_purging_lets_others_have_their_turns() -> None:
     house = make_house(visitors_per_hour=0)
     for _ in range(25):
         await house.poto.sign_in.visitor("a")
-    house.clock.forward(32 * DAY)
+    house.clock.advance(32 * DAY)
     purging = asyncio.create_task(house.poto.purge())
     wait_queue = 0
     while not purging.done():
@@ -53,6 +53,6 @@ async def test_purging_lets_others_have_their_turns() -> None:
 async def test_before_their_time_nobody_is_purged(house: House) -> None:
     """29 days are not 30."""
     pair = await house.poto.sign_in.visitor("a")
-    house.clock.forward(29 * DAY)
+    house.clock.advance(29 * DAY)
     await house.poto.purge()
     assert (await house.poto.sign_in.login(pair.user_id, pair.password or "", "a")).user_id == pair.user_id

@@ -8,8 +8,7 @@ import pytest
 from fastapi import Depends, FastAPI
 
 from fastapi_poto import Poto, PotoModule, poto_router
-
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+from tests.secret import SECRET
 
 
 async def nothing() -> None:

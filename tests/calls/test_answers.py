@@ -300,8 +300,7 @@ async def test_body_over_the_limit(serve: Serve) -> None:
             return len(text)
 
     from fastapi_poto import Poto
-
-    from .conftest import SECRET
+    from tests.secret import SECRET
 
     client = serve(Large, poto=Poto(SECRET, max_body_size=1000)).client
     assert (await client.post("/Large/take", json={"text": "x" * 900})).json() == 900
@@ -325,8 +324,7 @@ async def test_the_routers_own_limit_goes_first(serve: Serve) -> None:
             return len(text)
 
     from fastapi_poto import Poto
-
-    from .conftest import SECRET
+    from tests.secret import SECRET
 
     large = serve(Small, max_body_size=500, poto=Poto(SECRET, max_body_size=50)).client
     assert (await large.post("/Small/take", json={"text": "x" * 100})).json() == 100
@@ -344,8 +342,7 @@ async def test_an_announced_body_over_the_limit_is_not_waited_for(serve: Serve) 
             return len(text)
 
     from fastapi_poto import Poto
-
-    from .conftest import SECRET
+    from tests.secret import SECRET
 
     async def never() -> Any:
         raise AssertionError("the body is read")

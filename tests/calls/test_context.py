@@ -16,9 +16,10 @@ from anyio import from_thread, to_thread
 from fastapi import Depends, FastAPI
 
 from fastapi_poto import NoContextError, Poto, PotoModule, User, current_context, poto_router, public
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve
+from tests.secret import SECRET
 
-from .conftest import SECRET, Serve, nothing
+from .conftest import Serve, nothing
 
 pytestmark = pytest.mark.anyio
 
@@ -139,7 +140,7 @@ def live(request: pytest.FixtureRequest) -> Iterator[tuple[str, FastAPI]]:
     app = FastAPI()
     dependencies = [Depends(nothing)] if request.param == "fastapi" else []
     app.include_router(poto_router(Who, poto=Poto(SECRET), dependencies=dependencies))
-    with serve_in_thread(app, loop="asyncio", http="h11") as server:
+    with serve(app, loop="asyncio", http="h11") as server:
         yield server.url, app
 
 
@@ -149,7 +150,7 @@ def live(request: pytest.FixtureRequest) -> Iterator[tuple[str, FastAPI]]:
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     app = FastAPI()
     app.include_router(poto_router(Who, poto=Poto(SECRET)))
-    with serve_in_thread(app, loop=request.param[0], http=request.param[1]) as server:
+    with serve(app, loop=request.param[0], http=request.param[1]) as server:
         yield server.url
 
 

@@ -12,9 +12,10 @@ import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve
+from tests.secret import SECRET
 
-from .conftest import SECRET, nothing
+from .conftest import nothing
 from .test_context import Wire
 
 pytestmark = pytest.mark.anyio
@@ -172,7 +173,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
     app = FastAPI()
     dependencies = [Depends(nothing)] if request.param == "fastapi" else []
     app.include_router(poto_router(Leaving, Asking, poto=Poto(SECRET), dependencies=dependencies))
-    with serve_in_thread(app, log_level="critical") as server:
+    with serve(app, log_level="critical") as server:
         yield server.url
 
 

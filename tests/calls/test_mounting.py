@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 
 from fastapi_poto import ConfigurationError, CurrentUser, Poto, PotoModule, User, poto_router, public
 from fastapi_poto.auth.dependencies import current_user
+from tests.secret import SECRET
 
-from .conftest import SECRET, Serve
+from .conftest import Serve
 
 pytestmark = pytest.mark.anyio
 

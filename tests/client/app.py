@@ -24,8 +24,7 @@ from fastapi_poto import (
     rpc,
 )
 from fastapi_poto.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable
-
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+from tests.secret import SECRET
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from fastapi_poto.client import PotoClient
-from tests.live import LiveThread, serve_in_thread
+from fastapi_poto.testing import LiveApp, serve
 
 from .app import make_app
 
@@ -17,13 +17,13 @@ def app() -> FastAPI:
 
 
 @pytest.fixture(scope="session")
-def live(app: FastAPI) -> Iterator[LiveThread]:
-    with serve_in_thread(app) as live:
+def live(app: FastAPI) -> Iterator[LiveApp]:
+    with serve(app) as live:
         yield live
 
 
 @pytest.fixture
-async def client(live: LiveThread) -> AsyncIterator[PotoClient]:
+async def client(live: LiveApp) -> AsyncIterator[PotoClient]:
     """A client that has not signed in."""
     async with PotoClient(live.url + "/api") as client:
         yield client

@@ -9,8 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from fastapi_poto.client import PotoClient
-
-from .app import SECRET
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 

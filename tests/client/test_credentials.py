@@ -12,24 +12,22 @@ from starlette.responses import RedirectResponse
 
 from fastapi_poto.client import PotoClient, TokenPair
 from fastapi_poto.errors import PotoError, Unauthenticated, UsernameTaken
-from tests.live import serve_in_thread
+from fastapi_poto.testing import Clock, serve
 
 from .app import Shop, make_app
 
 pytestmark = pytest.mark.anyio
-
-MINUTE = 60.0
 
 
 class Server:
     """The application behind a door that counts, with a clock that the test moves."""
 
     def __init__(self) -> None:
-        self.ahead = 0.0
+        self.clock = Clock()
         self.paths: list[str] = []
         self.away: set[str] = set()
         self.url = ""
-        self._app = make_app(clock=lambda: time.time() + self.ahead)
+        self._app = make_app(clock=self.clock)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -43,7 +41,7 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     server = Server()
-    with serve_in_thread(server) as live:
+    with serve(server) as live:
         server.url = live.url + "/api"
         yield server
 
@@ -53,7 +51,7 @@ async def test_a_refused_token_is_renewed_once(server: Server) -> None:
     async with PotoClient(server.url) as client:
         mine = await client.sign_in_visitor()
         shop = client.module(Shop)
-        server.ahead = 20 * MINUTE
+        server.clock.advance(minutes=20)
         assert set(await asyncio.gather(*(shop.whoami() for _ in range(20)))) == {mine.user_id}
         assert server.paths.count("/auth/refresh") == 1
         assert client.tokens is not None
@@ -111,7 +109,7 @@ async def test_a_methods_own_401_is_not_called_twice(server: Server) -> None:
 async def test_an_upload_is_sent_again_whole(server: Server) -> None:
     """The file is read from its beginning the second time."""
     async with PotoClient(server.url, tokens=await visitor(server)) as client:
-        server.ahead = 20 * MINUTE
+        server.clock.advance(minutes=20)
         file = UploadFile(io.BytesIO(b"x" * 100_000), filename="a")
         assert await client.module(Shop).measure_mine(file) == 100_000
         assert server.paths[-3:] == ["/Shop/measure_mine", "/auth/refresh", "/Shop/measure_mine"]
@@ -133,7 +131,7 @@ class Pipe(io.RawIOBase):
 async def test_an_upload_that_was_read_is_not_sent_again(server: Server) -> None:
     """The call fails rather than succeed without the bytes; with the token that was renewed, the next one goes."""
     async with PotoClient(server.url, tokens=await visitor(server)) as client:
-        server.ahead = 20 * MINUTE
+        server.clock.advance(minutes=20)
         with pytest.raises(Unauthenticated) as caught:
             await client.module(Shop).measure_mine(UploadFile(Pipe(b"12345"), filename="a"))  # type: ignore[arg-type]
         assert "cannot be sent again" in caught.value.__notes__[-1]
@@ -158,7 +156,7 @@ async def test_signing_out_of_what_has_ended(server: Server) -> None:
 async def test_a_caller_who_gives_up_does_not_end_the_refresh_for_others(server: Server) -> None:
     """The one that asked first is cancelled; the other gets its answer."""
     async with PotoClient(server.url, tokens=await visitor(server)) as client:
-        server.ahead = 20 * MINUTE
+        server.clock.advance(minutes=20)
         shop = client.module(Shop)
         first, second = asyncio.create_task(shop.whoami()), asyncio.create_task(shop.whoami())
         while not client._credentials._renewing:
@@ -172,7 +170,7 @@ async def test_a_call_is_of_the_user_who_was_signed_in(server: Server) -> None:
     """Who takes another's place while that one's tokens are renewed calls as themselves, and so does the other."""
     ann, bob = await visitor(server), await visitor(server)
     async with PotoClient(server.url, tokens=ann) as client:
-        server.ahead = 20 * MINUTE
+        server.clock.advance(minutes=20)
         shop = client.module(Shop)
         first = asyncio.create_task(shop.whoami())
         while not client._credentials._renewing:

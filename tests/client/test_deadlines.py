@@ -10,9 +10,11 @@ from fastapi import FastAPI
 from fastapi_poto import Poto, PotoModule, poto_router, public
 from fastapi_poto.client import PotoClient, StreamCut
 from fastapi_poto.errors import DeadlineExceeded
-from tests.live import listen, serve_in_thread
+from fastapi_poto.testing import serve
+from tests.processes import listen
+from tests.secret import SECRET
 
-from .app import SECRET, Shop
+from .app import Shop
 
 pytestmark = pytest.mark.anyio
 
@@ -92,7 +94,7 @@ def front(client: PotoClient) -> Iterator[str]:
     Front.back = client._connection.base_url
     app = FastAPI()
     app.include_router(poto_router(Front, poto=Poto(SECRET)))
-    with serve_in_thread(app) as live:
+    with serve(app) as live:
         yield live.url
 
 

@@ -22,9 +22,11 @@ from fastapi_poto.errors import (
     Unauthenticated,
     Unavailable,
 )
-from tests.live import LiveThread, listen, serve_in_thread
+from fastapi_poto.testing import LiveApp, serve
+from tests.processes import listen
+from tests.secret import SECRET
 
-from .app import SECRET, Line, Shop, SoldOut, SoldOutData
+from .app import Line, Shop, SoldOut, SoldOutData
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +92,7 @@ async def test_an_unexpected_failure_tells_nothing_but_where_to_look(client: Pot
     assert caught.value.__notes__[0].startswith("request ")
 
 
-async def test_an_error_names_the_request(live: LiveThread) -> None:
+async def test_an_error_names_the_request(live: LiveApp) -> None:
     """A client without the router's prefix gets a plain 404, which alone says nothing of where it asked."""
     async with PotoClient(f"{live.url}/elsewhere") as client:
         with pytest.raises(NotFound) as caught:
@@ -202,7 +204,7 @@ async def test_errors_pass_through_a_service(client: PotoClient) -> None:
     Front.back = client._connection.base_url
     app = FastAPI()
     app.include_router(poto_router(Front, poto=Poto(SECRET)))
-    with serve_in_thread(app) as live:
+    with serve(app) as live:
         async with PotoClient(live.url) as outer:
             front = outer.module(Front)
             with pytest.raises(SoldOut) as gone:

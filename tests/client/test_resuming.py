@@ -9,7 +9,7 @@ import pytest
 
 from fastapi_poto.client import PotoClient, StreamCut, TokenPair
 from fastapi_poto.errors import Conflict, ShuttingDown, Unauthenticated
-from tests.live import LiveThread, serve_in_thread
+from fastapi_poto.testing import LiveApp, serve
 
 from .app import Shop, SoldOut, make_app
 
@@ -65,7 +65,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit
         await asyncio.sleep(0.01)  # what was passed on is to be read before the reset
 
 
-async def test_a_cut_is_said(live: LiveThread) -> None:
+async def test_a_cut_is_said(live: LiveApp) -> None:
     """Neither `close` nor `error`: what came is kept by the caller, and the rest is not taken for nothing."""
     cutter = Cutter(live.url, [2000])
     async with cutter.listening() as url, PotoClient(url) as client:
@@ -84,7 +84,7 @@ async def test_a_clean_end_without_close_is_a_cut() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})  # type: ignore[operator]
         await send({"type": "http.response.body", "body": b"data: 1\n\ndata: 2\n"})  # type: ignore[operator]
 
-    with serve_in_thread(app, lifespan="off") as live:
+    with serve(app, lifespan="off") as live:
         async with PotoClient(live.url) as client:
             numbers = []
             with pytest.raises(StreamCut, match="after 1 items: it ended without saying so"):
@@ -94,12 +94,12 @@ async def test_a_clean_end_without_close_is_a_cut() -> None:
 
 
 @pytest.fixture
-async def tokens(live: LiveThread) -> TokenPair:
+async def tokens(live: LiveApp) -> TokenPair:
     async with PotoClient(live.url + "/api") as client:
         return await client.sign_in_visitor()
 
 
-async def test_a_resumable_stream_goes_on(live: LiveThread, tokens: TokenPair) -> None:
+async def test_a_resumable_stream_goes_on(live: LiveApp, tokens: TokenPair) -> None:
     """Cut three times, anywhere: no gap and no duplicate; a method that fails in the end is told as it is."""
     cutter = Cutter(live.url, [1500, 900, 1111])
     async with cutter.listening() as url, PotoClient(url, tokens=tokens) as client:
@@ -116,7 +116,7 @@ async def test_a_resumable_stream_goes_on(live: LiveThread, tokens: TokenPair) -
         assert cutter.connections == 2
 
 
-async def test_reconnecting_is_bounded(live: LiveThread, tokens: TokenPair) -> None:
+async def test_reconnecting_is_bounded(live: LiveApp, tokens: TokenPair) -> None:
     """When nobody answers any more, the caller is told so after two attempts; `reconnects=0` makes none."""
     for reconnects in (2, 0):
         cutter = Cutter(live.url, [1500, *[0] * 10])
@@ -129,10 +129,10 @@ async def test_reconnecting_is_bounded(live: LiveThread, tokens: TokenPair) -> N
         assert caught.value.items > 10
 
 
-async def test_a_stream_that_nobody_can_go_on_with(live: LiveThread, tokens: TokenPair) -> None:
+async def test_a_stream_that_nobody_can_go_on_with(live: LiveApp, tokens: TokenPair) -> None:
     """Another server, without the first one's store, says that there would be a gap."""
     cutter = Cutter(live.url, [1500])
-    with serve_in_thread(make_app()) as other:
+    with serve(make_app()) as other:
         async with cutter.listening() as url, PotoClient(url, tokens=tokens) as client:
             stream = client.module(Shop).ticks(limit=1000, pause=0.001)
             assert await anext(stream) == 0
@@ -144,7 +144,7 @@ async def test_a_stream_that_nobody_can_go_on_with(live: LiveThread, tokens: Tok
 
 async def test_a_server_that_goes_away(tokens: TokenPair) -> None:
     """A plain stream ends with `shutting_down`, which can be told from a failure and from a cut."""
-    with serve_in_thread(make_app()) as going:
+    with serve(make_app()) as going:
         async with PotoClient(going.url + "/api") as client:
             await client.sign_in_visitor()
             stream = client.module(Shop).forever("shutdown", pause=0.01)
@@ -157,7 +157,7 @@ async def test_a_server_that_goes_away(tokens: TokenPair) -> None:
 
 async def test_a_resumable_stream_looks_for_another_server(tokens: TokenPair) -> None:
     """It tries again after `shutting_down`, and says in the end that nobody was there."""
-    with serve_in_thread(make_app()) as going:
+    with serve(make_app()) as going:
         async with PotoClient(going.url + "/api", reconnects=1) as client:
             await client.sign_in_visitor()
             stream = client.module(Shop).ticks(limit=1000, pause=0.01)

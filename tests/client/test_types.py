@@ -13,10 +13,9 @@ from fastapi import FastAPI
 
 from fastapi_poto import Poto, poto_router
 from fastapi_poto.client import PotoClient
+from fastapi_poto.testing import serve
 from tests.e2e.types_module import Aliased, Cat, Colour, Dog, Level, Point, Rich, Span, Tree, Types
-from tests.live import serve_in_thread
-
-from .app import SECRET
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +74,7 @@ VALUES: list[tuple[str, Any]] = [
 def url() -> Iterator[str]:
     app = FastAPI()
     app.include_router(poto_router(Types, poto=Poto(SECRET)))
-    with serve_in_thread(app) as live:
+    with serve(app) as live:
         yield live.url
 
 

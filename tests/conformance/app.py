@@ -12,9 +12,9 @@ from fastapi import FastAPI, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from fastapi_poto import BigInt, Poto, PotoError, PotoModule, poto_router, public, roles, rpc
+from tests.secret import SECRET
 
 T = TypeVar("T")
-SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 
 
 class Colour(Enum):

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve
 
 from . import abilities
 from .app import make_app
@@ -16,7 +16,7 @@ from .toolchain import HERE, Npm
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    with serve_in_thread(make_app()) as live:
+    with serve(make_app()) as live:
         yield live.url
 
 

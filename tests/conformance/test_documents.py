@@ -11,8 +11,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, OpenAPIV32SpecValida
 
 from example_app.app import make_app as make_example
 from fastapi_poto.testing import serve, sign_in
+from tests.secret import SECRET
 
-from .app import SECRET
 from .toolchain import HERE, NODE, Npm, run
 
 

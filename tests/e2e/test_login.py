@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.caller import Caller, Refused, new_client
 from tests.e2e.conftest import APP
-from tests.live import serve
+from tests.processes import serve_process
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def test_visitors_at_once(http: httpx.AsyncClient, count: int) -> None:
 
 async def test_an_office_of_visitors_under_the_defaults() -> None:
     """100 from one address at once pass the default limits of a server that nobody configured."""
-    with serve(APP, factory=True) as live:
+    with serve_process(APP, factory=True) as live:
         async with new_client(live.url) as http:
             visitors = await asyncio.gather(*(Caller.visitor(http) for _ in range(100)))
             assert len({visitor.id for visitor in visitors}) == 100

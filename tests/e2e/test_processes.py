@@ -12,13 +12,13 @@ import pytest
 
 from tests.e2e.caller import Caller, Refused, new_client
 from tests.e2e.conftest import APP, MANY_VISITORS
-from tests.live import serve_many
+from tests.processes import serve_processes
+from tests.secret import SECRET
 from tests.servers import PostgresServer, RedisServer
 
 pytestmark = pytest.mark.anyio
 
 PROCESSES = 3
-SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 
 
 @pytest.fixture(scope="module", params=["sqlite", "redis", "postgresql"])
@@ -34,7 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def urls(store: str) -> Iterator[list[str]]:
     env = {**MANY_VISITORS, "POTO_STORE": store, "POTO_SECRET": SECRET}
-    with serve_many(APP, PROCESSES, factory=True, env=env) as lives:
+    with serve_processes(APP, PROCESSES, factory=True, env=env) as lives:
         yield [live.url for live in lives]
 
 

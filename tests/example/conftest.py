@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import ROOT
+from tests.processes import ROOT
 
 
 class Running:

@@ -18,7 +18,7 @@ import pytest
 from example_app.app import make_app
 from tests.e2e.caller import Caller, Refused, new_client
 from tests.example.conftest import Running, running
-from tests.live import ROOT, listen
+from tests.processes import ROOT, listen
 
 pytestmark = pytest.mark.anyio
 

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fastapi_poto import Poto, PotoModule, poto_router
+from tests.secret import SECRET
 
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
 SCHEMAS = "#/components/schemas/"
 
 

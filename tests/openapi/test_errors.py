@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from fastapi_poto import ConfigurationError, Poto, PotoError, PotoModule, public, roles, rpc
 from fastapi_poto.errors import Conflict, Forbidden, TooManyRequests
+from tests.secret import SECRET
 
-from .conftest import SECRET, Document, app_of, document_of, ref
+from .conftest import Document, app_of, document_of, ref
 
 
 class SoldOutData(BaseModel):

@@ -14,8 +14,9 @@ from pydantic import BaseModel, computed_field
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, roles
 from fastapi_poto.openapi import openapi_3_2, refine_openapi
+from tests.secret import SECRET
 
-from .conftest import SECRET, Document, app_of, document_of, ref
+from .conftest import Document, app_of, document_of, ref
 
 T = TypeVar("T")
 

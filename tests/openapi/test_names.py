@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType
 
 from fastapi_poto import ConfigurationError, Poto, PotoModule, poto_router, rpc
+from tests.secret import SECRET
 
-from .conftest import SECRET, Document, app_of, document_of, ref
+from .conftest import Document, app_of, document_of, ref
 
 T = TypeVar("T")
 

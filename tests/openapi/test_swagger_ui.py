@@ -12,9 +12,8 @@ from pydantic import BaseModel, Field
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, roles
 from fastapi_poto.openapi import offline_docs
-from tests.live import serve_in_thread
-
-from .conftest import SECRET
+from fastapi_poto.testing import serve
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.browser
 
@@ -67,7 +66,7 @@ def url() -> Iterator[str]:
     offline_docs(app)
     offline_docs(mounted)
     app.mount("/sub", mounted)
-    with serve_in_thread(app) as live:
+    with serve(app) as live:
         yield live.url
 
 

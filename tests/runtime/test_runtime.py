@@ -18,8 +18,7 @@ from fastapi_poto.errors import Unavailable
 from fastapi_poto.runtime import default_poto
 from fastapi_poto.settings import from_environment
 from fastapi_poto.stores import MemoryStore
-
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+from tests.secret import SECRET
 
 
 class Shop(PotoModule):

@@ -5,7 +5,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from fastapi_poto import Poto, PotoModule, poto_router
-from tests.security.world import SECRET, World, headers_of
+from tests.secret import SECRET
+from tests.security.world import World, headers_of
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])

@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.live import LiveProcess, serve
+from tests.processes import LiveProcess, serve_process
 from tests.security.world import H0, NAME, PASSWORD, World, is_refused, world
 
 FREE = {"free_failures": 10**6, "failures_per_address": 0}
@@ -34,11 +34,11 @@ def test_20_guessing_passwords(own: World, name: str) -> None:
     assert refused.json() == {"code": "too_many_requests", "detail": "Too many failed sign-ins"}
     assert own.login(name, PASSWORD).status_code == 429
     assert own.login("beth").status_code == 200
-    own.clock.ahead += 1.1
+    own.clock.advance(1.1)
     assert wrong(own, name).status_code == 401
     refused = wrong(own, name)
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
-    own.clock.ahead += 2.1
+    own.clock.advance(2.1)
     if name == NAME:
         assert own.login().status_code == 200
         assert wrong(own).status_code == 401
@@ -70,7 +70,7 @@ def test_20_by_address(own: World) -> None:
     refused = own.login()
     assert refused.status_code == 429
     assert 0 < int(refused.headers["retry-after"]) <= 300
-    own.clock.ahead += 301
+    own.clock.advance(301)
     assert own.login().status_code == 200
 
 
@@ -192,7 +192,9 @@ class Flood:
 
 def test_22_a_hundred_sign_ins_at_once() -> None:
     """Threat 22: memory up by less than 150 MiB, other calls answered within 250 ms, the excess 503."""
-    with serve("tests.security.world:make_app_with_a_user", factory=True, options={"log_level": "warning"}) as live:
+    with serve_process(
+        "tests.security.world:make_app_with_a_user", factory=True, options={"log_level": "warning"}
+    ) as live:
         for _ in range(5):  # the other tests of a parallel run are no part of the claim
             flood = Flood(live)
             flood.run()
@@ -264,7 +266,7 @@ def test_24_visitors_of_an_address() -> None:
             )
             assert refused.status_code == 429
             assert 0 < int(refused.headers["retry-after"]) <= 3_600
-        own.clock.ahead += 3_600
+        own.clock.advance(3_600)
         assert own.http.post("/auth/visitor").status_code == 200
 
 
@@ -296,10 +298,10 @@ def test_24_idle_visitors_are_purged(own: World) -> None:
     for pair in (idle, active):
         assert own.post("/Vault/keep", pair, key="k", value=1).status_code == 204
     for _ in range(5):
-        own.clock.ahead += 5 * 86_400
+        own.clock.advance(5 * 86_400)
         active = own.refresh(active).json()
         own.do(own.poto.purge())
-    own.clock.ahead += 7 * 86_400
+    own.clock.advance(7 * 86_400)
     own.do(own.poto.purge())
     assert own.login(idle["user_id"], idle["password"]).status_code == 401
     assert own.do(own.poto.users.get(idle["user_id"])) is None

@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from fastapi_poto import Poto
-from tests.live import serve_many
-from tests.security.world import H1, NAME, PASSWORD, SECRET, headers_of, is_refused
+from tests.processes import serve_processes
+from tests.secret import SECRET
+from tests.security.world import H1, NAME, PASSWORD, headers_of, is_refused
 from tests.servers import PostgresServer, RedisServer
 
 
@@ -59,7 +60,7 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
                 else:
                     url = stack.enter_context((PostgresServer if kind == "postgres" else RedisServer)(folder)).url
                 target, environment = "tests.security.world:make_app", {"POTO_STORE": url}
-                lives = stack.enter_context(serve_many(target, 2, factory=True, env=environment))
+                lives = stack.enter_context(serve_processes(target, 2, factory=True, env=environment))
                 clients = [stack.enter_context(httpx.Client(base_url=live.url, timeout=20)) for live in lives]
                 started[kind] = Cluster(url, *clients)
             return started[kind]

@@ -10,7 +10,8 @@ import pytest
 
 from fastapi_poto import ConfigurationError, Poto
 from fastapi_poto.stores.memory import MemoryStore
-from tests.security.world import H1, SECRET, World, is_refused, opened, world
+from tests.secret import SECRET
+from tests.security.world import H1, World, is_refused, opened, world
 
 
 @pytest.mark.parametrize("secret", ["", "x", "x" * 31, "changeme" * 5, "your-256-bit-secret" * 3, "secret" * 8])

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fastapi_poto import ConfigurationError, Poto
-from tests.security.world import H0, H1, SECRET, World, b64, headers_of, is_refused, opened, signed, world
+from tests.secret import SECRET
+from tests.security.world import H0, H1, World, b64, headers_of, is_refused, opened, signed, world
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +117,11 @@ def test_03_exp_equal_to_now(own: World) -> None:
     """Threat 3: a token is good until the second it names and not in it, remembered or seen for the first time."""
     pair, other = own.visitor(), own.visitor()
     assert own.get("/Vault/me", pair["access_token"]).status_code == 200
-    frozen = 0.0
-    own.poto.authenticator._clock = own.poto.access_tokens._clock = lambda: frozen
     for one in (pair, other):
         expiry = opened(one["access_token"])[1]["exp"]
-        frozen = float(expiry)
+        own.clock.now = float(expiry)
         assert is_refused(own.get("/Vault/me", one["access_token"]), H1)
-        frozen = expiry - 0.001
+        own.clock.now = expiry - 0.001
         assert own.get("/Vault/me", one["access_token"]).status_code == 200
 
 

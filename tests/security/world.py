@@ -6,7 +6,6 @@ import hmac
 import json
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,11 +19,11 @@ from pydantic import BaseModel
 from fastapi_poto import CurrentSession, CurrentUser, Event, Poto, PotoModule, poto_router, public, roles, rpc
 from fastapi_poto.auth import TokenPair
 from fastapi_poto.stores.memory import MemoryStore
-from tests.live import serve_in_thread
+from fastapi_poto.testing import Clock, serve
+from tests.secret import SECRET
 
 T = TypeVar("T")
 
-SECRET = "kZ3nQ0vT8rW5yB1xF6hJ9mL2pS4uD7aE-gC_iKoNqRt"
 NAME, PASSWORD = "ann", "correct horse battery"
 H0 = 'Bearer realm="poto"'
 H1 = 'Bearer realm="poto", error="invalid_token"'
@@ -111,16 +110,6 @@ class Vault(PotoModule):
     @staticmethod
     def helper() -> str:
         return "not for the wire"
-
-
-@dataclass
-class Clock:
-    """Tells whole seconds from now, unless a test moves it."""
-
-    ahead: float = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
 
 
 @dataclass
@@ -229,7 +218,7 @@ def world(secret: Any = SECRET, *, store: Any = None, **options: Any) -> Iterato
     store = store if store is not None else MemoryStore(clock=clock)
     poto = Poto(secret, store=store, clock=clock, **{"visitors_per_hour": 0, **options})
     with (
-        serve_in_thread(make_app(poto), proxy_headers=False) as live,
+        serve(make_app(poto), proxy_headers=False) as live,
         httpx.Client(base_url=live.url, timeout=20) as http,
     ):
         yield World(live.url, poto, clock, http)

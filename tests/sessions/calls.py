@@ -14,16 +14,6 @@ class Someone:
     id: str
 
 
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self, now: float = 1_000_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def call_of(user_id: str, *, identity: Any = None, headers: Sequence[tuple[bytes, bytes]] = ()) -> CallContext:
     """A call of this user."""
     context = CallContext("Test.test", {"type": "http", "headers": list(headers)})

@@ -13,7 +13,8 @@ from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionUnsuppo
 from fastapi_poto.sessions import CookieSessions
 from fastapi_poto.sessions.cookie import COOKIE, COOKIE_BYTES
 from fastapi_poto.stores import MemoryStore
-from tests.sessions.calls import Clock, call_of
+from fastapi_poto.testing import Clock
+from tests.sessions.calls import call_of
 from tests.sessions.models import Cart, Line
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live import LiveProcess, serve_many
+from tests.processes import LiveProcess, serve_processes
 from tests.servers import Server, find_program
 
 pytestmark = [pytest.mark.anyio, pytest.mark.conformance]
@@ -46,7 +46,7 @@ class Nginx(Server):
 def nginx(tmp_path: Path) -> Iterator[str]:
     environment = {"POTO_STORE": f"sqlite:///{tmp_path / 'poto.db'}"}
     with (
-        serve_many("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as processes,
+        serve_processes("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as processes,
         Nginx(tmp_path / "nginx", processes) as server,
     ):
         yield f"http://127.0.0.1:{server.port}"

@@ -18,7 +18,7 @@ import pytest
 from fastapi_poto.errors import Unavailable
 from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores import store_from_url
-from tests.live import LiveProcess, serve_many, start
+from tests.processes import LiveProcess, serve_processes, start
 from tests.servers import PostgresServer, RedisServer, Server
 
 pytestmark = pytest.mark.anyio
@@ -127,7 +127,7 @@ def store_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ser
 async def test_stopped_killed_and_paused(store_server: RedisServer | PostgresServer, tmp_path: Path) -> None:
     """Stopped, killed with -9, paused: 503 with Retry-After within a second, and service again without a restart."""
     environment = {"POTO_STORE": store_server.url}
-    with serve_many("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as servers:
+    with serve_processes("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as servers:
         async with load_on(servers) as load:
             for go_away, come_back in (
                 (store_server.pause, store_server.resume),
@@ -176,7 +176,7 @@ async def test_a_writer_of_sqlite_is_killed(tmp_path: Path) -> None:
     """kill -9 in the middle of load: the file opens and is whole, what was acknowledged is there."""
     path = tmp_path / "poto.db"
     environment = {"POTO_STORE": f"sqlite:///{path}"}
-    with serve_many("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as servers:
+    with serve_processes("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as servers:
         async with httpx.AsyncClient(timeout=30) as client:
             token = (await client.post(f"{servers[0].url}/auth/visitor")).json()["access_token"]
             load = Load(servers, token, client)

@@ -10,12 +10,11 @@ from anyio import from_thread
 from fastapi import FastAPI
 
 from fastapi_poto import CurrentSession, Poto, PotoModule, Session, poto_router, roles
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve
+from tests.secret import SECRET
 from tests.sessions.models import Cart, Line
 
 pytestmark = pytest.mark.anyio
-
-SECRET = "R3v0lv1ng-doors-of-the-session-suite-0042"
 
 
 class Shop(PotoModule):
@@ -152,7 +151,7 @@ def events(text: str) -> list[str]:
 
 async def test_written_from_inside_a_stream() -> None:
     """Each item's write is there when the item arrives."""
-    with serve_in_thread(app_of()) as live:
+    with serve(app_of()) as live:
         async with httpx.AsyncClient(base_url=live.url) as client:
             visitor = Visitor(client, (await client.post("/auth/visitor")).json())
             answer = await visitor.post("/Shop/count_up", to=3)
@@ -212,7 +211,7 @@ async def test_a_cookie_that_would_not_fit() -> None:
 
 async def test_what_a_cookie_cannot_do_in_calls() -> None:
     """Counting, and writing from inside a stream, are errors that say so."""
-    with serve_in_thread(app_of(sessions="cookie://")) as live:
+    with serve(app_of(sessions="cookie://")) as live:
         async with httpx.AsyncClient(base_url=live.url) as client:
             visitor = Visitor(client, (await client.post("/auth/visitor")).json())
             answer = await visitor.post("/Shop/add", line={"sku": "a"})

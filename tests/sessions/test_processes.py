@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live import LiveProcess, serve_many
+from tests.processes import LiveProcess, serve_processes
 
 from .conftest import SHARED_STORES, url_of
 
@@ -29,7 +29,7 @@ def fleets(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             folder = tmp_path_factory.mktemp(f"fleet-{kind}")
             environment = {"POTO_STORE": url_of(kind, request, folder)}
             return stack.enter_context(
-                serve_many("tests.sessions.app:app", PROCESSES, directory=folder, env=environment)
+                serve_processes("tests.sessions.app:app", PROCESSES, directory=folder, env=environment)
             )
 
         yield fleet

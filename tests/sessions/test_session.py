@@ -15,7 +15,8 @@ from fastapi_poto.context import CallContext
 from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionValueError, TooLarge
 from fastapi_poto.sessions import Session, SessionManager
 from fastapi_poto.stores import MemoryStore, Store
-from tests.sessions.calls import Clock, call_of
+from fastapi_poto.testing import Clock
+from tests.sessions.calls import call_of
 from tests.sessions.models import Cart, CartOfTomorrow, Hashed, Line, NeedsMore, Settings, Split, Tally
 
 pytestmark = pytest.mark.anyio

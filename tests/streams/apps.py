@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from fastapi_poto import Event, Poto, PotoError, PotoModule, current_context, poto_router, public, rpc
 from fastapi_poto.streaming import describe_download
+from tests.secret import SECRET
 from tests.streams.probe import PROBES
 
-SECRET = "streams-0f8e7d6c5b4a39281706f5e4d3c2b1a0"
 KIBIBYTE = "x" * 1024
 
 OPEN: list[str] = []

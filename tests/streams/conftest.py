@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.live import LiveProcess, LiveThread, serve, serve_in_thread
+from fastapi_poto.testing import LiveApp, serve
+from tests.processes import LiveProcess, serve_process
 from tests.streams.apps import make_app
 from tests.streams.client import Connection
 from tests.streams.probe import PROBES, Probe
@@ -16,17 +17,17 @@ KINDS = [("asyncio", "h11"), ("uvloop", "httptools")]
 
 
 @pytest.fixture(scope="session", params=KINDS, ids="-".join)
-def live(request: pytest.FixtureRequest) -> Iterator[LiveThread]:
+def live(request: pytest.FixtureRequest) -> Iterator[LiveApp]:
     """The application behind one combination of loop and parser."""
     loop, http = request.param
-    with serve_in_thread(make_app(), loop=loop, http=http) as server:
+    with serve(make_app(), loop=loop, http=http) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def one() -> Iterator[LiveThread]:
+def one() -> Iterator[LiveApp]:
     """The application behind uvicorn as it comes, for what does not depend on the loop."""
-    with serve_in_thread(make_app()) as server:
+    with serve(make_app()) as server:
         yield server
 
 
@@ -34,7 +35,7 @@ def one() -> Iterator[LiveThread]:
 def process(request: pytest.FixtureRequest) -> Iterator[LiveProcess]:
     """The same in a process of its own, for what the test's own threads would disturb."""
     loop, http = request.param
-    with serve("tests.streams.apps:make_app", factory=True, loop=loop, http=http) as server:
+    with serve_process("tests.streams.apps:make_app", factory=True, loop=loop, http=http) as server:
         yield server
 
 
@@ -54,17 +55,17 @@ Connect = Callable[..., Connection]
 
 
 @pytest.fixture
-def connect(live: LiveThread) -> Iterator[Connect]:
+def connect(live: LiveApp) -> Iterator[Connect]:
     """`connect(path, query=…)`: a connection that is closed with the test."""
     yield from _connector(live)
 
 
 @pytest.fixture
-def connect_one(one: LiveThread) -> Iterator[Connect]:
+def connect_one(one: LiveApp) -> Iterator[Connect]:
     yield from _connector(one)
 
 
-def _connector(server: LiveThread) -> Iterator[Connect]:
+def _connector(server: LiveApp) -> Iterator[Connect]:
     made: list[Connection] = []
 
     def connect(path: str, **arguments: Any) -> Connection:

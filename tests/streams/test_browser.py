@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from tests.live import LiveThread
+from fastapi_poto.testing import LiveApp
 
 pytestmark = pytest.mark.browser
 
@@ -41,26 +41,26 @@ def read(page: Page, origin: str, path: str, until: str = FINAL) -> list[dict[st
     return seen
 
 
-def test_the_end_stops_reconnecting(one: LiveThread, page: Page) -> None:
+def test_the_end_stops_reconnecting(one: LiveApp, page: Page) -> None:
     """Items, then one reconnection that is answered 204: the browser closes the source by itself."""
     seen = read(page, one.url, "/Wire/items?count=2")
     assert [event["event"] for event in seen] == ["open", "message", "message", "reconnecting", "closed"]
 
 
-def test_names_and_ids(one: LiveThread, page: Page) -> None:
+def test_names_and_ids(one: LiveApp, page: Page) -> None:
     """A named event goes to its own listener, with its id."""
     seen = read(page, one.url, "/Wire/named")
     assert seen[1] == {"event": "progress", "data": '{"sku":"a","quantity":1}', "id": "one"}
 
 
-def test_an_error_stops_reconnecting(one: LiveThread, page: Page) -> None:
+def test_an_error_stops_reconnecting(one: LiveApp, page: Page) -> None:
     """The error's data arrives, and the stream that failed is not started again."""
     seen = read(page, one.url, "/Wire/late?kind=poto")
     assert [event["event"] for event in seen] == ["open", "message", "error", "reconnecting", "closed"]
     assert json.loads(seen[2]["data"])["$error"]["code"] == "sold_out"
 
 
-def test_an_early_error_closes_at_once(one: LiveThread, page: Page) -> None:
+def test_an_early_error_closes_at_once(one: LiveApp, page: Page) -> None:
     """A status that is not 200 is final for a browser."""
     assert read(page, one.url, "/Wire/early?kind=poto") == [{"event": "closed"}]
 
@@ -103,7 +103,7 @@ class Cutter:
         self._listener.close()
 
 
-def test_a_cut_resumes(one: LiveThread, page: Page) -> None:
+def test_a_cut_resumes(one: LiveApp, page: Page) -> None:
     """The connection is cut in the middle: the browser comes back and gets the rest, each item once."""
     cutter = Cutter(one.url, after=400)
     try:

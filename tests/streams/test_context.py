@@ -11,14 +11,14 @@ import pytest
 from httpx_sse import aconnect_sse
 
 from fastapi_poto.context import CallContext
-from tests.live import LiveThread
+from fastapi_poto.testing import LiveApp
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect, sign_in
 from tests.streams.probe import PROBES, Probe
 
 
 @pytest.mark.parametrize("name", ["mine", "sync_mine"])
-def test_a_generators_own_contextvars_last(live: LiveThread, name: str) -> None:
+def test_a_generators_own_contextvars_last(live: LiveApp, name: str) -> None:
     """What it sets at one item it finds at the next, in one task and in several threads; user and session are there."""
     headers = sign_in(live.url)
     for _ in range(2):  # the second stream finds nothing of the first
@@ -28,7 +28,7 @@ def test_a_generators_own_contextvars_last(live: LiveThread, name: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_hundred_callers_at_once(one: LiveThread) -> None:
+async def test_a_hundred_callers_at_once(one: LiveApp) -> None:
     """Every item of every stream is its own caller's."""
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=30) as client:
         signed = [await client.post(f"{one.url}/auth/visitor") for _ in range(100)]
@@ -46,7 +46,7 @@ async def test_a_hundred_callers_at_once(one: LiveThread) -> None:
         await asyncio.gather(*(call(answer, number) for number, answer in enumerate(signed)))
 
 
-def test_the_next_request_on_the_connection_sees_nothing(live: LiveThread) -> None:
+def test_the_next_request_on_the_connection_sees_nothing(live: LiveApp) -> None:
     """After a body over 64 KiB servers hand the next request this one's context: it must not show."""
     with httpx.Client() as client:
         headers = sign_in(live.url)
@@ -57,7 +57,7 @@ def test_the_next_request_on_the_connection_sees_nothing(live: LiveThread) -> No
             assert small.text == 'data: "None:0"\n\ndata: "None:1"\n\nevent: close\n\n'
 
 
-def test_pipelined_requests_see_nothing_of_each_other(live: LiveThread) -> None:
+def test_pipelined_requests_see_nothing_of_each_other(live: LiveApp) -> None:
     """Two requests in one write: the second one, without credentials, has no user."""
     token = sign_in(live.url)["Authorization"]
     body = b"{}"
@@ -76,7 +76,7 @@ def test_pipelined_requests_see_nothing_of_each_other(live: LiveThread) -> None:
 
 
 def test_nothing_of_a_finished_stream_is_kept(
-    one: LiveThread, connect_one: Connect, tag: str, monkeypatch: pytest.MonkeyPatch
+    one: LiveApp, connect_one: Connect, tag: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not its user, not its context: no timer, task or watcher holds them while other streams go on."""
     contexts: list[weakref.ref[CallContext]] = []

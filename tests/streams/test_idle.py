@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import psutil
 
-from tests.live import serve
+from tests.processes import serve_process
 from tests.streams.client import Connection
 
 STREAMS = 1000
@@ -16,7 +16,7 @@ def test_what_idle_streams_cost() -> None:
     """Memory and processor time of a worker with a thousand of them, one timer for all."""
     with (
         ExitStack() as stack,
-        serve("tests.streams.apps:make_app", factory=True, loop="uvloop", http="httptools") as server,
+        serve_process("tests.streams.apps:make_app", factory=True, loop="uvloop", http="httptools") as server,
     ):
         process = psutil.Process(server.pid)
         connections: list[Connection] = []

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from fastapi_poto.streaming.hub import SYNC_GENERATORS, _hubs
-from tests.live import LiveProcess, LiveThread
+from fastapi_poto.testing import LiveApp
+from tests.processes import LiveProcess
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect
 from tests.streams.probe import PROBES, Probe
@@ -239,7 +240,7 @@ def test_dependencies_outlive_the_generator(connect: Connect, tag: str, probe: P
     assert probe.names == ["opened", "closed", "torn down"]
 
 
-def test_who_left_before_there_was_a_thread_is_never_started(one: LiveThread) -> None:
+def test_who_left_before_there_was_a_thread_is_never_started(one: LiveApp) -> None:
     """All threads are taken, and a client leaves that waits for one: its generator's code is not run."""
     busy, late = uuid.uuid4().hex, uuid.uuid4().hex
     connections = [Connection(one.url, "/Leaving/sync_blocked", query={"tag": busy}) for _ in range(SYNC_GENERATORS)]
@@ -257,7 +258,7 @@ def test_who_left_before_there_was_a_thread_is_never_started(one: LiveThread) ->
     assert PROBES[late].names == []
 
 
-def test_two_hundred_leave_at_once(one: LiveThread, tag: str, probe: Probe) -> None:
+def test_two_hundred_leave_at_once(one: LiveApp, tag: str, probe: Probe) -> None:
     """No task, no generator and no connection is left."""
     connections = [Connection(one.url, "/Leaving/idle", query={"tag": tag}) for _ in range(200)]
     for connection in connections:

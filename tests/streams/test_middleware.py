@@ -10,7 +10,7 @@ from sse_starlette import EventSourceResponse
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
 
-from tests.live import LiveThread, serve_in_thread
+from fastapi_poto.testing import LiveApp, serve
 from tests.streams.apps import make_app
 from tests.streams.client import Connection
 from tests.streams.probe import Probe
@@ -34,12 +34,12 @@ def wrapped_app() -> FastAPI:
 
 
 @pytest.fixture(scope="module")
-def wrapped() -> Iterator[LiveThread]:
-    with serve_in_thread(wrapped_app(), timeout_graceful_shutdown=None) as live:
+def wrapped() -> Iterator[LiveApp]:
+    with serve(wrapped_app(), timeout_graceful_shutdown=None) as live:
         yield live
 
 
-def test_it_streams(wrapped: LiveThread, tag: str) -> None:
+def test_it_streams(wrapped: LiveApp, tag: str) -> None:
     """Items come as they are made, and are not compressed."""
     headers = {"Accept-Encoding": "gzip"}
     with Connection(wrapped.url, "/Leaving/idle", query={"tag": tag}, headers=headers) as connection:
@@ -49,7 +49,7 @@ def test_it_streams(wrapped: LiveThread, tag: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["long_await", "sync_ticks", "before_first"])
-def test_the_leaving_is_noticed(wrapped: LiveThread, name: str, tag: str, probe: Probe) -> None:
+def test_the_leaving_is_noticed(wrapped: LiveApp, name: str, tag: str, probe: Probe) -> None:
     """Behind a `@app.middleware("http")`, too; the cleanup is not cancelled by it."""
     with Connection(wrapped.url, f"/Leaving/{name}", query={"tag": tag}) as connection:
         if name == "before_first":
@@ -60,7 +60,7 @@ def test_the_leaving_is_noticed(wrapped: LiveThread, name: str, tag: str, probe:
     assert probe.wait("closed") - left < 0.5
 
 
-def test_a_stalled_reader_stops_the_generator(wrapped: LiveThread, tag: str, probe: Probe) -> None:
+def test_a_stalled_reader_stops_the_generator(wrapped: LiveApp, tag: str, probe: Probe) -> None:
     """And is noticed when it leaves."""
     with Connection(wrapped.url, "/Leaving/flood", query={"tag": tag}, receive_buffer=8192) as connection:
         wait_parked(probe, at_least=100)
@@ -68,7 +68,7 @@ def test_a_stalled_reader_stops_the_generator(wrapped: LiveThread, tag: str, pro
     probe.wait("closed")
 
 
-def test_errors_are_told(wrapped: LiveThread) -> None:
+def test_errors_are_told(wrapped: LiveApp) -> None:
     """Before the first item with their status, later as the last frame."""
     assert httpx.get(f"{wrapped.url}/Wire/early?kind=poto").status_code == 409
     assert "event: error" in httpx.get(f"{wrapped.url}/Wire/late?kind=poto").text
@@ -76,7 +76,7 @@ def test_errors_are_told(wrapped: LiveThread) -> None:
 
 def test_the_end_of_the_server(tag: str) -> None:
     """The last frame comes through."""
-    with serve_in_thread(wrapped_app(), timeout_graceful_shutdown=None) as live:
+    with serve(wrapped_app(), timeout_graceful_shutdown=None) as live:
         connection = Connection(live.url, "/Leaving/long_await", query={"tag": tag})
         connection.read_until(b"data: ")
     connection.read_all()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import LiveThread
+from fastapi_poto.testing import LiveApp
 from tests.servers import accepts, free_port, wait_until
 from tests.streams.client import Connection
 from tests.streams.probe import Probe
@@ -33,7 +33,7 @@ http {{
 
 
 @pytest.fixture(scope="module")
-def nginx(one: LiveThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def nginx(one: LiveApp, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """nginx before the server, with nothing set that is about streams: buffering on, HTTP/1.0 to the server."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     assert program is not None, "apt-get install nginx"

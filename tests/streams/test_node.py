@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.live import LiveThread
+from fastapi_poto.testing import LiveApp
 
 pytestmark = pytest.mark.conformance
 
@@ -31,7 +31,7 @@ def read(node: Path, kind: str, url: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_eventsource_parser(one: LiveThread, node: Path) -> None:
+def test_eventsource_parser(one: LiveApp, node: Path) -> None:
     """Items, names, ids and the error come out; pings and the end bring nothing that looks like an item."""
     assert read(node, "parser", f"{one.url}/Wire/named") == [
         {"event": "progress", "id": "one", "data": '{"sku":"a","quantity":1}'},
@@ -49,14 +49,14 @@ def test_eventsource_parser(one: LiveThread, node: Path) -> None:
     ]
 
 
-def test_eventsource_stops_at_the_end(one: LiveThread, node: Path) -> None:
+def test_eventsource_stops_at_the_end(one: LiveApp, node: Path) -> None:
     """The client reconnects once, is told with 204 that there is no more, and gives up."""
     events = read(node, "eventsource", f"{one.url}/Wire/items?count=2")
     assert [event["event"] for event in events] == ["open", "message", "message", "reconnecting", "closed"]
     assert events[-1]["data"] == "204"
 
 
-def test_eventsource_stops_at_an_error(one: LiveThread, node: Path) -> None:
+def test_eventsource_stops_at_an_error(one: LiveApp, node: Path) -> None:
     """It gets the error's data, and then no second run of a stream that failed."""
     events = read(node, "eventsource", f"{one.url}/Wire/late?kind=poto")
     assert [event["event"] for event in events] == ["open", "message", "error", "reconnecting", "closed"]

@@ -16,7 +16,8 @@ from fastapi_poto.errors import PastReplay, Unavailable
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.streaming.channel import Channel
 from fastapi_poto.streaming.replay import Replays
-from tests.live import LiveProcess, LiveThread, serve_in_thread, serve_many
+from fastapi_poto.testing import LiveApp, serve
+from tests.processes import LiveProcess, serve_processes
 from tests.servers import RedisServer
 from tests.streams.apps import make_app
 from tests.streams.client import Connection
@@ -45,7 +46,7 @@ def numbers(events: list[tuple[str, str, Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("item", [1, 4])
-def test_no_gap_and_no_duplicate(live: LiveThread, connect: Connect, item: int, tag: str, probe: Probe) -> None:
+def test_no_gap_and_no_duplicate(live: LiveApp, connect: Connect, item: int, tag: str, probe: Probe) -> None:
     """After a cut the rest comes, while the same generator goes on."""
     last = cut(connect("/Resuming/count", query={"tag": tag}), item)
     events = read(live.url, f"/Resuming/count?tag={tag}", last)
@@ -55,7 +56,7 @@ def test_no_gap_and_no_duplicate(live: LiveThread, connect: Connect, item: int, 
     assert probe.count("started") == 1
 
 
-def test_it_goes_on_meanwhile(live: LiveThread, connect: Connect, tag: str, probe: Probe) -> None:
+def test_it_goes_on_meanwhile(live: LiveApp, connect: Connect, tag: str, probe: Probe) -> None:
     """The generator does not wait for the client: what it made in the meantime comes at once."""
     last = cut(connect("/Resuming/count", query={"tag": tag}), 2)
     probe.wait("closed")
@@ -64,7 +65,7 @@ def test_it_goes_on_meanwhile(live: LiveThread, connect: Connect, tag: str, prob
     assert time.monotonic() - began < 0.5
 
 
-def test_again_and_again(live: LiveThread, connect: Connect, tag: str) -> None:
+def test_again_and_again(live: LiveApp, connect: Connect, tag: str) -> None:
     """A bad line: every item comes once, whatever the number of cuts."""
     headers: dict[str, str] = {}
     for item in (2, 3, 6, 8):
@@ -73,7 +74,7 @@ def test_again_and_again(live: LiveThread, connect: Connect, tag: str) -> None:
     assert numbers(read(live.url, f"/Resuming/count?tag={tag}", headers["Last-Event-ID"])) == [9, 10]
 
 
-def test_after_its_end_it_can_be_read_again(live: LiveThread, tag: str) -> None:
+def test_after_its_end_it_can_be_read_again(live: LiveApp, tag: str) -> None:
     """From any item that is still kept; from the last one there is nothing but the end."""
     events = read(live.url, f"/Resuming/count?tag={tag}&pause=0")
     assert numbers(events) == list(range(1, 11))
@@ -83,13 +84,13 @@ def test_after_its_end_it_can_be_read_again(live: LiveThread, tag: str) -> None:
     assert read(live.url, "/Resuming/count?tag=-", f"{stream}-10") == [("close", "~end", None)]
 
 
-def test_a_sync_generator(live: LiveThread, connect: Connect) -> None:
+def test_a_sync_generator(live: LiveApp, connect: Connect) -> None:
     """Resumes like any other."""
     last = cut(connect("/Resuming/sync_count"), 2)
     assert numbers(read(live.url, "/Resuming/sync_count", last)) == [3, 4, 5]
 
 
-def test_an_error_can_be_resumed_to(live: LiveThread) -> None:
+def test_an_error_can_be_resumed_to(live: LiveApp) -> None:
     """A failure is the end of the replay, too."""
     events = read(live.url, "/Resuming/failing")
     assert [event[0] for event in events] == ["message", "error"]
@@ -97,13 +98,13 @@ def test_an_error_can_be_resumed_to(live: LiveThread) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "sold_out")
 
 
-def test_an_error_before_the_first_item_is_a_response(live: LiveThread) -> None:
+def test_an_error_before_the_first_item_is_a_response(live: LiveApp) -> None:
     """As for any stream."""
     answer = httpx.get(f"{live.url}/Resuming/failing_early")
     assert (answer.status_code, answer.json()["code"]) == (409, "sold_out")
 
 
-def test_ids_are_not_the_methods_own(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+def test_ids_are_not_the_methods_own(live: LiveApp, caplog: pytest.LogCaptureFixture) -> None:
     """A resumable stream numbers its items; an id of the method's is an error of the server."""
     answer = httpx.get(f"{live.url}/Resuming/own_id")
     assert answer.status_code == 500
@@ -112,13 +113,13 @@ def test_ids_are_not_the_methods_own(live: LiveThread, caplog: pytest.LogCapture
 @pytest.mark.parametrize(
     "last", ["7", "nonsense", "0123456789abcdef01234567-1", "-", "-1", "a-b", "a-1\u00b2", "a" * 3000 + "-1"]
 )
-def test_unknown_ids_are_refused(live: LiveThread, last: str) -> None:
+def test_unknown_ids_are_refused(live: LiveApp, last: str) -> None:
     """409, never a silent restart."""
     answer = httpx.get(f"{live.url}/Resuming/count?tag=-", headers={"Last-Event-ID": last.encode("latin-1")})
     assert (answer.status_code, answer.json()["code"]) == (409, "past_replay")
 
 
-def test_an_id_past_the_newest_item_is_refused(live: LiveThread, connect: Connect, tag: str) -> None:
+def test_an_id_past_the_newest_item_is_refused(live: LiveApp, connect: Connect, tag: str) -> None:
     """Nobody can have seen what was not made."""
     last = cut(connect("/Resuming/count", query={"tag": tag}), 1)
     stream = last.rpartition("-")[0]
@@ -126,7 +127,7 @@ def test_an_id_past_the_newest_item_is_refused(live: LiveThread, connect: Connec
     assert answer.status_code == 409
 
 
-def test_an_item_that_is_no_longer_kept_is_refused(live: LiveThread, tag: str) -> None:
+def test_an_item_that_is_no_longer_kept_is_refused(live: LiveApp, tag: str) -> None:
     """A thousand items are kept: there would be a gap."""
     events = read(live.url, f"/Resuming/count?tag={tag}&count=1200&pause=0")
     stream = events[0][1].rpartition("-")[0]
@@ -161,13 +162,13 @@ async def test_what_was_dropped_before_the_first_read_is_refused() -> None:
     await channel.finished()
 
 
-def test_another_methods_stream_is_refused(live: LiveThread, connect: Connect, tag: str) -> None:
+def test_another_methods_stream_is_refused(live: LiveApp, connect: Connect, tag: str) -> None:
     """An id holds for its method."""
     last = cut(connect("/Resuming/count", query={"tag": tag}), 1)
     assert httpx.get(f"{live.url}/Resuming/other", headers={"Last-Event-ID": last}).status_code == 409
 
 
-def test_another_users_stream_is_forbidden(live: LiveThread, connect: Connect) -> None:
+def test_another_users_stream_is_forbidden(live: LiveApp, connect: Connect) -> None:
     """Running or ended."""
     mine, other = sign_in(live.url), sign_in(live.url)
     last = None
@@ -200,14 +201,14 @@ class Failing(MemoryStore):
 
 
 @pytest.fixture(scope="module")
-def short() -> Iterator[tuple[LiveThread, Failing]]:
+def short() -> Iterator[tuple[LiveApp, Failing]]:
     """A server that keeps 20 items, for a second without a reader."""
     store = Failing()
-    with serve_in_thread(make_app(store=store, replay_grace=1, replay_items=20)) as live:
+    with serve(make_app(store=store, replay_grace=1, replay_items=20)) as live:
         yield live, store
 
 
-def test_nobody_comes_back(short: tuple[LiveThread, Failing], tag: str, probe: Probe) -> None:
+def test_nobody_comes_back(short: tuple[LiveApp, Failing], tag: str, probe: Probe) -> None:
     """After the grace time the generator is closed; who comes later gets what is kept, and the truth."""
     with Connection(short[0].url, "/Resuming/count", query={"tag": tag, "count": 1000}) as connection:
         last = cut(connection, 2)
@@ -220,7 +221,7 @@ def test_nobody_comes_back(short: tuple[LiveThread, Failing], tag: str, probe: P
     assert (events[-1][0], events[-1][2]["$error"]["code"]) == ("error", "stream_lost")
 
 
-def test_who_got_no_item_cannot_come_back(short: tuple[LiveThread, Failing], tag: str, probe: Probe) -> None:
+def test_who_got_no_item_cannot_come_back(short: tuple[LiveApp, Failing], tag: str, probe: Probe) -> None:
     """There is no id to come back with, and no reason to wait."""
     with Connection(short[0].url, "/Resuming/slow_start", query={"tag": tag}) as connection:
         probe.wait("started")
@@ -228,7 +229,7 @@ def test_who_got_no_item_cannot_come_back(short: tuple[LiveThread, Failing], tag
     assert probe.wait("closed") - left < 0.9
 
 
-def test_nothing_unseen_is_dropped(short: tuple[LiveThread, Failing], tag: str, probe: Probe) -> None:
+def test_nothing_unseen_is_dropped(short: tuple[LiveApp, Failing], tag: str, probe: Probe) -> None:
     """A generator without a reader waits before it would push out what nobody has seen."""
     query = {"tag": tag, "count": 100, "pause": 0.02}
     with Connection(short[0].url, "/Resuming/count", query=query) as connection:
@@ -239,7 +240,7 @@ def test_nothing_unseen_is_dropped(short: tuple[LiveThread, Failing], tag: str, 
     assert numbers(events) == list(range(3, 101))
 
 
-def test_an_item_larger_than_all_that_is_kept_drops_nothing_unseen(live: LiveThread, connect: Connect) -> None:
+def test_an_item_larger_than_all_that_is_kept_drops_nothing_unseen(live: LiveApp, connect: Connect) -> None:
     """Neither for a reader who keeps up, nor for one who was slow."""
     slow = connect("/Resuming/lumps", receive_buffer=4096)
     sizes = [len(item) for item in numbers(read(live.url, "/Resuming/lumps"))]
@@ -250,7 +251,7 @@ def test_an_item_larger_than_all_that_is_kept_drops_nothing_unseen(live: LiveThr
 
 
 def test_a_store_that_is_away_does_not_stop_the_stream(
-    short: tuple[LiveThread, Failing], tag: str, caplog: pytest.LogCaptureFixture
+    short: tuple[LiveApp, Failing], tag: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Readers of the generator's own process are served, cuts included, and the log says what is missing."""
     live, store = short
@@ -278,7 +279,7 @@ def pair(
             url = stack.enter_context(RedisServer(folder, durable=False)).url
         else:
             url = f"sqlite:///{folder}/poto.db"
-        servers = serve_many("tests.streams.apps:make_stored_app", 2, factory=True, env={"TEST_STORE": url})
+        servers = serve_processes("tests.streams.apps:make_stored_app", 2, factory=True, env={"TEST_STORE": url})
         one, other = stack.enter_context(servers)
         yield one, other
 
@@ -318,7 +319,7 @@ def test_a_stream_whose_worker_died_is_lost(tmp_path: Path) -> None:
     """What was stored is delivered, and then the truth: an error rather than silence."""
     with RedisServer(tmp_path, durable=False) as redis:
         environment = {"TEST_STORE": redis.url}
-        with serve_many("tests.streams.apps:make_stored_app", 2, factory=True, env=environment) as (one, other):
+        with serve_processes("tests.streams.apps:make_stored_app", 2, factory=True, env=environment) as (one, other):
             with Connection(one.url, "/Resuming/count", query={"tag": "-", "pause": 0.2}) as connection:
                 last = cut(connection, 1)
                 time.sleep(0.5)

@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 
-from tests.live import LiveThread
+from fastapi_poto.testing import LiveApp
 from tests.streams.conftest import Connect
 from tests.streams.probe import Probe
 from tests.streams.test_leaving import wait_parked
@@ -21,7 +21,7 @@ from tests.streams.test_leaving import wait_parked
         ("failing_child", ["before", "after"]),
     ],
 )
-def test_inside_the_generator(live: LiveThread, name: str, items: list[str]) -> None:
+def test_inside_the_generator(live: LiveApp, name: str, items: list[str]) -> None:
     """They end what the generator awaits, are caught in it, and the stream goes on."""
     text = httpx.get(f"{live.url}/Scopes/{name}").text
     assert [line for line in text.splitlines() if line.startswith("data: ")] == [f'data: "{item}"' for item in items]
@@ -62,7 +62,7 @@ def test_children_end_when_a_stalled_client_leaves(
     assert [record for record in caplog.records if record.name == "fastapi_poto"] == []
 
 
-def test_items_are_json(live: LiveThread) -> None:
+def test_items_are_json(live: LiveApp) -> None:
     """The items before and after a scope are those of the generator, in their order."""
     text = httpx.get(f"{live.url}/Scopes/anyio_scope").text
     assert [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")] == ["before", "after"]

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tests.live import Http, Loop, serve, serve_in_thread
+from fastapi_poto.testing import serve
+from tests.processes import Http, Loop, serve_process
 from tests.streams.apps import make_app
 from tests.streams.client import Connection
 from tests.streams.conftest import KINDS
@@ -17,7 +18,7 @@ SHUTTING_DOWN = b'event: error\ndata: {"$error":{"code":"shutting_down","detail"
 @pytest.mark.parametrize(("loop", "http"), KINDS)
 def test_a_hundred_open_streams(loop: Loop, http: Http) -> None:
     """Each gets a last frame, generators close before the lifespan ends, the process is gone within 0.5 s."""
-    with serve("tests.streams.apps:make_app", factory=True, loop=loop, http=http) as server:
+    with serve_process("tests.streams.apps:make_app", factory=True, loop=loop, http=http) as server:
         paths = ["/Leaving/idle", "/Leaving/sync_ticks", "/Leaving/long_await", "/Resuming/count"]
         queries = [{"tag": "t", **({"pause": 60} if "count" in paths[n % 4] else {})} for n in range(100)]
         connections = [Connection(server.url, paths[n % 4], query=queries[n]) for n in range(100)]
@@ -48,7 +49,7 @@ def test_a_hundred_open_streams(loop: Loop, http: Http) -> None:
 
 def test_a_download_of_known_length_is_finished_first() -> None:
     """Such an answer has an end; bytes without one are cut, as nothing can be said in them."""
-    with serve("tests.streams.apps:make_app", factory=True) as server:
+    with serve_process("tests.streams.apps:make_app", factory=True) as server:
         download = Connection(server.url, "/Wire/slow_download", query={"length": 50})
         endless = Connection(server.url, "/Wire/slow_download")
         for connection in (download, endless):
@@ -65,7 +66,7 @@ def test_a_download_of_known_length_is_finished_first() -> None:
 
 def test_a_server_in_a_thread(tag: str) -> None:
     """Without signals, too: a server that is told to stop ends its streams."""
-    with serve_in_thread(make_app(), timeout_graceful_shutdown=None) as server:
+    with serve(make_app(), timeout_graceful_shutdown=None) as server:
         connection = Connection(server.url, "/Leaving/long_await", query={"tag": tag})
         connection.read_until(b"data: ")
     connection.read_all()

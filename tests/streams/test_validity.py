@@ -8,16 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi_poto.authenticator import Authenticator, Identity
 
 from fastapi_poto import Poto, PotoModule, poto_router, rpc
+from fastapi_poto.auth.authenticator import Authenticator, Identity
 from fastapi_poto.errors import Unavailable
-from tests.live import LiveThread, serve_in_thread
+from fastapi_poto.testing import LiveApp, serve
+from tests.secret import SECRET
 from tests.streams.client import Connection
 from tests.streams.conftest import sign_in
 from tests.streams.probe import PROBES, Probe
-
-SECRET = "validity-0f8e7d6c5b4a39281706f5e4d3c2b1a0"
 
 
 class Watching(PotoModule):
@@ -46,8 +45,8 @@ def app_that_checks() -> FastAPI:
 
 
 @pytest.fixture(scope="module")
-def checked() -> Iterator[LiveThread]:
-    with serve_in_thread(app_that_checks()) as live:
+def checked() -> Iterator[LiveApp]:
+    with serve(app_that_checks()) as live:
         yield live
 
 
@@ -60,7 +59,7 @@ def test_a_store_that_is_away_ends_no_stream(
         raise Unavailable("the store is away")
 
     monkeypatch.setattr(Authenticator, "is_active", away)
-    with serve_in_thread(app_that_checks()) as live:
+    with serve(app_that_checks()) as live:
         headers = sign_in(live.url)
         with Connection(live.url, "/Watching/idle", query={"tag": tag}, headers=headers) as connection:
             connection.read_until(b"data: ")
@@ -72,7 +71,7 @@ def test_a_store_that_is_away_ends_no_stream(
 
 
 @pytest.mark.parametrize("name", ["idle", "count"])
-def test_streams_end_after_a_logout(checked: LiveThread, name: str, tag: str, probe: Probe) -> None:
+def test_streams_end_after_a_logout(checked: LiveApp, name: str, tag: str, probe: Probe) -> None:
     """With `event: error` and the body of a 401, and the generator is closed; streams of others go on."""
     mine, other = sign_in(checked.url), sign_in(checked.url)
     with (

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from tests.live import LiveThread
+from fastapi_poto.testing import LiveApp
 from tests.streams.conftest import Connect, sign_in
 
 ITEMS = b'data: {"sku":"s0","quantity":0}\n\ndata: {"sku":"s1","quantity":1}\n\n'
@@ -18,7 +18,7 @@ SOLD_OUT = {"code": "sold_out", "detail": "nothing left", "data": {"sku": "a"}}
 
 
 @pytest.mark.parametrize("name", ["items", "sync_items"])
-def test_items_for_a_browser(live: LiveThread, name: str) -> None:
+def test_items_for_a_browser(live: LiveApp, name: str) -> None:
     """A GET stream: unnamed items, and a last frame whose id ends a browser's reconnecting."""
     answer = httpx.get(f"{live.url}/Wire/{name}?count=2")
     assert answer.status_code == 200
@@ -30,13 +30,13 @@ def test_items_for_a_browser(live: LiveThread, name: str) -> None:
     assert "content-encoding" not in answer.headers
 
 
-def test_items_for_a_program(live: LiveThread) -> None:
+def test_items_for_a_program(live: LiveApp) -> None:
     """A POST stream, which nobody reconnects to, has no ids."""
     answer = httpx.post(f"{live.url}/Wire/items", json={"count": 2})
     assert answer.content == ITEMS + b"event: close\n\n"
 
 
-def test_lines_of_json(live: LiveThread) -> None:
+def test_lines_of_json(live: LiveApp) -> None:
     """With `Accept: application/x-ndjson` the same items come as lines, and nothing else does."""
     headers = {"accept": "Application/X-NDJSON;q=0.9, */*;q=0.1"}
     answer = httpx.post(f"{live.url}/Wire/items", json={"count": 2}, headers=headers)
@@ -51,7 +51,7 @@ def test_lines_of_json(live: LiveThread) -> None:
     assert [json.loads(line)["sku"] for line in answer.text.splitlines()] == ["a", "b"]
 
 
-def test_names_and_ids(live: LiveThread) -> None:
+def test_names_and_ids(live: LiveApp) -> None:
     """`Event` gives an item a name and an id; an item without one keeps none."""
     with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/named") as source:
         events = [(event.event, event.id, event.data) for event in source.iter_sse()]
@@ -60,18 +60,18 @@ def test_names_and_ids(live: LiveThread) -> None:
     assert events[2] == ("close", "~end", "")
 
 
-def test_an_event_among_plain_items(live: LiveThread) -> None:
+def test_an_event_among_plain_items(live: LiveApp) -> None:
     """A method may name some of its items only."""
     text = httpx.get(f"{live.url}/Wire/mixed").text
     assert text.startswith('data: {"sku":"a","quantity":1}\n\nevent: special\ndata: {"sku":"b","quantity":1}\n\n')
 
 
-def test_a_stream_without_items(live: LiveThread) -> None:
+def test_a_stream_without_items(live: LiveApp) -> None:
     """Nothing, well ended."""
     assert httpx.get(f"{live.url}/Wire/empty").content == b"id: ~end\nevent: close\ndata\n\n"
 
 
-def test_text_arrives_as_it_was(live: LiveThread) -> None:
+def test_text_arrives_as_it_was(live: LiveApp) -> None:
     """Newlines, NUL and line separators inside of JSON are nothing special."""
     with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/unicode") as source:
         first = next(iter(source.iter_sse()))
@@ -79,7 +79,7 @@ def test_text_arrives_as_it_was(live: LiveThread) -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
-def test_items_are_one_line_to_readers_of_lines(live: LiveThread, accept: str) -> None:
+def test_items_are_one_line_to_readers_of_lines(live: LiveApp, accept: str) -> None:
     """`iter_lines` of httpx ends a line at U+0085, U+2028 and U+2029: JSON has them escaped, in errors too."""
     with httpx.stream("GET", f"{live.url}/Wire/line_separators", headers={"accept": accept}) as answer:
         lines = [line.removeprefix("data: ") for line in answer.iter_lines()]
@@ -93,7 +93,7 @@ def test_items_are_one_line_to_readers_of_lines(live: LiveThread, accept: str) -
     ("kind", "status", "body"), [("poto", 409, SOLD_OUT), ("http", 418, {"detail": "teapot"}), ("bug", 500, INTERNAL)]
 )
 def test_an_error_before_the_first_item_has_its_status(
-    live: LiveThread, kind: str, status: int, body: Any, caplog: pytest.LogCaptureFixture
+    live: LiveApp, kind: str, status: int, body: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The status line waits for the first item, so an early failure is a plain response."""
     answer = httpx.get(f"{live.url}/Wire/early?kind={kind}")
@@ -105,7 +105,7 @@ def test_an_error_before_the_first_item_has_its_status(
 @pytest.mark.parametrize(
     ("kind", "body"), [("poto", SOLD_OUT), ("http", {"detail": "teapot"}), ("bug", INTERNAL)]
 )  # fmt: skip
-def test_a_later_error_is_the_last_frame(live: LiveThread, name: str, kind: str, body: Any) -> None:
+def test_a_later_error_is_the_last_frame(live: LiveApp, name: str, kind: str, body: Any) -> None:
     """The item before it is delivered, and the error has the body that the response would have had."""
     with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/{name}?kind={kind}") as source:
         events = list(source.iter_sse())
@@ -115,7 +115,7 @@ def test_a_later_error_is_the_last_frame(live: LiveThread, name: str, kind: str,
 
 
 @pytest.mark.parametrize("name", ["late", "sync_late"])
-def test_a_bug_is_logged_with_its_request(live: LiveThread, name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_is_logged_with_its_request(live: LiveApp, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """What the client is not told stands in the log, with the traceback and the request's id."""
     with caplog.at_level(logging.ERROR, "fastapi_poto"):
         text = httpx.get(f"{live.url}/Wire/{name}?kind=bug", headers={"x-request-id": "r-42"}).text
@@ -127,7 +127,7 @@ def test_a_bug_is_logged_with_its_request(live: LiveThread, name: str, caplog: p
     assert record.exc_info[0] is ZeroDivisionError
 
 
-def test_a_declared_error_is_not_logged(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_declared_error_is_not_logged(live: LiveApp, caplog: pytest.LogCaptureFixture) -> None:
     """What the client is told is no fault of the server."""
     with caplog.at_level(logging.INFO, "fastapi_poto"):
         httpx.get(f"{live.url}/Wire/late?kind=poto")
@@ -135,7 +135,7 @@ def test_a_declared_error_is_not_logged(live: LiveThread, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("name", ["wrong", "self_cancelled"])
-def test_broken_promises_are_internal_errors(live: LiveThread, name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_broken_promises_are_internal_errors(live: LiveApp, name: str, caplog: pytest.LogCaptureFixture) -> None:
     """An item that is not of the annotated type, or a generator that cancels itself, is a bug of the server."""
     with httpx.Client() as client, connect_sse(client, "GET", f"{live.url}/Wire/{name}") as source:
         events = list(source.iter_sse())
@@ -146,7 +146,7 @@ def test_broken_promises_are_internal_errors(live: LiveThread, name: str, caplog
 @pytest.mark.parametrize("name", ["no_exception", "sync_no_exception"])
 @pytest.mark.parametrize("kind", ["cancelled", "generator exit", "system exit", "group"])
 def test_what_is_no_exception_is_no_good_end(
-    live: LiveThread, name: str, kind: str, caplog: pytest.LogCaptureFixture
+    live: LiveApp, name: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A generator that raises any other `BaseException` has failed, and strikes neither the server nor its log."""
     answer = httpx.get(f"{live.url}/Wire/{name}", params={"kind": kind, "items": 0})
@@ -195,7 +195,7 @@ def test_pings_and_retry(connect_one: Connect) -> None:
     assert body.index(b"data: 1") < body.index(b": ping") < body.index(b"data: 2")
 
 
-def test_httpx_sse_sees_no_phantoms(one: LiveThread) -> None:
+def test_httpx_sse_sees_no_phantoms(one: LiveApp) -> None:
     """Pings between items are nothing to a client."""
     with httpx.Client() as client, connect_sse(client, "GET", f"{one.url}/Quick/silent") as source:
         assert [(event.event, event.data) for event in source.iter_sse()] == [
@@ -204,26 +204,26 @@ def test_httpx_sse_sees_no_phantoms(one: LiveThread) -> None:
 
 
 @pytest.mark.parametrize("name", ["/Wire/items", "/Resuming/count"])
-def test_a_client_that_saw_the_end_is_told_there_is_no_more(live: LiveThread, name: str) -> None:
+def test_a_client_that_saw_the_end_is_told_there_is_no_more(live: LiveApp, name: str) -> None:
     """204 is what stops a browser's `EventSource`."""
     answer = httpx.get(f"{live.url}{name}?tag=-", headers={"last-event-id": "~end"})
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_other_ids_mean_nothing_to_a_plain_stream(live: LiveThread) -> None:
+def test_other_ids_mean_nothing_to_a_plain_stream(live: LiveApp) -> None:
     """A stream that is not resumable starts again."""
     answer = httpx.get(f"{live.url}/Wire/items?count=2", headers={"last-event-id": "one"})
     assert answer.content.startswith(ITEMS)
 
 
-def test_bytes(live: LiveThread) -> None:
+def test_bytes(live: LiveApp) -> None:
     """Chunks as they are, with the type that the method declares."""
     answer = httpx.get(f"{live.url}/Wire/csv")
     assert answer.content == b"a,b\n1,2\n"
     assert answer.headers["content-type"] == "text/csv"
 
 
-def test_a_file(live: LiveThread) -> None:
+def test_a_file(live: LiveApp) -> None:
     """Its name and its length, where the method knows them."""
     answer = httpx.get(f"{live.url}/Wire/report")
     assert answer.content == b"a,b\n1,2\n"
@@ -232,13 +232,13 @@ def test_a_file(live: LiveThread) -> None:
     assert "transfer-encoding" not in answer.headers
 
 
-def test_bytes_that_fail_early_are_a_response(live: LiveThread) -> None:
+def test_bytes_that_fail_early_are_a_response(live: LiveApp) -> None:
     """Before the first chunk an error has its status."""
     answer = httpx.get(f"{live.url}/Wire/early_broken_bytes")
     assert (answer.status_code, answer.json()["code"]) == (409, "sold_out")
 
 
-def test_what_describes_a_download_does_not_describe_an_error(live: LiveThread) -> None:
+def test_what_describes_a_download_does_not_describe_an_error(live: LiveApp) -> None:
     """The error has its own length, and is no file to save."""
     answer = httpx.get(f"{live.url}/Wire/missing_file")
     assert (answer.status_code, answer.json()["code"]) == (409, "sold_out")
@@ -246,19 +246,19 @@ def test_what_describes_a_download_does_not_describe_an_error(live: LiveThread) 
     assert "content-disposition" not in answer.headers
 
 
-def test_bytes_that_fail_late_are_cut(live: LiveThread, caplog: pytest.LogCaptureFixture) -> None:
+def test_bytes_that_fail_late_are_cut(live: LiveApp, caplog: pytest.LogCaptureFixture) -> None:
     """There is no other way to say that they are not all."""
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{live.url}/Wire/broken_bytes")
 
 
-def test_a_large_download(live: LiveThread) -> None:
+def test_a_large_download(live: LiveApp) -> None:
     """Every byte of it."""
     answer = httpx.get(f"{live.url}/Wire/download?megabytes=10")
     assert len(answer.content) == 10 * 1024 * 1024
 
 
-def test_headers_of_the_call_go_out_with_the_stream(live: LiveThread) -> None:
+def test_headers_of_the_call_go_out_with_the_stream(live: LiveApp) -> None:
     """A stream of a signed-in caller is a stream like any other."""
     answer = httpx.get(f"{live.url}/Whose/mine?count=2", headers=sign_in(live.url))
     assert answer.text.count("data: ") == 2

@@ -15,8 +15,7 @@ from fastapi_poto.client import PotoClient
 from fastapi_poto.errors import Forbidden, Unauthenticated
 from fastapi_poto.testing import Clock, acting_as, serve, sign_in
 from fastapi_poto.users import Account
-
-SECRET = "0f8e7d6c5b4a39281706f5e4d3c2b1a0-tests-only"
+from tests.secret import SECRET
 
 
 class Shop(PotoModule):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import ROOT
+from tests.processes import ROOT
 
 # Each reads the whole project, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(300)

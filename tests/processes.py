@@ -1,4 +1,4 @@
-"""Real uvicorn servers for tests: in a process of their own (one or several), or in a thread.
+"""Real uvicorn servers in processes of their own. `fastapi_poto.testing.serve` serves from a thread.
 
 The listening socket is made before the server starts, so a client's first request waits in its backlog
 until the server answers: nobody polls a port, and no port is taken twice.
@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -107,13 +106,13 @@ def start(
     options: Mapping[str, Any] | None = None,
     wait: bool = True,
 ) -> LiveProcess:
-    """Start `module:attribute` in a process; prefer `serve`, which also stops it."""
+    """Start `module:attribute` in a process; prefer `serve_process`, which also stops it."""
     arguments = {"loop": loop, "http": http, "factory": factory, **_DEFAULTS, **(options or {})}
     log = tempfile.NamedTemporaryFile(dir=directory, prefix="uvicorn-", suffix=".log", delete=False)  # noqa: SIM115
     with listen() as sock, log:
         host, port = sock.getsockname()
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.live", str(sock.fileno()), target, repr(arguments)],
+            [sys.executable, "-m", "tests.processes", str(sock.fileno()), target, repr(arguments)],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -128,14 +127,14 @@ def start(
 
 
 @contextmanager
-def serve(target: str, **arguments: Any) -> Iterator[LiveProcess]:
+def serve_process(target: str, **arguments: Any) -> Iterator[LiveProcess]:
     """A uvicorn process that serves `module:attribute`, ready and later stopped. Arguments: see `start`."""
-    with serve_many(target, 1, **arguments) as (live,):
+    with serve_processes(target, 1, **arguments) as (live,):
         yield live
 
 
 @contextmanager
-def serve_many(target: str, count: int, **arguments: Any) -> Iterator[Sequence[LiveProcess]]:
+def serve_processes(target: str, count: int, **arguments: Any) -> Iterator[Sequence[LiveProcess]]:
     """`count` processes of the same app, each on a port of its own: what is behind a load balancer."""
     with ExitStack() as stack:
         if "directory" not in arguments:
@@ -148,52 +147,6 @@ def serve_many(target: str, count: int, **arguments: Any) -> Iterator[Sequence[L
         for live in lives:
             live.wait_ready()
         yield lives
-
-
-class _ThreadServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.settled = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.settled.set()
-
-
-@dataclass
-class LiveThread:
-    """A uvicorn in a thread of this process: its app and this test share memory."""
-
-    url: str
-    server: uvicorn.Server
-
-
-@contextmanager
-def serve_in_thread(app: Any, *, loop: Loop = "auto", http: Http = "auto", **options: Any) -> Iterator[LiveThread]:
-    """Serve an app object from a thread. `options` are uvicorn's."""
-    options = {"log_level": "warning", "lifespan": "on", **_DEFAULTS, **options}
-    with listen() as sock:
-        host, port = sock.getsockname()
-        server = _ThreadServer(uvicorn.Config(app, loop=loop, http=http, **options))
-
-        def run() -> None:
-            try:
-                server.run(sockets=[sock])
-            finally:
-                server.settled.set()
-
-        thread = threading.Thread(target=run, name=f"uvicorn:{port}", daemon=True)
-        thread.start()
-        try:
-            if not server.settled.wait(START_SECONDS) or not server.started:
-                raise RuntimeError("The server did not start: see its log")
-            yield LiveThread(f"http://{host}:{port}", server)
-        finally:
-            server.should_exit = True
-            thread.join(STOP_SECONDS)
-            if thread.is_alive():
-                server.force_exit = True
-                thread.join(STOP_SECONDS)
 
 
 def _main(descriptor: str, target: str, arguments: str) -> None:
