@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve
 
 from .conftest import SECRET
 
@@ -50,7 +50,7 @@ class Bodies(PotoModule):
 def url() -> Iterator[str]:
     app = FastAPI()
     app.include_router(poto_router(Bodies, poto=Poto(SECRET, body_timeout=0.3)))
-    with serve_in_thread(app) as live:
+    with serve(app) as live:
         yield live.url
 
 

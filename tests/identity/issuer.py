@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.live import serve_in_thread
+from fastapi_poto.testing import serve
 
 Key = RSAKey | ECKey | OKPKey
 Answer = Callable[[Request], Any]
@@ -86,6 +86,6 @@ def sign(header: dict[str, Any], claims: dict[str, Any] | bytes, key: Any) -> st
 @contextmanager
 def serve_issuer() -> Iterator[Issuer]:
     issuer = Issuer()
-    with serve_in_thread(issuer.app) as live:
+    with serve(issuer.app) as live:
         issuer.url = live.url
         yield issuer
