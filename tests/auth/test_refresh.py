@@ -63,11 +63,11 @@ async def test_a_chain_of_tabs_ends_nothing(house: House) -> None:
     """Threat 42: who is late within the grace gets the newest token; what was spent before is theft."""
     pairs = [await house.poto.sign_in.visitor("a")]
     for _ in range(5):
-        house.clock.forward(1.9)
+        house.clock.advance(1.9)
         pairs.append(await house.poto.sign_in.refresh(pairs[-1].refresh_token, "a"))
     for late in pairs[:-1]:
         assert (await house.poto.sign_in.refresh(late.refresh_token, "a")).refresh_token == pairs[-1].refresh_token
-    house.clock.forward(3)  # the first is now spent for longer than the grace, the last not
+    house.clock.advance(3)  # the first is now spent for longer than the grace, the last not
     assert (await house.poto.sign_in.refresh(pairs[-2].refresh_token, "a")).refresh_token == pairs[-1].refresh_token
     assert "refresh_reused" not in house.event_names()
     assert await dead(house, pairs[0].refresh_token, pairs[-1].refresh_token)
@@ -79,7 +79,7 @@ async def test_a_token_that_was_never_made_here_ends_nothing(house: House) -> No
     pair = await house.poto.sign_in.visitor("a")
     spent = pair.refresh_token
     pair = await house.poto.sign_in.refresh(spent, "a")
-    house.clock.forward(60)
+    house.clock.advance(60)
     _, user, family, drawn, mac = pair.refresh_token.split(".")
     other = (await house.poto.sign_in.visitor("a")).refresh_token.split(".")
     for made_up in (
@@ -103,7 +103,7 @@ async def test_another_applications_token_is_none_here(house: House, changed: st
     pair = await house.poto.sign_in.visitor("a")
     spent = await house.poto.sign_in.visitor("a")
     await house.poto.sign_in.refresh(spent.refresh_token, "a")
-    house.clock.forward(60)
+    house.clock.advance(60)
     there = make_house(store=house.store, **{changed: "elsewhere"})
     there.clock.now = house.clock.now
     assert await dead(there, pair.refresh_token, spent.refresh_token)

@@ -19,7 +19,7 @@ def test_33_another_applications_refresh_token(tmp_path: Path) -> None:
         spent = one.visitor()
         one.refresh(spent)
         for world_ahead in (one, two):
-            world_ahead.clock.ahead += 60
+            world_ahead.clock.advance(60)
         for token in (pair, spent):
             assert is_refused(two.refresh(token), H1)
             assert is_refused(two.get("/Vault/me", token["access_token"]), H1)
@@ -48,9 +48,9 @@ def test_42_a_chain_of_tabs() -> None:
         first = own.visitor()
         second = own.refresh(first).json()
         third = own.refresh(second).json()
-        own.clock.ahead += 9
+        own.clock.advance(9)
         assert own.refresh(first).json()["refresh_token"] == third["refresh_token"]
         assert own.get("/Vault/me", second["access_token"]).status_code == 200
-        own.clock.ahead += 2
+        own.clock.advance(2)
         assert is_refused(own.refresh(first), H1)
         assert is_refused(own.refresh(third), H1)
