@@ -1,6 +1,7 @@
 """RPC for FastAPI: plain module classes become documented, authenticated, typed calls and streams."""
 
 from .auth import Credentials, OwnSignIn
+from .auth.api_keys import ApiKeys
 from .auth.dependencies import CurrentSession, CurrentUser, current_session, current_user
 from .auth.oidc import OIDC
 from .context import CallContext, current_context
@@ -17,6 +18,7 @@ from .wire import BigInt
 
 __all__ = [
     "OIDC",
+    "ApiKeys",
     "AuthSettings",
     "BigInt",
     "CallContext",

@@ -17,7 +17,9 @@ from . import error_bodies
 from ._compat import fastapi as _fastapi
 from ._compat.starlette import route_path
 from .auth import auth_router
+from .auth.api_keys import ApiKeys
 from .auth.dependencies import current_user
+from .auth.key_routes import add_key_routes
 from .auth.oidc import OIDC
 from .auth.oidc.metadata import with_resource_metadata
 from .calls.endpoints import documented_endpoint, solved_endpoint
@@ -286,6 +288,8 @@ def poto_router(
 def _sign_in(poto: Poto) -> APIRouter:
     router = auth_router(poto)
     add_health(router, poto.stores, problems=poto.problems)
+    if any(isinstance(one, ApiKeys) and one.routes for one in poto.authenticator.credentials):
+        add_key_routes(router, poto, poto.keys)
     issuers = [one for one in poto.authenticator.credentials if isinstance(one, OIDC)]
     if issuers:
         router = with_resource_metadata(router, issuers)

@@ -33,6 +33,7 @@ from .auth.cookies import CookieTransport
 from .auth.credentials import check_distinct
 from .auth.events import Audit, redact_access_log
 from .auth.external_users import ExternalUsers
+from .auth.keys import Keys
 from .auth.throttle import Throttle
 from .auth.token_families import TokenFamilies
 from .auth.visitors import Visitors
@@ -99,6 +100,7 @@ class Poto:
         self.throttle = Throttle(self.store, auth, clock=clock)
         self._proxies = auth.proxy_networks()
         self.external_users = ExternalUsers(self.store, clock)
+        self.keys = Keys(self.store, users, audit=self.audit, clock=clock)
         if isinstance(users, MemoryUsers | StoreUsers):
             users.external = self.external_users
         for one in self._managed:
@@ -115,6 +117,7 @@ class Poto:
             authenticator=self.authenticator,
             sessions=self.sessions,
             external_users=self.external_users,
+            keys=self.keys,
             audit=self.audit,
         )
         self.sign_in = SignIn(

@@ -24,9 +24,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 PUBLIC = {
     "fastapi_poto": """
-        AuthSettings BigInt CallContext ConfigurationError Credentials CurrentSession CurrentUser Event Identity
-        NoContextError OIDC OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store User UserProvider
-        current_context current_session current_user describe_download poto_router public roles rpc
+        ApiKeys AuthSettings BigInt CallContext ConfigurationError Credentials CurrentSession CurrentUser Event
+        Identity NoContextError OIDC OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store User
+        UserProvider current_context current_session current_user describe_download poto_router public roles rpc
     """,
     "fastapi_poto.audit": "Finding Report Row audit",
     "fastapi_poto.auth": """

@@ -9,6 +9,7 @@ from .authenticator import Authenticator
 from .credentials import asked
 from .events import Audit
 from .external_users import ExternalUsers, is_external
+from .keys import Keys
 from .passwords import MAX_BYTES, MIN_BYTES, Passwords
 from .throttle import Throttle
 from .token_families import TokenFamilies
@@ -38,6 +39,7 @@ class Accounts:
         authenticator: Authenticator,
         sessions: SessionEnder,
         external_users: ExternalUsers,
+        keys: Keys,
         audit: Audit,
     ) -> None:
         self._users = users
@@ -47,15 +49,20 @@ class Accounts:
         self._authenticator = authenticator
         self._sessions = sessions
         self._external_users = external_users
+        self._keys = keys
         self._audit = audit
 
-    async def create(self, username: str, password: str, roles: Iterable[str] = ()) -> User:
-        """A new named user. Raises `UsernameTaken`, or `ValueError` for a name or password that will not do."""
-        problem = name_problem(username) or password_problem(password)
+    async def create(self, username: str, password: str | None, roles: Iterable[str] = ()) -> User:
+        """A new named user; without a password a service account, which only has API keys.
+
+        Raises `UsernameTaken`, or `ValueError` for a name or password that will not do.
+        """
+        problem = name_problem(username) or (password_problem(password) if password is not None else None)
         if problem is not None:
             raise ValueError(problem)
         user = User(new_user_id(), frozenset(roles), name=username)
-        await self._users.add(Account(user, await self._passwords.hash(password)))
+        password_hash = None if password is None else await self._passwords.hash(password)
+        await self._users.add(Account(user, password_hash))
         self._audit("user_created", user_id=user.id)
         return user
 
@@ -107,6 +114,7 @@ class Accounts:
         """Forget a user, with their sign-ins and their session."""
         await self._users.remove(user_id)
         await self._external_users.forget(user_id)
+        await self._keys.forget(user_id)
         await self._token_families.forget(user_id)
         await self._sessions.end(user_id)
         self._audit("user_removed", user_id=user_id)

@@ -16,6 +16,7 @@ from .access_tokens import AccessTokens
 from .cookies import CookieTransport
 from .events import Audit
 from .external_users import ExternalUsers
+from .keys import Keys
 from .throttle import Throttle
 from .token_families import TokenFamilies
 
@@ -60,6 +61,7 @@ class Services(Protocol):
     token_families: TokenFamilies
     cookies: CookieTransport | None
     external_users: ExternalUsers
+    keys: Keys
 
     def address(self, scope: Any) -> str: ...
 

@@ -12,7 +12,7 @@ from .throttle import account_key
 
 logger = logging.getLogger("fastapi_poto.audit")
 
-WARNINGS = frozenset({"sign_in_refused", "throttled", "refresh_reused", "cross_site_refused"})
+WARNINGS = frozenset({"sign_in_refused", "throttled", "refresh_reused", "cross_site_refused", "key_refused"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class Audit:
 
 _SECRET = re.compile(
     r"(?<![A-Za-z0-9_-])(?:poto-rt\.[A-Za-z0-9_.-]+|[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{20,})"
-    r"|(?<=[?&])(access_token|refresh_token|token|id_token|password|client_secret|authorization|jwt)=[^&#\s]*",
+    r"|(?<=[?&])(access_token|refresh_token|token|id_token|password|client_secret|authorization|jwt|api_key)=[^&#\s]*"
+    r"|(?<=poto_[0-9a-f]{16}_)[A-Za-z0-9_-]+",  # an API key's secret; its id may stay
     re.IGNORECASE,
 )
 

@@ -1,5 +1,6 @@
 """The sign-in routes."""
 
+import inspect
 from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import Annotated, Any, Protocol
@@ -168,23 +169,8 @@ def auth_router(poto: Runtime) -> APIRouter:
         name: str, verb: str = "POST", errors: tuple[type[PotoError], ...] = (), guarded: bool = False, **arguments: Any
     ) -> Callable[[Callable[..., Any]], None]:
         def add(endpoint: Callable[..., Any]) -> None:
-            if not poto.signs_in and name != "me":
-                return
-            summary, _, description = (endpoint.__doc__ or "").partition("\n")
-            router.add_api_route(
-                f"/{name}",
-                endpoint,
-                methods=[verb],
-                operation_id=f"Auth_{name}",
-                name=f"Auth.{name}",
-                summary=summary,
-                description=description.strip(),
-                dependencies=[Depends(one) for one in poto.authenticator.security] if guarded else None,
-                **arguments,
-            )
-            added = router.routes[-1]
-            assert isinstance(added, AuthRoute)  # noqa: S101 - the router's own route class
-            added.poto, added.poto_errors, added.guarded = poto, errors, guarded
+            if poto.signs_in or name == "me":
+                add_route(router, poto, endpoint, name, verb=verb, errors=errors, guarded=guarded, **arguments)
 
         return add
 
@@ -214,7 +200,7 @@ def auth_router(poto: Runtime) -> APIRouter:
     @route("logout", errors=(Unauthenticated, Unavailable), guarded=True, status_code=204)
     async def logout(request: Request) -> Response:
         """Sign out: the token and its refresh tokens are dead"""
-        await sign_in.logout(_identity(request))
+        await sign_in.logout(identity_of(request))
         response = Response(status_code=204)
         if cookies is not None:
             cookies.clear(response.headers)
@@ -230,20 +216,51 @@ def auth_router(poto: Runtime) -> APIRouter:
         """Give a visitor a name and a password; its id and session stay"""
         _check(name_problem(body.username), "username")
         _check(password_problem(body.password), "password")
-        pair = await sign_in.upgrade(_identity(request), body.username, body.password, address(request))
+        pair = await sign_in.upgrade(identity_of(request), body.username, body.password, address(request))
         return _signed_in(poto, request, pair)
 
     @route("me", "GET", errors=(Unauthenticated, Unavailable), guarded=True)
     async def me(request: Request, response: Response) -> Me:
         """Who calls"""
         response.headers["Cache-Control"] = "no-store"
-        user = _identity(request).user
+        user = identity_of(request).user
         return Me(user_id=user.id, roles=sorted(user.roles), visitor=user.visitor)
 
     return router
 
 
-def _identity(request: Request) -> Identity:
+def add_route(
+    router: APIRouter,
+    poto: Runtime,
+    endpoint: Callable[..., Any],
+    path: str,
+    *,
+    verb: str,
+    errors: tuple[type[PotoError], ...],
+    guarded: bool,
+    **arguments: Any,
+) -> None:
+    """Add a sign-in route; its summary and description are the endpoint's docstring."""
+    summary, _, description = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
+    name = endpoint.__name__ if "/" in path or path == "keys" else path
+    router.add_api_route(
+        f"/{path}",
+        endpoint,
+        methods=[verb],
+        operation_id=f"Auth_{name}",
+        name=f"Auth.{name}",
+        summary=summary,
+        description=description.strip(),
+        dependencies=[Depends(one) for one in poto.authenticator.security] if guarded else None,
+        **arguments,
+    )
+    added = router.routes[-1]
+    assert isinstance(added, AuthRoute)  # noqa: S101 - the router's own route class
+    added.poto, added.poto_errors, added.guarded = poto, errors, guarded
+
+
+def identity_of(request: Request) -> Identity:
+    """The caller of a route that needs one."""
     identity: Identity = request.scope[SCOPE_KEY].identity
     return identity
 

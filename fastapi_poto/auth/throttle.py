@@ -85,6 +85,14 @@ class Throttle:
             if (await self._store.add(record, "visitors", 1, create=True, expires_in=left) or 0) > limit:
                 raise TooManyRequests("Too many new visitors", retry_after=left)
 
+    async def wrong_key(self, address: str) -> None:
+        """Count a wrong API key from this address. Raises once there were too many."""
+        limit = self._settings.failures_per_address
+        if limit:
+            record, left = self._window("keys", address, self._settings.address_window)
+            if (await self._store.add(record, "failures", 1, create=True, expires_in=left) or 0) > limit:
+                raise TooManyRequests("Too many wrong keys", retry_after=left)
+
     def _refuse_overtaken(self, attempt: Attempt, failures: int, delay: float) -> None:
         if failures >= self._settings.free_failures and failures != attempt.failures:
             raise TooManyRequests("Too many failed sign-ins", retry_after=delay)
