@@ -46,7 +46,7 @@ class CallContext:
     __slots__ = (
         "__weakref__", "_gone", "_headers", "_loop", "_on_gone", "_receive", "_request_id", "_session", "_watcher",
         "body", "cancelled", "deadline", "failure", "has_begun", "identity", "is_admitted", "is_streaming", "operation",
-        "response_headers", "scope", "sessions", "time_limit", "user",
+        "response_headers", "scope", "sessions", "ticket", "time_limit", "user",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +79,8 @@ class CallContext:
         """The status line has been sent."""
         self.is_streaming = False
         """The response is a stream, whose headers go out while its generator runs."""
+        self.ticket: Any = None
+        """The room that a resumable stream of this call takes among those of its user (see streaming)."""
         self.failure: BaseException | None = None
         """Why the response failed after its status line, if the client has been told and the log has it."""
         self.cancelled = False

@@ -28,6 +28,9 @@ class PotoOptions(TypedDict, total=False):
     retry: float | None
     replay_items: int
     replay_grace: float
+    streams_per_user: int | None
+    streams_per_address: int | None
+    detached_streams: int | None
     purge_interval: float
 
     realm: str

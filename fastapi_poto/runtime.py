@@ -43,6 +43,7 @@ from .sessions import CookieSessions, SessionManager
 from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, with_options
 from .stores import MemoryStore, Store, store_from_url
+from .streaming.streams import Streams
 from .users import UserProvider
 
 log = logging.getLogger("fastapi_poto")
@@ -134,6 +135,17 @@ class Poto:
             audit=self.audit,
             clock=clock,
         )
+        self.streams = Streams(
+            self.store,
+            grace=self.settings.replay_grace,
+            max_items=self.settings.replay_items,
+            cleanup_timeout=self.settings.cleanup_timeout,
+            recheck_interval=self.settings.recheck_interval,
+            per_user=self.settings.streams_per_user,
+            per_address=self.settings.streams_per_address,
+            most_detached=self.settings.detached_streams,
+            address_of=self.address,
+        )
         self.is_open = False
         self._users_of_lifespan = 0
         self._opening: asyncio.Task[None] | None = None
@@ -220,6 +232,7 @@ class Poto:
         self.passwords.close()
         for one in self._managed:
             await one.close()
+        await self.streams.close()
         for store in self.stores:  # also those that were opened by their first use, or before another one failed to
             await store.close()
 

@@ -19,7 +19,17 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+/?", re.IGNORECASE)
 PREFIX = "POTO_"
 
 _MAY_BE_ZERO = frozenset(
-    {"ping_interval", "validity_interval", "retry", "replay_grace", "purge_interval", "body_timeout"}
+    {
+        "ping_interval",
+        "validity_interval",
+        "retry",
+        "replay_grace",
+        "purge_interval",
+        "body_timeout",
+        "streams_per_user",
+        "streams_per_address",
+        "detached_streams",
+    }
 )
 
 
@@ -115,6 +125,12 @@ class Settings:
     """Of a resumable stream, the items kept for a client that comes back."""
     replay_grace: float = 30.0
     """So long a resumable generator runs on without a reader."""
+    streams_per_user: int | None = 8
+    """Resumable streams of one user that run at a time, on all servers; None: any number."""
+    streams_per_address: int | None = 64
+    """Those of all callers from one client address who are visitors, or nobody; None: any number."""
+    detached_streams: int | None = 200
+    """Resumable streams without a reader in one process: the one whose reader left first ends for one more."""
     purge_interval: float = 300.0
     """Between two rounds that remove what has expired; 0: none."""
     auth: AuthSettings = field(default_factory=AuthSettings)

@@ -37,7 +37,7 @@ class OperationPipeline(Pipeline):
         self._injected_into_constructor = _injected(operation.constructor)
         self._is_made_by_init = operation.cls.__init__ is not object.__init__
         self._is_plain = not operation.in_thread and not operation.cancel_on_disconnect
-        self._options = stream_options(operation, poto.settings, poto.store)
+        self._options = stream_options(operation, poto.settings, poto.streams)
         self._body_timeout = poto.settings.body_timeout
         self.prepare: Callable[[Any], Any] = encoder(operation)
         """What goes out of what the method returned. Raises `ResponseValidationError`."""
@@ -101,7 +101,7 @@ class OperationPipeline(Pipeline):
         operation = self.operation
         if self._options is not None:
             is_active = activity_check(context, self.poto.authenticator.is_active)
-            resumed = await resume(context, self._options, is_active=is_active)
+            resumed = await resume(context, self._options, values, is_active=is_active)
             if resumed is not None:
                 return resumed
         for name, give, parameter in self._injected:

@@ -12,11 +12,10 @@ from starlette.types import Receive, Scope, Send
 from ..context import CallContext
 from ..operations import Operation
 from ..settings import Settings
-from ..stores.base import Store
 from ..streaming.byte_stream import ByteStream
 from ..streaming.event_stream import EventStream
-from ..streaming.replay import Replays
 from ..streaming.stream import StreamOptions
+from ..streaming.streams import Streams
 from ..wire import wire_errors
 
 _JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
@@ -71,7 +70,7 @@ def activity_check(context: CallContext, is_active: IsActive) -> Callable[[], Aw
     return None if context.identity is None else partial(is_active, context.identity)
 
 
-def stream_options(operation: Operation, settings: Settings, store: Store) -> StreamOptions | None:
+def stream_options(operation: Operation, settings: Settings, streams: Streams) -> StreamOptions | None:
     """How a method's streams behave; None for a method that does not stream."""
     if not operation.is_stream:
         return None
@@ -83,16 +82,7 @@ def stream_options(operation: Operation, settings: Settings, store: Store) -> St
         recheck_interval=settings.recheck_interval,
         buffer_bytes=settings.stream_buffer,
         retry_ms=None if settings.retry is None else round(settings.retry * 1000),
-        replays=_replays(store, settings) if operation.resumable else None,
-    )
-
-
-def _replays(store: Store, settings: Settings) -> Replays:
-    return Replays(
-        store,
-        grace=settings.replay_grace,
-        max_items=settings.replay_items,
-        cleanup_timeout=settings.cleanup_timeout,
+        streams=streams if operation.resumable else None,
     )
 
 

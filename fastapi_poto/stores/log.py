@@ -42,12 +42,13 @@ class Batch:
     """The events of one log that follow a position; at most as many as were asked for."""
 
     start: int
-    """All events after this id are here, up to the last one given. The position that was asked for, unless events
-    after it were dropped (greater) or the store lost it (less)."""
+    """All events after this id are here, up to the last one given: it is that of the event before them. Not the
+    position that was asked for where events after that were dropped (greater) or the store lost it (less)."""
     last: int
     """The newest id of the log: an event's, or the end's."""
     events: Sequence[tuple[int, bytes]] = ()
     end: bytes | None = None
+    """How the log ended, where these are all events up to its end."""
     head: bytes | None = None
 
 
@@ -82,10 +83,11 @@ class EventLog(Protocol):
         """Append each entry; None for one whose log has ended. The entries of one log are taken in order."""
         ...
 
-    async def read(self, after: Mapping[str, int], *, limit: int = 256) -> dict[str, Batch]:
+    async def read(self, after: Mapping[str, int], *, limit: int = 256, begin: bool = True) -> dict[str, Batch]:
         """What follows these positions: one snapshot of each log that is not at just that position.
 
-        A log that is not there yet begins here, at the present time: whoever asked knows all that comes.
+        A log that is not there yet begins here, at the present time: whoever asked knows all that comes. Without
+        `begin` it is left out.
         """
         ...
 

@@ -13,12 +13,12 @@ from .log import DAY, MICROSECONDS, Appended, Batch, Entry, News, OnWake
 
 
 class _Log:
-    __slots__ = ("bytes", "end", "events", "expires_at", "floor", "head", "last", "life")
+    __slots__ = ("bytes", "end", "events", "expires_at", "floor", "head", "last", "life", "tip")
 
     def __init__(self, last: int, expires_at: float) -> None:
         self.events: deque[tuple[int, bytes]] = deque()
         self.bytes = 0
-        self.floor = self.last = last
+        self.floor = self.tip = self.last = last
         self.end: bytes | None = None
         self.head: bytes | None = None
         self.life = 0.0
@@ -32,6 +32,8 @@ class _Log:
         self.end = entry.end
         self.head = entry.head if self.head is None else self.head
         self.life = entry.life
+        if events:
+            self.tip = events[-1][0]
         if count := len(events) + (entry.end is not None):
             self.last = first + count - 1
         while events and (len(self.events) > entry.keep or (self.bytes > entry.keep_bytes and len(self.events) > 1)):
@@ -55,7 +57,8 @@ class _Log:
                 break
             events.append((number, event))
         events.reverse()
-        return Batch(start if events else self.last, self.last, events[:limit], self.end, self.head)
+        end = self.end if len(events) < limit else None
+        return Batch(start if events else self.tip, self.last, events[:limit], end, self.head)
 
 
 class MemoryLog:
@@ -103,11 +106,13 @@ class MemoryLog:
             watch.tell(news)
         return appended
 
-    async def read(self, after: Mapping[str, int], *, limit: int = 256) -> dict[str, Batch]:
+    async def read(self, after: Mapping[str, int], *, limit: int = 256, begin: bool = True) -> dict[str, Batch]:
         found: dict[str, Batch] = {}
         with self._lock:
             now = self._clock()
             for key, position in after.items():
+                if not begin and key not in self._logs:
+                    continue
                 log = self._find(key, now, DAY)
                 log.expire(int(now * MICROSECONDS))
                 if log.last != position:

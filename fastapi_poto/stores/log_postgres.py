@@ -35,13 +35,15 @@ _APPEND: Final = f"""
             AS g(key, count, size, ended, head, cut_number, cut_bytes, life, remember)
     ), held AS (
         INSERT INTO poto_logs AS l
-            (key, floor, previous, last, number, bytes, ended, head, cut_number, cut_bytes, life, expires_at)
-        SELECT key, now - 1, now - 1, now - 1 + ids, count, size, ended, head, cut_number, cut_bytes, life,
-            now + remember
+            (key, floor, previous, tip, last, number, bytes, ended, head, cut_number, cut_bytes, life, expires_at)
+        SELECT key, now - 1, now - 1, now - 1 + count, now - 1 + ids, count, size, ended, head,
+            cut_number, cut_bytes, life, now + remember
         FROM given ORDER BY key
         ON CONFLICT (key) DO UPDATE SET
             floor = CASE WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.floor END,
             previous = CASE WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.last END,
+            tip = CASE WHEN excluded.number > 0 THEN greatest(l.last, excluded.floor) + excluded.number
+                WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.last END,
             last = CASE WHEN excluded.last = excluded.floor THEN l.last
                 ELSE greatest(l.last, excluded.floor) + excluded.last - excluded.floor END,
             number = l.number + excluded.number, bytes = l.bytes + excluded.bytes, ended = excluded.ended,

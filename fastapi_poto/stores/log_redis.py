@@ -24,7 +24,7 @@ _COMMON = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local function digits(id) return string.format('%016.0f', id) end
-local known = redis.call('HMGET', KEYS[1], 'last', 'floor', 'bytes', 'end', 'head', 'life')
+local known = redis.call('HMGET', KEYS[1], 'last', 'floor', 'bytes', 'end', 'head', 'life', 'tip')
 local last, floor, bytes = tonumber(known[1]), tonumber(known[2]), tonumber(known[3])
 local ended, head = known[4], known[5]
 local function drop()
@@ -42,14 +42,14 @@ _APPEND = (
 if ended then return false end
 local count, first_event = tonumber(ARGV[1]), 10
 if not last then last, floor, bytes = now - 1, now - 1, 0 end
-local start, id = last, math.max(last + 1, now)
+local start, id, tip = last, math.max(last + 1, now), last
 local sizes, sent = {}, {}
 for i = first_event, first_event + count - 1 do
   redis.call('RPUSH', KEYS[2], digits(id) .. ARGV[i])
   bytes = bytes + #ARGV[i]
   sizes[#sizes + 1] = #ARGV[i]
   sent[#sent + 1] = ARGV[i]
-  last = id
+  last, tip = id, id
   id = id + 1
 end
 if ARGV[2] == '1' then
@@ -62,7 +62,8 @@ while count > 0 and (length > tonumber(ARGV[6]) or (bytes > tonumber(ARGV[7]) an
   drop()
   length = length - 1
 end
-redis.call('HSET', KEYS[1], 'last', digits(last), 'floor', digits(floor), 'bytes', bytes, 'life', ARGV[8])
+redis.call('HSET', KEYS[1], 'last', digits(last), 'tip', digits(tip), 'floor', digits(floor), 'bytes', bytes,
+  'life', ARGV[8])
 local remember = math.ceil(ARGV[9] / 1000)
 redis.call('PEXPIRE', KEYS[1], remember)
 redis.call('PEXPIRE', KEYS[2], remember)
@@ -71,13 +72,16 @@ redis.call('PUBLISH', KEYS[1], line .. table.concat(sent) .. ARGV[3])
 return {digits(start), digits(last)}
 """
 )
-# ARGV: a position; the most events; how long a log that begins here is remembered, in ms. Nothing if there is no news.
+# ARGV: a position; the most events; how long a log that begins here is remembered, in ms; whether it does (0, 1).
+# Nothing if there is no news.
 _READ = (
     _COMMON
     + """
+local tip = known[7]
 if not last then
-  last, floor, bytes = now - 1, now - 1, 0
-  redis.call('HSET', KEYS[1], 'last', digits(last), 'floor', digits(floor), 'bytes', 0)
+  if ARGV[4] == '0' then return false end
+  last, floor, bytes, tip = now - 1, now - 1, 0, digits(now - 1)
+  redis.call('HSET', KEYS[1], 'last', tip, 'tip', tip, 'floor', tip, 'bytes', 0)
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
 end
 local after = tonumber(ARGV[1])
@@ -95,7 +99,7 @@ while low < high do
   else low = middle + 1 end
 end
 local start = digits(floor)
-if low == length then start = digits(last)
+if low == length then start = tip
 elseif low > 0 then start = string.sub(redis.call('LINDEX', KEYS[2], low - 1), 1, 16) end
 return {start, digits(last), ended, head, redis.call('LRANGE', KEYS[2], low, low + ARGV[2] - 1)}
 """
@@ -148,14 +152,10 @@ class RedisLog:
         found = await self._run(_APPEND, calls)
         return [None if one is None else Appended(int(one[0]), int(one[1])) for one in found]
 
-    async def read(self, after: Mapping[str, int], *, limit: int = 256) -> dict[str, Batch]:
-        calls = [(*self._keys(key), position, limit, int(1000 * DAY)) for key, position in after.items()]
+    async def read(self, after: Mapping[str, int], *, limit: int = 256, begin: bool = True) -> dict[str, Batch]:
+        calls = [(*self._keys(key), position, limit, int(1000 * DAY), int(begin)) for key, position in after.items()]
         found = await self._run(_READ, calls)
-        return {
-            key: Batch(int(one[0]), int(one[1]), [(int(each[:16]), each[16:]) for each in one[4]], one[2], one[3])
-            for key, one in zip(after, found, strict=True)
-            if one is not None
-        }
+        return {key: _batch(one, limit) for key, one in zip(after, found, strict=True) if one is not None}
 
     async def _run(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
         """The script with two keys and arguments, for each call, in one round trip."""
@@ -189,6 +189,12 @@ class RedisLog:
 
     async def purge(self, *, limit: int = 500) -> int:
         return 0  # Redis does
+
+
+def _batch(found: Sequence[Any], limit: int) -> Batch:
+    start, last, end, head, events = found
+    pairs = [(int(one[:16]), one[16:]) for one in events]
+    return Batch(int(start), int(last), pairs, end if len(pairs) < limit else None, head)
 
 
 def _optional(value: bytes | None) -> tuple[bytes, bytes]:

@@ -40,7 +40,7 @@ def cuts(events: Sequence[bytes], keep: int, keep_bytes: int) -> tuple[int, int]
 
 # `$1` is {"key": position, …}, `$2` the most events of a log less 1. Of a log that is not there: a row of NULLs.
 _READ: Final = """
-    SELECT w.key, l.last, l.ended, l.head, e.previous, e.id, e.data
+    SELECT w.key, l.last, l.tip, l.ended, l.head, e.previous, e.id, e.data
     FROM {each} AS w
     LEFT JOIN poto_logs l ON l.key = w.key AND l.expires_at > {now}
     LEFT JOIN poto_events e ON e.log = l.id AND e.id > CAST(w.value AS BIGINT) AND {kept}
@@ -51,11 +51,12 @@ _READ: Final = """
     ORDER BY l.id, e.id"""
 # `$1` is {"key": …}, `$2` how long the log is remembered.
 _BEGIN: Final = """
-    INSERT INTO poto_logs AS l (key, floor, previous, last, number, bytes, cut_number, cut_bytes, life, expires_at)
-    SELECT w.key, {now} - 1, {now} - 1, {now} - 1, 0, 0, 0, 0, 0, {now} + $2 FROM {each} AS w WHERE true
+    INSERT INTO poto_logs AS l (key, floor, previous, tip, last, number, bytes, cut_number, cut_bytes, life, expires_at)
+    SELECT w.key, {now} - 1, {now} - 1, {now} - 1, {now} - 1, 0, 0, 0, 0, 0, {now} + $2 FROM {each} AS w WHERE true
     ORDER BY w.key
     ON CONFLICT (key) DO UPDATE SET last = {greatest}(l.last, excluded.last), floor = {greatest}(l.last, excluded.last),
-        previous = {greatest}(l.last, excluded.last), ended = NULL, head = NULL, expires_at = excluded.expires_at
+        previous = {greatest}(l.last, excluded.last), tip = {greatest}(l.last, excluded.last),
+        ended = NULL, head = NULL, expires_at = excluded.expires_at
         WHERE l.expires_at <= {now}"""
 _PURGE: Final = """
     DELETE FROM poto_logs WHERE id IN
@@ -65,9 +66,9 @@ TABLES: Final = (
     """
     CREATE TABLE IF NOT EXISTS poto_logs
     (id {id_type}, key TEXT {collation} NOT NULL UNIQUE, floor BIGINT NOT NULL, previous BIGINT NOT NULL,
-    last BIGINT NOT NULL, number BIGINT NOT NULL, bytes BIGINT NOT NULL, cut_number BIGINT NOT NULL,
-    cut_bytes BIGINT NOT NULL, life BIGINT NOT NULL, expires_at BIGINT NOT NULL, ended {bytes_type},
-    head {bytes_type})""",
+    tip BIGINT NOT NULL, last BIGINT NOT NULL, number BIGINT NOT NULL, bytes BIGINT NOT NULL,
+    cut_number BIGINT NOT NULL, cut_bytes BIGINT NOT NULL, life BIGINT NOT NULL, expires_at BIGINT NOT NULL,
+    ended {bytes_type}, head {bytes_type})""",
     "CREATE INDEX IF NOT EXISTS poto_logs_expires_at ON poto_logs (expires_at)",
     """
     CREATE TABLE IF NOT EXISTS poto_events
@@ -101,30 +102,34 @@ class SqlLog:
         """The arguments that `now` stands for."""
         return ()
 
-    async def read(self, after: Mapping[str, int], *, limit: int = 256) -> dict[str, Batch]:
+    async def read(self, after: Mapping[str, int], *, limit: int = 256, begin: bool = True) -> dict[str, Batch]:
         for key in after:
             check_name(key)
         while True:
             rows = await self._db.read(self._read, (json.dumps(after), limit - 1, *self._clock()))
             missing = {key: 0 for key, last, *_ in rows if last is None}
-            if not missing:
-                return _batches(rows)
+            if not missing or not begin:
+                return _batches(rows, limit)
             await self._db.execute(self._begin, (json.dumps(missing), int(DAY * MICROSECONDS), *self._clock()))
 
     async def purge(self, *, limit: int = 500) -> int:
         return len(await self._db.execute(self._purge, (limit, *self._clock())))
 
 
-def _batches(rows: Rows) -> dict[str, Batch]:
-    found: dict[str, Batch] = {}
-    events: list[tuple[int, bytes]]
-    for key, last, ended, head, previous, number, data in rows:
-        if key not in found:
-            events = []
-            start = last if previous is None else previous
-            found[key] = Batch(
-                start, last, events, None if ended is None else bytes(ended), None if head is None else bytes(head)
-            )
-        if number is not None:
-            events.append((number, bytes(data)))
-    return found
+def _batches(rows: Rows, limit: int) -> dict[str, Batch]:
+    found: dict[str, list[Sequence[Any]]] = {}
+    for row in rows:
+        if row[1] is not None:
+            found.setdefault(row[0], []).append(row)
+    batches = {}
+    for key, own in found.items():
+        _, last, tip, ended, head, previous, *_ = own[0]
+        events = [(number, bytes(data)) for *_, number, data in own if number is not None]
+        batches[key] = Batch(
+            tip if previous is None else previous,
+            last,
+            events,
+            None if ended is None or len(events) >= limit else bytes(ended),
+            None if head is None else bytes(head),
+        )
+    return batches

@@ -34,10 +34,10 @@ _FIND: Final = """
     FROM poto_logs WHERE key = $1"""
 _PUT_LOG: Final = """
     INSERT INTO poto_logs
-    (key, floor, previous, last, number, bytes, cut_number, cut_bytes, life, expires_at, ended, head)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    ON CONFLICT (key) DO UPDATE SET floor = $2, previous = $3, last = $4, number = $5, bytes = $6, cut_number = $7,
-    cut_bytes = $8, life = $9, expires_at = $10, ended = $11, head = $12 RETURNING id"""
+    (key, floor, previous, tip, last, number, bytes, cut_number, cut_bytes, life, expires_at, ended, head)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    ON CONFLICT (key) DO UPDATE SET floor = $2, previous = $3, tip = $4, last = $5, number = $6, bytes = $7,
+    cut_number = $8, cut_bytes = $9, life = $10, expires_at = $11, ended = $12, head = $13 RETURNING id"""
 _PUT_EVENT: Final = "INSERT INTO poto_events (log, id, previous, number, begins, data) VALUES ($1, $2, $3, $4, $5, $6)"
 
 
@@ -93,7 +93,15 @@ class SqliteLog(SqlLog):
         [(log,)] = yield (
             _PUT_LOG,
             (
-                *(entry.key, floor, start, last, number + len(entry.events), size + sum(map(len, entry.events))),
+                *(
+                    entry.key,
+                    floor,
+                    start,
+                    first + len(entry.events) - 1 if entry.events else start,
+                    last,
+                    number + len(entry.events),
+                    size + sum(map(len, entry.events)),
+                ),
                 *(max(cut_number, number + count), max(cut_bytes, size + cut)),
                 *(int(entry.life * MICROSECONDS), now + int(entry.remember * MICROSECONDS)),
                 *(entry.end, entry.head if head is None else head),

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
 
 from ..context import CallContext
 from ..errors import ShuttingDown
-from .channel import Channel
 from .frames import CLOSE, LAST_CLOSE, PING, error_frame, error_line, event_frame, line_frame, retry_field
 from .stream import Stream, StreamOptions
+from .writer import Writer
 
 EVENT_STREAM: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
@@ -42,20 +43,25 @@ class EventStream(Stream, EventSourceResponse):
         is_active: Callable[[], Awaitable[bool]] | None = None,
         status_code: int = 200,
     ) -> None:
-        self.ndjson = options.ndjson or _wants_ndjson(context)
-        self.resumable = options.replays is not None and not self.ndjson
-        self._channel: Channel | None = None
+        self.ndjson = options.ndjson or wants_ndjson(context)
+        self.resumable = options.streams is not None and not self.ndjson
+        self._writer: Writer | None = None
         self.status_code = status_code
         self.background = None
         self.body_iterator = items
         frame = line_frame(encode) if self.ndjson else event_frame(encode)
-        if options.replays is not None and self.resumable:
-            self._channel = Channel(items, replays=options.replays, context=context, encode=encode)
-            items, frame = self._channel.read(0), bytes
+        if self.resumable:
+            self._writer = Writer(items, context=context, encode=encode, is_active=is_active, ticket=context.ticket)
+            items, frame = self._writer.read(0), bytes
         self.media_type = NDJSON if self.ndjson else EVENT_STREAM
         self.keep_alive = b"" if self.ndjson else PING  # type: ignore[misc]
         self.raw_headers = [_LINES if self.ndjson else _EVENTS, *_COMMON]
         Stream.__init__(self, items, context=context, frame=frame, options=options, is_active=is_active)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._writer is not None:
+            self._writer.start(self.options.streams.local)
+        await Stream.__call__(self, scope, receive, send)
 
     def head(self) -> bytes:
         retry = self.options.retry_ms
@@ -74,16 +80,16 @@ class EventStream(Stream, EventSourceResponse):
     # context) is kept until the generator has been closed: the request's task waits for it.
 
     def tell_gone(self) -> None:
-        if self._channel is None:
+        if self._writer is None:
             super().tell_gone()
 
     async def _close(self) -> None:
         interruption = self._interruption
         await super()._close()
-        if self._channel is not None:
+        if self._writer is not None:
             if interruption is not None:
-                self._channel.stop(interruption)
-            await self._channel.finished()
+                self._writer.stop(interruption)
+            await self._writer.finished()
 
 
 class ResumedStream(EventStream):
@@ -97,7 +103,7 @@ class ResumedStream(EventStream):
         options: StreamOptions,
         is_active: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        self.ndjson, self.resumable, self._channel = False, True, None
+        self.ndjson, self.resumable, self._writer = False, True, None
         self.status_code = 200
         self.background = None
         self.body_iterator = items
@@ -107,7 +113,8 @@ class ResumedStream(EventStream):
         Stream.__init__(self, items, context=context, frame=bytes, options=options, is_active=is_active)
 
 
-def _wants_ndjson(context: CallContext) -> bool:
+def wants_ndjson(context: CallContext) -> bool:
+    """Whether the client asks for lines of JSON."""
     for name, value in context.scope["headers"]:
         if name == b"accept":
             accepted = value.lower()

@@ -1,30 +1,41 @@
-"""Reconnecting: what a request with `Last-Event-ID` is answered before its method runs."""
+"""What a request for a stream is answered before its method runs: it may have been answered before."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from starlette.responses import Response
 
 from ..context import CallContext
-from .event_stream import ResumedStream
+from .event_stream import ResumedStream, wants_ndjson
 from .frames import END_ID
 from .stream import StreamOptions
 
 
 async def resume(
-    context: CallContext, options: StreamOptions, *, is_active: Callable[[], Awaitable[bool]] | None = None
+    context: CallContext,
+    options: StreamOptions,
+    arguments: Mapping[str, Any],
+    *,
+    is_active: Callable[[], Awaitable[bool]] | None = None,
 ) -> Response | None:
-    """The answer to a client that reconnects to a stream; None: the method is to run.
+    """The response to a client that reconnects, or whose stream runs already; None: the method is to run.
 
-    204 after the end, for any stream. The rest of a resumable stream; raises `Forbidden` for another user's,
-    `PastReplay` for one that cannot be resumed from there.
+    204 after the end, for any stream. Of a resumable method, the rest of the stream, or the one with the same key.
+    Raises `Forbidden` for another user's stream, `PastReplay` for one that cannot be resumed from there, and
+    `TooManyRequests` if one more would be too many.
     """
-    sent = next((value for name, value in context.scope["headers"] if name == b"last-event-id"), None)
-    if not sent:
-        return None
-    last = sent.decode("latin-1")
+    last = context.headers.get(b"last-event-id", b"").decode("latin-1")
     if last == END_ID:
         return Response(status_code=204)
-    if options.replays is None:
+    streams = options.streams
+    if streams is None:
         return None
-    frames = await options.replays.resume(last, context)
+    if last:
+        frames = await streams.resume(last, context)
+    elif wants_ndjson(context):
+        return None
+    else:
+        frames = await streams.admit(context, "" if options.stream_key is None else options.stream_key(arguments))
+    if frames is None:
+        return None
     return ResumedStream(frames, context=context, options=options, is_active=is_active)

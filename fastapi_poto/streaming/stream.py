@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from math import inf
@@ -45,8 +45,10 @@ class StreamOptions:
     """Lines of JSON even if the client did not ask for `application/x-ndjson`."""
     recheck_interval: float | None = None
     """How often it is asked whether the caller's credentials still stand; None: as often as pings may go out."""
-    replays: Any = None
-    """Where a resumable method keeps its items; None: it is not resumable."""
+    streams: Any = None
+    """The `Streams` of a resumable method; None: it is not resumable."""
+    stream_key: Callable[[Mapping[str, Any]], str] | None = None
+    """From the arguments of a call: under which key its stream is found again."""
 
 
 class _ClientGone(Exception):

@@ -96,8 +96,27 @@ async def test_the_first_end_wins(store: Store, key: str) -> None:
     after = await read(store, key, batch.events[0][0])
     assert after is not None
     assert after.end == b"well"
+    assert after.start == batch.events[0][0], "nothing is missing before the end"
     assert list(after.events) == []
     assert await read(store, key, last) is None
+
+
+async def test_the_end_comes_after_all_events(store: Store, key: str) -> None:
+    """A batch that was cut does not say how the log ended."""
+    await append(store, key, b"a", b"b", b"c", end=b"well")
+    batch = await read(store, key, 0, 3)
+    assert batch is not None
+    assert batch.end is None
+    rest = await read(store, key, batch.events[-1][0], 3)
+    assert rest is not None
+    assert (rest.end, list(rest.events), rest.start) == (b"well", [], batch.events[-1][0])
+
+
+async def test_a_look_begins_nothing(store: Store, key: str) -> None:
+    """A log that is not there can be asked for without making it."""
+    assert await store.log.read({key: 0}, begin=False) == {}
+    await append(store, key, b"a")
+    assert [event for _, event in (await store.log.read({key: 0}, begin=False))[key].events] == [b"a"]
 
 
 async def test_an_end_of_another_is_seen(store: Store, key: str) -> None:
@@ -110,6 +129,7 @@ async def test_an_end_of_another_is_seen(store: Store, key: str) -> None:
     batch = await read(store, key, last)
     assert batch is not None
     assert batch.end == b""
+    assert batch.start == last
     assert batch.last == ended
 
 

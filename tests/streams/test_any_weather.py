@@ -15,8 +15,8 @@ from fastapi_poto.errors import Conflict, DeadlineExceeded, ShuttingDown
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.streaming.event_stream import EventStream
 from fastapi_poto.streaming.hub import hub_of
-from fastapi_poto.streaming.replay import Replays
 from fastapi_poto.streaming.stream import StreamOptions
+from fastapi_poto.streaming.streams import Streams
 
 STREAMS = 300
 
@@ -41,7 +41,7 @@ class Weather:
             first_item_timeout=choose.choice([0, 0.001, 1]),
             buffer_bytes=choose.choice([1, 1000, 65536]),
             send_timeout=choose.choice([0.005, 30]),
-            replays=choose.choice([None, None, None, Replays(MemoryStore(), grace=0.01, max_items=2)]),
+            streams=choose.choice([None, None, None, Streams(MemoryStore(), grace=0.01, max_items=2)]),
         )
         self.items = self.sync() if choose.random() < 0.3 else self.asynchronous()
         self.opened = self.closed = 0

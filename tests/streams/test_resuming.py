@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from httpx_sse import connect_sse
 
 from fastapi_poto import CallContext
 from fastapi_poto.errors import PastReplay, Unavailable
+from fastapi_poto.stores.log import Appended, Entry
+from fastapi_poto.stores.log_memory import MemoryLog
 from fastapi_poto.stores.memory import MemoryStore
-from fastapi_poto.streaming.channel import Channel
-from fastapi_poto.streaming.replay import Replays
+from fastapi_poto.streaming.streams import Streams
+from fastapi_poto.streaming.writer import Writer
 from fastapi_poto.testing import LiveApp, serve
 from tests.processes import LiveProcess, serve_processes
 from tests.servers import RedisServer
@@ -147,19 +149,21 @@ async def test_what_was_dropped_before_the_first_read_is_refused() -> None:
     async def nothing() -> Any:
         raise AssertionError("the call is not left")
 
-    replays = Replays(MemoryStore(), max_items=4)
+    streams = Streams(MemoryStore(), max_items=4)
     context = CallContext("Resuming.count", {"type": "http", "headers": []}, nothing)
-    channel = Channel(count(), replays=replays, context=context, encode=lambda item: b"%d" % item)
-    first = channel.read(0)
+    writer = Writer(count(), context=context, encode=lambda item: b"%d" % item)
+    writer.start(streams.local)
+    first = writer.read(0)
     await anext(first)
-    late = await replays.resume(f"{channel.id}-1", context)
+    late = await streams.resume(f"{writer.id}-1", context)
     for _ in range(20):
         await anext(first)
     with pytest.raises(PastReplay):
         await anext(late)
     assert b"data: 21" in await anext(first)
-    channel.stop()
-    await channel.finished()
+    writer.stop()
+    await writer.finished()
+    await streams.close()
 
 
 def test_another_methods_stream_is_refused(live: LiveApp, connect: Connect, tag: str) -> None:
@@ -190,14 +194,24 @@ def test_another_users_stream_is_forbidden(live: LiveApp, connect: Connect) -> N
 
 
 class Failing(MemoryStore):
-    """A store that is away, but for its first write."""
+    """A store whose logs are away at times."""
 
     away = False
 
-    async def write(self, record: str, changes: Mapping[str, bytes | None], **options: Any) -> bool:
-        if self.away and record.startswith("replay:"):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = FailingLog(self)
+
+
+class FailingLog(MemoryLog):
+    def __init__(self, store: Failing) -> None:
+        super().__init__(time.time)
+        self._store = store
+
+    async def append(self, entries: Sequence[Entry]) -> list[Appended | None]:
+        if self._store.away:
             raise Unavailable("the store is away")
-        return await super().write(record, changes, **options)
+        return await super().append(entries)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,129 @@
+"""What is there only while its process lives: fields of records, beside one lease record for each process.
+
+A field is `<process> <value>`. Whoever reads leaves out those of processes whose lease has run out.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from contextvars import Context
+from secrets import token_hex
+from time import monotonic
+from typing import Final
+
+from ..errors import TooLarge, Unavailable
+from ..stores.base import Store
+from ..stores.log import DAY
+
+log = logging.getLogger("fastapi_poto")
+
+LEASE_SECONDS: Final = 6.0
+RENEW_SECONDS: Final = 2.0
+_KNOWN_SECONDS: Final = 1.0
+"""So long an answer about another process holds."""
+_KEPT: Final = 7 * DAY
+
+
+class Leases:
+    """The fields that one event loop holds, renewed by one write for all of them."""
+
+    def __init__(self, store: Store) -> None:
+        self.process = token_hex(8)
+        self._store = store
+        self._held: dict[tuple[str, str], bytes] = {}
+        self._renewing: asyncio.Task[None] | None = None
+        self._entering: asyncio.Task[None] | None = None
+        self._alive: dict[str, tuple[float, asyncio.Future[bool]]] = {}
+
+    async def hold(self, record: str, field: str, value: bytes, *, most: int | None = None) -> None:
+        """Set a field for as long as this process lives. Raises `TooLarge` if the record would have more than `most`.
+
+        Fields of processes that are gone do not count.
+        """
+        await self._enter()
+        changes = {field: b"%b %b" % (self.process.encode(), value)}
+        try:
+            await self._store.write(record, changes, create=True, expires_in=_KEPT, max_fields=most)
+        except TooLarge:
+            if not await self._drop_dead(record):
+                raise
+            await self._store.write(record, changes, create=True, expires_in=_KEPT, max_fields=most)
+        self._held[record, field] = changes[field]
+
+    async def release(self, record: str, field: str) -> None:
+        """Remove a field. One that cannot be reached now goes with its record, or when somebody needs its room."""
+        if self._held.pop((record, field), None) is not None:
+            with suppress(Unavailable):
+                await self._store.write(record, {field: None})
+
+    async def living(self, record: str) -> dict[str, bytes]:
+        """The values of the fields whose processes live."""
+        found = await self._store.read(record) or {}
+        parts = {field: value.partition(b" ") for field, value in found.items()}
+        alive = await self._who_lives({process.decode() for process, _, _ in parts.values()})
+        return {field: value for field, (process, _, value) in parts.items() if process.decode() in alive}
+
+    async def is_alive(self, process: str) -> bool:
+        """Whether a process lives, as of a second ago. Raises `Unavailable`."""
+        if process == self.process:
+            return True
+        known = self._alive.get(process)
+        if known is None or monotonic() - known[0] > _KNOWN_SECONDS:
+            if len(self._alive) > 1_000:
+                self._alive.clear()
+            found = asyncio.ensure_future(self._store.read(_lease(process), ()))
+            known = self._alive[process] = (monotonic(), asyncio.ensure_future(_is_there(found)))
+        return await asyncio.shield(known[1])
+
+    async def _who_lives(self, processes: set[str]) -> set[str]:
+        alive = await asyncio.gather(*(self.is_alive(process) for process in processes))
+        return {process for process, lives in zip(processes, alive, strict=True) if lives}
+
+    async def _drop_dead(self, record: str) -> bool:
+        living = await self.living(record)
+        dead = dict.fromkeys((await self._store.read(record) or {}).keys() - living.keys())
+        return bool(dead) and await self._store.write(record, dead)
+
+    # The lease of this process
+
+    async def _enter(self) -> None:
+        if self._renewing is None or self._renewing.done():
+            if self._entering is None or self._entering.done():
+                self._entering = asyncio.get_running_loop().create_task(self._make_lease(), context=Context())
+            await asyncio.shield(self._entering)
+
+    async def _make_lease(self) -> None:
+        await self._store.write(_lease(self.process), {}, create=True, expires_in=LEASE_SECONDS)
+        self._renewing = asyncio.get_running_loop().create_task(self._renew(), context=Context())
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                if not await self._store.write(_lease(self.process), {}, expires_in=LEASE_SECONDS):
+                    await self._enter_again()
+            except Exception as error:  # a store that is away: the next turn tries again
+                log.debug("The lease of this process could not be renewed: %s", error)
+
+    async def _enter_again(self) -> None:
+        """This process slept, or the store was away, past its lease: others have taken it for dead."""
+        await self._store.write(_lease(self.process), {}, create=True, expires_in=LEASE_SECONDS)
+        for (record, field), value in list(self._held.items()):
+            await self._store.write(record, {field: value}, create=True, expires_in=_KEPT)
+
+    async def close(self) -> None:
+        """Give the lease back: what is still held ends at once."""
+        renewing, self._renewing = self._renewing, None
+        self._held.clear()
+        if renewing is not None:
+            renewing.cancel()
+            with suppress(Unavailable):
+                await self._store.delete(_lease(self.process))
+
+
+def _lease(process: str) -> str:
+    return f"process:{process}"
+
+
+async def _is_there(found: "asyncio.Future[dict[str, bytes] | None]") -> bool:
+    return await found is not None

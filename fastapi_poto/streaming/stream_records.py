@@ -1,0 +1,83 @@
+"""What is kept of resumable streams, and under which names.
+
+The log `stream:<id>` has a frame for each item; its head says whose it is, its end how the generator ended: empty, or
+the status and the body of the error. `seen:<id>` has up to which item a reader in another process has come, and the
+record `readers:<id>` who these are. `streams:<user>` and `streams:@<address>` have a field for each stream that runs,
+`stream-key:<user>:<operation>:<key>` the stream that is found by that key.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Final
+
+from starlette.exceptions import HTTPException
+
+from ..error_bodies import error_body
+from ..errors import PotoError, ShuttingDown, StreamLost
+from .frames import status_of
+
+ITEM_ID: Final = re.compile(r"([0-9a-f]{24})-([0-9]{1,15})")
+_FRAME_ID: Final = re.compile(rb"id: [0-9a-f]{24}-([0-9]+)\n")
+KEPT_AFTER_END: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamHead:
+    """What a stream's log is about."""
+
+    owner: str
+    """The user who began it; empty: nobody in particular."""
+    operation: str
+    key: str
+    since: float
+    process: str
+    """Whose lease has to be alive for the stream to go on."""
+
+    def encode(self) -> bytes:
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "StreamHead":
+        return cls(**json.loads(data))
+
+
+def new_stream_id() -> str:
+    return token_hex(12)
+
+
+def stream_key(stream: str) -> str:
+    return f"stream:{stream}"
+
+
+def seen_key(stream: str) -> str:
+    return f"seen:{stream}"
+
+
+def readers_record(stream: str) -> str:
+    return f"readers:{stream}"
+
+
+def number_of(frame: bytes) -> int:
+    """The number of a stored frame's item."""
+    found = _FRAME_ID.match(frame)
+    return int(found[1]) if found else 0
+
+
+def recorded_end(error: BaseException | None) -> bytes:
+    """The end of a stream's log."""
+    if isinstance(error, ShuttingDown):
+        error = StreamLost()
+    return b"" if error is None else b"%d %b" % (status_of(error), error_body(error))
+
+
+def recorded_error(end: bytes) -> HTTPException | None:
+    """The error with which a stream ended; None if it ended well."""
+    if not end:
+        return None
+    status, _, body = end.partition(b" ")
+    payload = json.loads(body)
+    if "code" not in payload:
+        return HTTPException(int(status), detail=payload["detail"])
+    return PotoError.received(status=int(status), **payload)
