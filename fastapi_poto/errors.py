@@ -288,6 +288,16 @@ class UnexpectedResponse(Exception):
     """The response is not what the method's annotation says: another server, or another version of the class."""
 
 
+def known_errors() -> list[type[PotoError]]:
+    """Every error of this module that has a code of its own."""
+    found: list[Any] = list(globals().values())
+    return [
+        one
+        for one in found
+        if isinstance(one, type) and issubclass(one, PotoError) and one is not PotoError and "code" in vars(one)
+    ]
+
+
 def challenge(realm: str, error: str | None = None) -> dict[str, str]:
     """Headers of a 401. `error="invalid_token"` when a token came but does not hold."""
     value = f'Bearer realm="{realm}"'

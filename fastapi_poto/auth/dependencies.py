@@ -20,9 +20,7 @@ class PotoBearer(HTTPBearer):
     """An access token in the `Authorization` header. Documents only: the token is read before FastAPI's solver runs."""
 
     def __init__(self) -> None:
-        super().__init__(
-            scheme_name="PotoBearer", bearerFormat="JWT", description="An access token of ours.", auto_error=False
-        )
+        super().__init__(scheme_name="PotoBearer", bearerFormat="JWT", description="An access token.", auto_error=False)
 
     async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
         return None

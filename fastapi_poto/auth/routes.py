@@ -17,6 +17,7 @@ from ..context import SCOPE_KEY, CallContext
 from ..errors import (
     Conflict,
     CrossSiteRequest,
+    InvalidArguments,
     PotoError,
     TooLarge,
     TooManyRequests,
@@ -251,6 +252,7 @@ def add_route(
         name=f"Auth.{name}",
         summary=summary,
         description=description.strip(),
+        responses={422: {"description": InvalidArguments.default_detail()}},
         dependencies=[Depends(one) for one in poto.authenticator.security] if guarded else None,
         **arguments,
     )

@@ -18,10 +18,7 @@ from ..streaming.frames import ERROR_MEMBER
 
 def error_classes(declared: Iterable[type[PotoError]] = ()) -> dict[str, type[PotoError]]:
     """Classes by code: the framework's, and those that a method declares, which go before."""
-    members: list[Any] = list(vars(framework).values())
-    known: list[type[PotoError]] = [one for one in members if isinstance(one, type) and issubclass(one, PotoError)]
-    with_codes = [one for one in known if one is not PotoError and "code" in vars(one)]
-    return {one.code: one for one in (*with_codes, *declared)}
+    return {one.code: one for one in (*framework.known_errors(), *declared)}
 
 
 _FRAMEWORK = error_classes()

@@ -11,10 +11,11 @@ from typing import Any, cast
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
+from ..errors import PotoError
 from ..module import PotoModule
 from ..operations import Operation
 from .docstrings import doc_of_class
-from .errors import ANY_OTHER
+from .errors import ANY_OTHER, ErrorComponents, errors_of
 from .operation_objects import OperationObject, OperationRefiner, errors_as_json
 from .schemas import (
     Schema,
@@ -86,11 +87,11 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
     document.setdefault("components", {}).setdefault("schemas", {})
     workshop = _Workshop(document, ours, alone)
     workshop.refine_schemas()
-    refiner = OperationRefiner(workshop.own, workshop.add)
+    refiner = OperationRefiner(workshop.own, workshop.add, ErrorComponents(workshop.add, _documented_errors(ours)))
     for one in ours:
         errors_as_json(one.shown, "204" if one.operation is not None and one.operation.kind == "empty" else "200")
         if one.operation is None:
-            refiner.sign_in(one.shown, one.route)
+            refiner.sign_in(one.shown, one.route, has_cookies=one.route.poto.cookies is not None)
         else:
             refiner.method(one.shown, one.operation, has_cookies=one.route.poto.cookies is not None)
     workshop.give_back()
@@ -98,6 +99,15 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
     _place_sign_in(document, ours)
     show_credentials(document, ours[0].route.poto.authenticator.security)
     return document
+
+
+def _documented_errors(ours: list[Ours]) -> Iterator[type[PotoError]]:
+    for one in ours:
+        if one.operation is None:
+            yield from getattr(one.route, "poto_errors", ())
+        else:
+            yield from one.operation.errors
+            yield from errors_of(one.operation, has_cookies=one.route.poto.cookies is not None)
 
 
 def _is_refined(ours: list[Ours]) -> bool:
@@ -124,9 +134,7 @@ class _Workshop:
             if "json" not in media_type
             for name in references(content)
         }
-        # FastAPI's body of a 422 has no place in our operations once they are refined: its names are free.
-        replaced = {"HTTPValidationError", "ValidationError"} if "HTTPValidationError" in mine else set()
-        self.own = {name: copy.deepcopy(schemas[name]) for name in mine - replaced}
+        self.own = {name: copy.deepcopy(schemas[name]) for name in mine}
         if alone is None:
             used = reachable([*others.values(), document.get("webhooks")], schemas)
             self.theirs = {name: schema for name, schema in schemas.items() if name in used or name not in mine}

@@ -2,6 +2,7 @@
 
 import copy
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -12,17 +13,28 @@ from .document import Document, poto_operations, refine
 
 VERSION: Final = "3.2.0"
 _EVENT_STREAM = "text/event-stream"
+_MADE: WeakKeyDictionary[FastAPI, tuple[Document, Document]] = WeakKeyDictionary()
+"""What was made for an application, and of which document."""
 
 
 def openapi_3_2(app: FastAPI) -> Document:
     """The document of an application as OpenAPI 3.2: the streams of modules say what each event is."""
-    document = refine(copy.deepcopy(app.openapi()), app.routes)  # a function of the application's own may not have
+    source = app.openapi()
+    made_of, made = _MADE.get(app, (None, {}))
+    if made_of is not source:
+        made = _converted(app, copy.deepcopy(source))
+        _MADE[app] = source, made
+    return made
+
+
+def _converted(app: FastAPI, source: Document) -> Document:
+    document = refine(source, app.routes)  # a function of the application's own may not have
     document["openapi"] = VERSION
     for one in poto_operations(document, app.routes):
         content = one.shown["responses"].get("200", {}).get("content", {})
         schema = content.get(_EVENT_STREAM, {}).get("schema")
         if one.operation is not None and one.operation.kind == "stream" and schema is not None:
-            item, error = schema["anyOf"]
+            item, error = schema.get("oneOf") or schema["anyOf"]
             content[_EVENT_STREAM] = {"itemSchema": _event(item, error)}
     return document
 
@@ -59,9 +71,15 @@ def _json(schema: Any) -> dict[str, Any]:
 
 
 def path_of(app: Any) -> str | None:
-    """Where an application serves it: `/openapi-3.2.json` beside `/openapi.json`; None if it serves no document."""
+    """Where an application serves it: `/openapi-3.2.json` beside `/openapi.json`.
+
+    None if it serves no document, or by a route of its own, which may have a guard.
+    """
     url: str | None = getattr(app, "openapi_url", None)
     if not url:
+        return None
+    route = next((route for route in app.router.routes if getattr(route, "path", None) == url), None)
+    if getattr(getattr(route, "endpoint", None), "__module__", None) != FastAPI.__module__:
         return None
     folder, _, name = url.rpartition("/")
     stem, dot, suffix = name.partition(".")
@@ -83,5 +101,5 @@ async def _serve(scope: Scope, receive: Receive, send: Send) -> None:
     root = scope.get("root_path", "").rstrip("/")
     servers = document.get("servers", [])
     if root and app.root_path_in_servers and root not in {server.get("url") for server in servers}:
-        document["servers"] = [{"url": root}, *servers]  # as FastAPI does for its own
+        document = {**document, "servers": [{"url": root}, *servers]}  # as FastAPI does for its own
     await JSONResponse(document)(scope, receive, send)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import Unavailable
+from ..errors import PotoError, Unavailable
 from ..operations import Operation, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
-from .errors import add_errors, errors_of, reasons_of, stream_error, validation_error
+from .errors import ErrorComponents, errors_of, reasons_of
+from .headers import COOKIE_MODE, add_headers, headers_of, stream_words
 from .route_arguments import EventStreamBody
 from .schemas import (
     NULL,
@@ -28,15 +29,14 @@ from .schemas import (
 
 OperationObject = dict[str, Any]
 
-_FASTAPIS_422 = "HTTPValidationError"
-
 
 class OperationRefiner:
     """Refines the operations of one document. `schemas` are the components that are ours to change."""
 
-    def __init__(self, schemas: dict[str, Schema], add: Add) -> None:
+    def __init__(self, schemas: dict[str, Schema], add: Add, errors: ErrorComponents) -> None:
         self.schemas = schemas
         self.add = add
+        self.errors = errors
 
     def method(self, shown: OperationObject, operation: Operation, *, has_cookies: bool) -> None:
         """A module's method."""
@@ -46,22 +46,25 @@ class OperationRefiner:
         order = [parameter.name for parameter in operation.parameters]
         shown.get("parameters", []).sort(key=lambda one: order.index(one["name"]) if one["name"] in order else -1)
         self._body(shown, operation, doc)
-        self._result(shown, operation, doc)
-        self._validation(shown)
-        automatic, own = errors_of(operation, has_cookies=has_cookies), list(shown["responses"])
-        add_errors(shown, operation.errors, automatic, self.add, own_statuses=own, reasons=reasons_of(operation))
+        automatic = errors_of(operation, has_cookies=has_cookies)
+        self._result(shown, operation, doc, [*operation.errors, *automatic])
+        self.errors.add_responses(shown, operation.errors, automatic, reasons=reasons_of(operation))
+        add_headers(shown, headers_of(operation, has_cookies=has_cookies))
         _in_order(shown)
 
-    def sign_in(self, shown: OperationObject, route: Any) -> None:
+    def sign_in(self, shown: OperationObject, route: Any, *, has_cookies: bool) -> None:
         """A sign-in route."""
         if shown.get("description") == shown.get("summary"):
             shown.pop("description", None)
         self._parameters(shown, Docstring())
         self._body(shown, None, Docstring())
-        self._validation(shown)
-        statuses = list(shown["responses"])
-        automatic = [Unavailable] if "503" in statuses else []
-        add_errors(shown, route.poto_errors, automatic, self.add, own_statuses=statuses)
+        for content in shown["responses"].get("200", {}).get("content", {}).values():
+            drop_titles(content["schema"])
+            content["schema"] = self._named(content["schema"], f"{camel(shown['operationId'])}Response")
+        automatic = [Unavailable] if "503" in shown["responses"] else []
+        self.errors.add_responses(shown, (), [*route.poto_errors, *automatic])
+        if has_cookies and route.methods != {"GET"}:
+            add_headers(shown, [COOKIE_MODE])
         _in_order(shown)
 
     def _texts(self, shown: OperationObject, operation: Operation, doc: Docstring) -> None:
@@ -132,7 +135,9 @@ class OperationRefiner:
         if encoding:
             content.setdefault("encoding", encoding)
 
-    def _result(self, shown: OperationObject, operation: Operation, doc: Docstring) -> None:
+    def _result(
+        self, shown: OperationObject, operation: Operation, doc: Docstring, errors: list[type[PotoError]]
+    ) -> None:
         status = "204" if operation.kind == "empty" else "200"
         response = shown["responses"].get(status)
         if response is None:
@@ -150,12 +155,21 @@ class OperationRefiner:
             drop_titles(schema)
             if operation.kind == "stream" and media_type == EventStreamBody.media_type:
                 item = self._named(schema, f"{base}Item")
-                content["schema"] = {"anyOf": [item, ref(stream_error(self.add))]}
+                failure = self.errors.stream_failure(shown, errors)
+                if not doc.result:
+                    response["description"] = stream_words(operation)
+                shown["x-poto-stream"] = {"resumable": operation.resumable, "ndjson": True}
+                content["schema"] = {"anyOf" if self._takes_anything(item) else "oneOf": [item, failure]}
             elif operation.kind == "unary":
                 mark_binary(schema, is_form=False)
                 content["schema"] = self._named(schema, f"{base}Response")
             elif schema == {"type": "string"} and not media_type.startswith(("text/", "application/json")):
                 schema["format"] = "binary"
+
+    def _takes_anything(self, item: Schema) -> bool:
+        """Whether what an item is documented as could be the object of a failure, too."""
+        schema = self.schemas.get(named(item) or "", item)
+        return not schema or (schema.get("type") == "object" and not schema.get("required"))
 
     def _named(self, schema: Schema, name: str) -> Schema:
         """The schema of an answer or an item: named where a generator would have to make up a name."""
@@ -167,15 +181,6 @@ class OperationRefiner:
                 return {"anyOf": [self._named({"anyOf": members}, name), dict(NULL)]}
             return ref(self.add(schema, *union_names(schema), name))
         return schema
-
-    def _validation(self, shown: OperationObject) -> None:
-        response = shown["responses"].get("422")
-        if response is None:
-            return
-        for content in (response.get("content") or {}).values():
-            if named(content.get("schema")) == _FASTAPIS_422:
-                response["description"] = "What was sent does not fit"
-                content["schema"] = ref(validation_error(self.add))
 
 
 def errors_as_json(shown: OperationObject, success: str) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from ..errors import ConfigurationError, PotoError
+from ..errors import ConfigurationError, InvalidArguments, PotoError
 from ..operations import Operation, members
 
 
@@ -75,8 +75,12 @@ def by_status(errors: Sequence[type[PotoError]]) -> dict[int, list[type[PotoErro
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     return {
-        status: {"model": Union[tuple(_bodies(errors))]}  # noqa: UP007 - of a tuple
-        for status, errors in by_status(operation.errors).items()
+        # Without one, FastAPI adds its own, whose components take the place of models that are called like them.
+        422: {"description": InvalidArguments.default_detail()},
+        **{
+            status: {"model": Union[tuple(_bodies(errors))]}  # noqa: UP007 - of a tuple
+            for status, errors in by_status(operation.errors).items()
+        },
     }
 
 

@@ -89,11 +89,18 @@ def test_a_component_per_code() -> None:
 
 
 def test_a_union_per_status() -> None:
-    """Several errors of one status are a named union; one is a reference."""
-    assert document.answer("Shop_buy", "409") == ("application/json", ref("ShopBuyError409"))
-    assert document.schemas["ShopBuyError409"] == {"anyOf": [ref("SoldOutError"), ref("MovedError")]}
-    assert document.answer("Shop_buy", "402") == ("application/json", ref("QuotaError"))
-    assert document.answer("Shop_watch", "409") == ("application/json", ref("SoldOutError"))
+    """A status with declared errors is a union told apart by `code`, in which anything else has a place."""
+    assert document.answer("Shop_buy", "409") == ("application/json", ref("ShopBuyFailure409"))
+    union = document.schemas["ShopBuyFailure409"]
+    assert union["oneOf"] == [ref("SoldOutError"), ref("MovedError"), ref("GeneralError")]
+    assert union["discriminator"]["propertyName"] == "code"
+    mapping = union["discriminator"]["mapping"]
+    assert mapping["sold_out"] == ref("SoldOutError")["$ref"]
+    other_codes = document.schemas["GeneralError"]["properties"]["code"]["enum"]
+    assert set(mapping) == {"sold_out", "moved", *other_codes}
+    assert document.schemas["ShopBuyFailure402"]["oneOf"] == [ref("QuotaError"), ref("GeneralError")]
+    assert document.schemas["ShopWatchFailure409"]["oneOf"] == [ref("SoldOutError"), ref("GeneralError")]
+    assert document.answer("Shop_buy", "504") == ("application/json", ref("DeadlineExceededError"))
     assert document.operations["Shop_buy"]["responses"]["409"]["description"] == (
         "`sold_out`: The article is gone; `moved`: Somewhere else"
     )
@@ -128,8 +135,10 @@ def test_the_roles_that_a_method_needs() -> None:
 
 
 def test_a_declared_error_that_occurs_anyway() -> None:
-    """It is documented once."""
-    assert document.answer("Shop_close", "403") == ("application/json", ref("ForbiddenError"))
+    """It is documented once, and its code is none of those that have no schema of their own."""
+    assert document.schemas["ShopCloseFailure403"]["oneOf"] == [ref("ForbiddenError"), ref("GeneralError")]
+    assert "forbidden" not in document.schemas["GeneralError"]["properties"]["code"]["enum"]
+    assert "internal_error" in document.schemas["GeneralError"]["properties"]["code"]["enum"]
 
 
 def test_headers() -> None:
@@ -144,7 +153,7 @@ def test_headers() -> None:
 def test_the_sign_in_routes() -> None:
     """They have typed errors, named bodies and summaries too."""
     assert statuses("Auth_login") >= {"401", "422", "429", "503", "default"}
-    assert document.answer("Auth_upgrade", "409")[1] == ref("AuthUpgradeError409")
+    assert document.answer("Auth_upgrade", "409")[1] == ref("AuthUpgradeFailure409")
     assert document.answer("Auth_login") == ("application/json", ref("TokenPair"))
     (content,) = document.operations["Auth_refresh"]["requestBody"]["content"].values()
     assert content["schema"] == ref("RefreshRequest")
@@ -175,7 +184,7 @@ def test_errors_of_one_name() -> None:
         async def act(self) -> None: ...
 
     found = document_of(Own)
-    union = found.resolve(found.answer("Own_act", "401")[1])["anyOf"]
+    union = found.resolve(found.answer("Own_act", "401")[1])["oneOf"][:2]
     codes = [found.resolve(one)["properties"]["code"]["const"] for one in union]
     assert codes == ["own", "unauthenticated"]
 
@@ -200,10 +209,10 @@ def test_a_declared_422_stands_beside_the_list() -> None:
     def names(operation: str) -> list[str]:
         schema = found.answer(operation, "422")[1]
         union = schemas[schema["$ref"].rpartition("/")[2]]
-        return [one["$ref"].rpartition("/")[2] for one in union.get("anyOf", [schema])]
+        return [one["$ref"].rpartition("/")[2] for one in union["oneOf"]]
 
-    assert names("Strict_take") == ["RefusedError", "ValidationError"]
-    assert names("Strict_plain") == ["RefusedError"]
+    assert names("Strict_take") == ["RefusedError", "ValidationError", "GeneralError"]
+    assert names("Strict_plain") == ["RefusedError", "GeneralError"]
 
 
 def test_the_types_of_data() -> None:
@@ -268,7 +277,6 @@ async def test_errors_are_what_they_are_documented_as() -> None:
         answer = await client.post("/Live/buy", json={"sku": "a"})
         assert answer.status_code == 409
         check("409", answer.json())
-        check("default", answer.json())
         answer = await client.post("/Live/buy", json={"sku": 1})
         assert answer.status_code == 422
         check("422", answer.json())

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Generic, Literal, TypeVar
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
@@ -189,7 +189,7 @@ def test_prefixes_tags_and_nested_routers() -> None:
     operation = document.content["paths"]["/outer/v1/Shop/add_line"]["post"]
     assert set(operation["tags"]) == {"Outer", "Own", "Shop"}
     assert operation["responses"]["418"]["description"] == "Tea"
-    assert document.answer("Shop_watch")[1] == {"anyOf": [ref("Line"), ref("StreamError")]}
+    assert document.answer("Shop_watch")[1] == {"oneOf": [ref("Line"), ref("ShopWatchStreamFailure")]}
     assert document.answer("Shop_watch", "418") == ("application/json", ref("Line"))
     assert document.answer("Shop_add_line", "422")[1] == ref("ValidationError")
     flows = document.content["components"]["securitySchemes"]["PotoPassword"]["flows"]
@@ -213,7 +213,7 @@ def test_sub_applications() -> None:
     client = TestClient(outer)
     document = client.get("/sub/openapi.json").json()
     assert document["servers"] == [{"url": "/sub"}]
-    assert "StreamError" in document["components"]["schemas"]
+    assert "ShopWatchStreamFailure" in document["components"]["schemas"]
     assert client.get("/openapi.json").json()["paths"] == {}
     assert client.get("/sub/openapi-3.2.json").json()["servers"] == [{"url": "/sub"}]
 
@@ -296,7 +296,7 @@ def test_a_subclass_of_fastapi() -> None:
 
     app = app_of(Shop, app=Own())
     assert app.openapi()["info"]["x-own"] is True
-    assert "StreamError" in app.openapi()["components"]["schemas"]
+    assert "ShopWatchStreamFailure" in app.openapi()["components"]["schemas"]
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -318,13 +318,37 @@ def test_openapi_3_2(nested: bool) -> None:
     content = document["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]
     item, error, close = content["itemSchema"]["anyOf"]
     assert item["properties"]["data"]["contentSchema"] == ref("Line")
-    assert error["properties"]["data"]["contentSchema"] == ref("StreamError")
+    assert error["properties"]["data"]["contentSchema"] == ref("ShopWatchStreamFailure")
     assert close["properties"]["event"] == {"type": "string", "const": "close"}
     assert "schema" not in content
     plain = client.get("/openapi.json").json()
     assert plain["openapi"] == "3.1.0"
     assert "/openapi-3.2.json" not in plain["paths"]
     assert client.post("/openapi-3.2.json").status_code == 405
+
+
+def test_openapi_3_2_is_made_once() -> None:
+    """As the application's own document is; a new one of it makes a new one."""
+    app = app_of(Shop)
+    made = openapi_3_2(app)
+    assert openapi_3_2(app) is made
+    app.openapi_schema = None
+    assert openapi_3_2(app) is not made
+    assert openapi_3_2(app) == made
+
+
+def test_openapi_3_2_is_not_served_past_a_guard() -> None:
+    """An application that serves its document by a route of its own serves the other one itself, too, or not."""
+    app = app_of(Shop)
+    app.router.routes[:] = [route for route in app.routes if getattr(route, "path", "") != "/openapi.json"]
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def guarded() -> None:
+        raise HTTPException(403)
+
+    client = TestClient(app)
+    assert client.get("/openapi.json").status_code == 403
+    assert client.get("/openapi-3.2.json").status_code == 404
 
 
 def test_openapi_3_2_follows_the_applications_url() -> None:

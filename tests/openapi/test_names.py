@@ -123,7 +123,7 @@ def test_generic_models_have_readable_names() -> None:
     """Page[Line] is PageLine."""
     assert document.schemas["ShopPageRequest"]["properties"]["page"] == ref("PageLine")
     assert document.answer("Shop_page")[1] == ref("PageListInt")
-    assert document.answer("Shop_stream")[1]["anyOf"][0] == ref("PageLine")
+    assert document.answer("Shop_stream")[1]["oneOf"][0] == ref("PageLine")
 
 
 def test_unions_are_components() -> None:
@@ -177,23 +177,50 @@ def test_fastapis_validation_error_is_replaced() -> None:
 def test_models_that_are_called_like_ours() -> None:
     """They keep their names, and ours get others."""
 
-    class StreamError(BaseModel):
+    class OwnStreamStreamFailure(BaseModel):
         own: int
 
     class GeneralError(BaseModel):
         own: int
 
     class Own(PotoModule):
-        async def act(self, error: StreamError) -> GeneralError: ...
+        async def act(self, error: OwnStreamStreamFailure) -> GeneralError: ...
 
-        async def stream(self) -> AsyncIterator[StreamError]:
-            yield StreamError(own=1)
+        async def stream(self) -> AsyncIterator[OwnStreamStreamFailure]:
+            yield OwnStreamStreamFailure(own=1)
 
     found = document_of(Own)
-    assert "own" in found.schemas["StreamError"]["properties"]
+    assert "own" in found.schemas["OwnStreamStreamFailure"]["properties"]
     assert found.answer("Own_act")[1] == ref("GeneralError")
     assert found.answer("Own_act", "default")[1] == ref("PotoGeneralError")
-    assert found.answer("Own_stream")[1] == {"anyOf": [ref("StreamError"), ref("PotoStreamError")]}
+    assert found.answer("Own_stream")[1] == {
+        "oneOf": [ref("OwnStreamStreamFailure"), ref("PotoOwnStreamStreamFailure")]
+    }
+
+
+def test_models_that_are_called_like_fastapis() -> None:
+    """FastAPI puts its own in the place of models of these names, or names schemas that are not there."""
+
+    class ValidationError(BaseModel):
+        row: int
+
+    class HTTPValidationError(BaseModel):
+        url: str
+
+    class Rows(PotoModule):
+        async def load(self, rows: list[str]) -> list[ValidationError]: ...
+
+        async def get_probe(self, number: int) -> HTTPValidationError: ...
+
+        async def upload(self, file: UploadFile) -> None: ...
+
+    found = document_of(Rows)
+    assert list(found.schemas["ValidationError"]["properties"]) == ["row"]
+    assert list(found.schemas["HTTPValidationError"]["properties"]) == ["url"]
+    assert found.answer("Rows_load")[1]["items"] == ref("ValidationError")
+    assert found.answer("Rows_get_probe")[1] == ref("HTTPValidationError")
+    for operation in ("Rows_load", "Rows_get_probe", "Rows_upload", "Auth_refresh"):
+        assert found.answer(operation, "422")[1] == ref("PotoValidationError")
 
 
 def test_every_component_is_used() -> None:

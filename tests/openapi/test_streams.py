@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from pydantic import BaseModel
 
-from fastapi_poto import Event, PotoModule, rpc
+from fastapi_poto import Event, PotoError, PotoModule, rpc
 
 from .conftest import document_of, ref
 
@@ -18,7 +18,13 @@ class Cat(BaseModel):
     name: str
 
 
+class SoldOut(PotoError):
+    code = "sold_out"
+    status = 409
+
+
 class Live(PotoModule):
+    @rpc(errors=[SoldOut])
     async def lines(self) -> AsyncIterator[Line]:
         yield Line(sku="a")
 
@@ -59,25 +65,32 @@ document = document_of(Live)
 
 
 def test_an_item_or_an_error() -> None:
-    """The 200 of a stream is the payload of one event: an item, or StreamError; no envelope, no itemSchema."""
-    expected = ("text/event-stream", {"anyOf": [ref("Line"), ref("StreamError")]})
-    assert document.answer("Live_lines") == expected
-    assert document.answer("Live_events") == expected
-    assert document.answer("Live_counts") == ("text/event-stream", {"anyOf": [{"type": "integer"}, ref("StreamError")]})
+    """The 200 of a stream is the payload of one event: an item, or its failure; no envelope, no itemSchema."""
+    assert document.answer("Live_lines") == (
+        "text/event-stream",
+        {"oneOf": [ref("Line"), ref("LiveLinesStreamFailure")]},
+    )
+    assert document.answer("Live_events")[1]["oneOf"][0] == ref("Line")
+    assert document.answer("Live_counts")[1]["oneOf"][0] == {"type": "integer"}
     assert "itemSchema" not in str(document.content)
 
 
 def test_items_that_are_no_component_get_a_name() -> None:
     """A union of two models is named after them, another object after its method."""
-    assert document.answer("Live_either")[1]["anyOf"][0] == ref("LineOrCat")
+    assert document.answer("Live_either")[1]["oneOf"][0] == ref("LineOrCat")
     assert document.schemas["LineOrCat"] == {"anyOf": [ref("Line"), ref("Cat")]}
     assert document.answer("Live_maps")[1]["anyOf"][0] == ref("LiveMapsItem")
 
 
 def test_the_error_of_a_stream_is_the_body_of_an_error() -> None:
-    """StreamError has the two forms that the response would have had."""
-    inside = document.schemas["StreamError"]["properties"]["$error"]
-    assert inside["anyOf"] == [ref("GeneralError"), ref("ValidationError")]
+    """Under `$error` stands what the response would have had: what the method declares, what can occur, the rest."""
+    failure = document.schemas["LiveLinesStreamFailure"]
+    assert failure["required"] == ["$error"]
+    inside = failure["properties"]["$error"]
+    assert inside["oneOf"][0] == ref("SoldOutError")
+    assert inside["oneOf"][-2:] == [ref("ValidationError"), ref("GeneralError")]
+    assert inside["discriminator"]["mapping"]["sold_out"] == ref("SoldOutError")["$ref"]
+    assert ref("UnavailableError") in inside["oneOf"]
 
 
 def test_errors_of_streams_are_json() -> None:
