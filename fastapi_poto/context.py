@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any, Final
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from .body import Receiver
 from .errors import DeadlineExceeded, NoContextError, Unauthenticated
@@ -145,6 +145,15 @@ class CallContext:
         self._lift_time_limit()
 
     # Disconnects. A stream has a watcher of its own and tells it here; a plain call starts one when it asks.
+
+    def receive_again(self) -> Receive:
+        """A `receive` that gives the body that the call has read; the request's own where it has read none."""
+        body = b"" if self.body is None and self.is_streaming else self.body  # a stream watches for the disconnect
+
+        async def again() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        return self._receive if body is None and self._receive is not None else again
 
     def receive_with(self, receiver: Receiver) -> None:
         """Watch through what the code of the call reads its body with: two readers would lose parts of it."""

@@ -8,12 +8,13 @@ from typing import Any, Protocol
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from ._compat.servers import cut_off
 from ._compat.starlette import exception_handler, handled
 from .body import check_length
 from .context import SCOPE_KEY, CallContext, enter
 from .deadline import DEADLINE_HEADER, parse_deadline
 from .error_bodies import error_response
-from .errors import BadRequest, DeadlineExceeded, InternalError, RequestTimeout
+from .errors import BadRequest, DeadlineExceeded, InternalError, PotoError, RequestTimeout
 
 log = logging.getLogger("fastapi_poto")
 
@@ -99,17 +100,23 @@ class Pipeline:
         """Answer with what the application's own exception handlers make of the error."""
         scope = context.scope
         if context.has_begun:
-            # What a stream has told its client, and the log, was raised for the dependencies to see it.
-            if context.failure is None or context.failure not in (error, error.__cause__):
-                raise error
-            return
+            known = {id(error), id(error.__cause__)}  # FastAPI wraps what comes after the status line
+            if context.failure is not None and id(context.failure) in known:
+                # The client has been told, and the log: it was raised for the dependencies to see it.
+                error.__traceback__ = None
+                return
+            told = error if isinstance(error, PotoError) else error.__cause__
+            if isinstance(told, PotoError):
+                log.info("%s was cut off in request %s: %s", self.name, context.request_id, told.code)
+                raise cut_off() from None
+            raise error
         send = with_headers(context, send)
         if isinstance(error, ClientDisconnect):
             await _send_to_nobody(send)
             return
         handler = exception_handler(scope, error)
         if handler is not None:
-            response = await handled(handler, error, scope, receive_again(context, receive))
+            response = await handled(handler, error, scope, context.receive_again())
             if response is not None:
                 await response(scope, receive, send)
             error.__traceback__ = None  # some errors are raised again and again, and would hold every call of theirs
@@ -154,18 +161,6 @@ def with_headers(context: CallContext, send: Send) -> Send:
         await send(message)
 
     return send_with_headers
-
-
-def receive_again(context: CallContext, receive: Receive) -> Receive:
-    """A `receive` that gives the body that the call has read."""
-    body = context.body
-    if body is None:
-        return receive
-
-    async def again() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def closing(scope: Scope) -> dict[str, str]:

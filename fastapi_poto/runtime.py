@@ -43,6 +43,7 @@ from .sessions import CookieSessions, SessionManager
 from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, with_options
 from .stores import MemoryStore, Store, store_from_url
+from .streaming.hub import hub_of, shut_down
 from .streaming.streams import Streams
 from .users import UserProvider
 
@@ -216,6 +217,7 @@ class Poto:
         for one in self._managed:
             await one.open()
         self.is_open = True
+        self._begin_to_purge()  # an application that is only mounted has no lifespan
 
     def _opened(self, attempt: "asyncio.Task[None]") -> None:
         if self._opening is attempt:
@@ -236,10 +238,19 @@ class Poto:
         for store in self.stores:  # also those that were opened by their first use, or before another one failed to
             await store.close()
 
+    def shut_down(self) -> None:
+        """End the open streams of this process, and those that begin later, with `shutting_down`.
+
+        For servers of which the library does not see that they stop: call it from whatever does. May be called from
+        threads and signal handlers. Other calls go on; an application that starts anew begins anew.
+        """
+        shut_down()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open while at least one application that includes a router of this runtime runs."""
         self._users_of_lifespan += 1
+        hub_of(asyncio.get_running_loop()).shut_down(False)
         try:
             try:
                 await self.open()
@@ -247,13 +258,16 @@ class Poto:
                 # A worker that starts while the store is away serves 503 until it is back, as its neighbours do.
                 why = traceback.format_exception_only(error.__cause__ or error)[-1].strip()
                 log.error("A store does not answer; calls will be refused until it does: %s", why)
-            if self._purging is None and self.settings.purge_interval > 0:
-                self._purging = asyncio.get_running_loop().create_task(self._purge_forever(), context=Context())
+            self._begin_to_purge()
             yield
         finally:
             self._users_of_lifespan -= 1
             if self._users_of_lifespan == 0:
                 await self.close()
+
+    def _begin_to_purge(self) -> None:
+        if (self._purging is None or self._purging.done()) and self.settings.purge_interval > 0:
+            self._purging = asyncio.get_running_loop().create_task(self._purge_forever(), context=Context())
 
     async def purge(self) -> None:
         """Remove what has expired, batch by batch."""

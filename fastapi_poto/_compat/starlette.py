@@ -25,6 +25,11 @@ def exception_handler(scope: Scope, error: BaseException) -> Handler | None:
     return handler
 
 
+def is_default(handler: Handler) -> bool:
+    """Whether a handler is the framework's own, and no application's."""
+    return getattr(handler, "__module__", "").partition(".")[0] in ("fastapi", "starlette", "fastapi_poto")
+
+
 async def handled(handler: Handler, error: Exception, scope: Scope, receive: Receive) -> Response | None:
     """What a handler makes of an error: a response, as a rule."""
     request = Request(scope, receive)

@@ -76,7 +76,7 @@ def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> E
         if not context.is_admitted:  # app.dependency_overrides[current_user]
             context.user = poto_user
             call.check_guard(context)
-        values = await call.bind(request)
+        values = await call.bind(context, request)
         for name, value in solved.items():
             if name in json_fields and isinstance(value, str | StarletteUploadFile):
                 text = await value.read() if isinstance(value, StarletteUploadFile) else value

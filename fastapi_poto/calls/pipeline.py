@@ -82,16 +82,16 @@ class OperationPipeline(Pipeline):
         context.receive_with(receiver)
         await solver(context.scope, receiver, with_headers(context, send))
 
-    async def bind(self, request: Request) -> Values:
+    async def bind(self, context: CallContext, request: Request) -> Values:
         """The wire parameters of a request that FastAPI has solved the rest of."""
         binder = self.binder
         if binder.reads_query:
-            return binder.query(request.scope["query_string"])
+            return binder.query(context.scope["query_string"])
         if not binder.reads_body:
             return {}
-        body = await request.body()
+        context.body = body = await request.body()
         if body:
-            check_content_type(dict(request.scope["headers"]))
+            check_content_type(context.headers)
         return binder.body(body)
 
     # Running

@@ -45,7 +45,7 @@ class ByteStream(Stream, StreamingResponse):
             *_describe(filename, content_length),
         ]
 
-    def tail(self, error: BaseException | None) -> bytes:
+    def tail(self, error: BaseException | None, shaped: bytes | None = None) -> bytes:
         if error is not None:
             raise error
         return b""

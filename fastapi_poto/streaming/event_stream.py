@@ -67,14 +67,14 @@ class EventStream(Stream, EventSourceResponse):
         retry = self.options.retry_ms
         return b"" if retry is None or self.ndjson else retry_field(retry)
 
-    def tail(self, error: BaseException | None) -> bytes:
+    def tail(self, error: BaseException | None, shaped: bytes | None = None) -> bytes:
         if self.ndjson:
-            return b"" if error is None else error_line(error) + b"\n"
+            return b"" if error is None else error_line(error, shaped) + b"\n"
         reconnects = self.resumable or self.context.scope.get("method") == "GET"
         if error is None:
             return LAST_CLOSE if reconnects else CLOSE
         # Another server may go on where this one stops.
-        return error_frame(error, is_last=reconnects and not isinstance(error, ShuttingDown))
+        return error_frame(error, shaped=shaped, is_last=reconnects and not isinstance(error, ShuttingDown))
 
     # A resumable stream's generator outlives its connection. What the request brought with it (dependencies, the
     # context) is kept until the generator has been closed: the request's task waits for it.

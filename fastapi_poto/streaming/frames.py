@@ -99,14 +99,18 @@ LAST_CLOSE: Final = b"id: %b\nevent: close\ndata\n\n" % END_ID.encode()
 """The same, for clients that reconnect by themselves."""
 
 
-def error_frame(error: BaseException, *, is_last: bool = False) -> bytes:
-    """The end of a stream that failed; `is_last` adds the id `~end`, for clients that reconnect by themselves."""
-    return named_frame(error_line(error), "error", END_ID if is_last else None)
+def error_frame(error: BaseException, *, shaped: bytes | None = None, is_last: bool = False) -> bytes:
+    """The end of a stream that failed; `is_last` adds the id `~end`, for clients that reconnect by themselves.
+
+    `shaped` is the JSON that the application's own exception handler makes of the error.
+    """
+    return named_frame(error_line(error, shaped), "error", END_ID if is_last else None)
 
 
-def error_line(error: BaseException) -> bytes:
+def error_line(error: BaseException, shaped: bytes | None = None) -> bytes:
     """An error among items: under a member that no item has."""
-    return _escaped(b'{"%b":%b}' % (ERROR_MEMBER.encode(), error_body(error)))
+    body = error_body(error) if shaped is None else _LINE_BREAK.sub(b" ", shaped)
+    return _escaped(b'{"%b":%b}' % (ERROR_MEMBER.encode(), body))
 
 
 def retry_field(milliseconds: int) -> bytes:

@@ -2,15 +2,14 @@
 
 import asyncio
 import heapq
-import signal
-from collections.abc import Iterator
 from contextvars import Context
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from anyio import CapacityLimiter
-from sse_starlette.sse import AppStatus
+
+from .._compat.servers import IsStopping, stop_sign
 
 SHUTDOWN_POLL: Final = 0.05
 SYNC_GENERATORS: Final = 100
@@ -51,8 +50,8 @@ class Hub:
         self._visits: dict[Timed, _Visit] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._server: ref[Any] | None = None
-        self._has_looked = False
+        self._is_server_stopping: IsStopping | None = None
+        self._is_stopped = False
         self.limiter = CapacityLimiter(SYNC_GENERATORS)
 
     def __len__(self) -> int:
@@ -60,8 +59,8 @@ class Hub:
 
     def add(self, target: Timed, when: float) -> None:
         """Visit `target` at `when` (`time.monotonic()`), and from then on when it says."""
-        if not self._has_looked:
-            self._find_server()
+        if self._is_server_stopping is None:
+            self._is_server_stopping = stop_sign(asyncio.get_running_loop())
         visit = self._visits[target] = _Visit(when, target)
         heapq.heappush(self._heap, visit)
         self._arm()
@@ -80,9 +79,12 @@ class Hub:
 
     @property
     def is_shutting_down(self) -> bool:
-        """Whether the server that runs this loop has been told to stop."""
-        server = self._server() if self._server is not None else None
-        return bool(server.should_exit) if server is not None else AppStatus.should_exit
+        """Whether the server that runs this loop has been told to stop, or `shut_down` was called."""
+        return self._is_stopped or (self._is_server_stopping is not None and self._is_server_stopping())
+
+    def shut_down(self, stopped: bool = True) -> None:
+        """End what is open, and what begins from now on; False: from now on, begin again."""
+        self._is_stopped = stopped
 
     def _arm(self) -> None:
         loop = self._loop()
@@ -117,30 +119,6 @@ class Hub:
                 heapq.heapreplace(heap, visit)
         self._arm()
 
-    # Which server runs this loop? sse-starlette patches uvicorn's signal handler, which comes too late where uvicorn
-    # imports the application after it has installed it, and so asks the handler for its server: as is done here.
-    # Servers in threads have no handler: they are found as the coroutine that runs the loop.
-
-    def _find_server(self) -> None:
-        self._has_looked = True
-        for candidate in (*_running(self._loop()), getattr(signal.getsignal(signal.SIGTERM), "__self__", None)):
-            if hasattr(candidate, "should_exit") and candidate is not AppStatus:
-                self._server = ref(candidate)
-                return
-
-
-def _running(loop: asyncio.AbstractEventLoop | None) -> Iterator[Any]:
-    """Whatever is `self` in the outer coroutines of a loop's tasks named `serve`."""
-    for task in asyncio.all_tasks(loop):
-        coroutine: Any = task.get_coro()
-        for _ in range(8):
-            frame = getattr(coroutine, "cr_frame", None)
-            if frame is None:
-                break
-            if getattr(coroutine, "__name__", "") == "serve":
-                yield frame.f_locals.get("self")
-            coroutine = coroutine.cr_await
-
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
@@ -151,3 +129,9 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
     if hub is None:
         hub = _hubs[loop] = Hub(loop)
     return hub
+
+
+def shut_down() -> None:
+    """End the streams of every event loop of this process: each ends with `shutting_down` within a moment."""
+    for hub in list(_hubs.values()):
+        hub.shut_down()

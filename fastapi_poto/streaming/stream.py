@@ -11,10 +11,12 @@ from typing import Any, ClassVar, cast
 
 from anyio import CancelScope
 from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from .._compat.starlette import exception_handler, handled, is_default
 from ..context import CallContext
-from ..errors import DeadlineExceeded, PotoError, ShuttingDown, Unauthenticated
+from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, Unauthenticated
 from .frames import is_told
 from .hub import hub_of
 from .pump import GATHER, pump_of
@@ -99,8 +101,11 @@ class Stream:
         """What goes before the first frame."""
         return b""
 
-    def tail(self, error: BaseException | None) -> bytes:
-        """What goes after the last frame. Raises the error if there is no way to say that the stream failed."""
+    def tail(self, error: BaseException | None, shaped: bytes | None = None) -> bytes:
+        """What goes after the last frame. Raises the error if there is no way to say that the stream failed.
+
+        `shaped` is the JSON that the application's own exception handler makes of the error, if it has one.
+        """
         raise NotImplementedError
 
     # Serving
@@ -129,6 +134,10 @@ class Stream:
             if self._check is not None:
                 self._check.cancel()
             await self._close()
+        if not self._started:
+            raise ClientDisconnect
+        if self.context.failure is not None:
+            raise self.context.failure  # the client knows: now the dependencies learn that it was no success
         if self.background is not None:
             await self.background()
 
@@ -165,11 +174,27 @@ class Stream:
             if data:
                 await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
         error = self._reported = self._error()
-        if error is not None and not is_told(error):
+        shaped = None if error is None else await self._shape(error)
+        last = {"type": "http.response.body", "body": head + data + self.tail(error, shaped)}
+        if error is not None and shaped is None and not is_told(error):
             self._log(error)
-        last = {"type": "http.response.body", "body": head + data + self.tail(error)}
+        self.context.failure = error.__cause__ or error if isinstance(error, InternalError) else error
         self._is_over = True  # servers tell the end of the response as a disconnect, too
         await self._send(send, last)
+
+    async def _shape(self, error: BaseException) -> bytes | None:
+        """The JSON that the application's own exception handler makes of an error; None without one."""
+        handler = exception_handler(self.context.scope, error)
+        if handler is None or is_default(handler) or not isinstance(error, Exception):
+            return None
+        try:
+            response = await handled(handler, error, self.context.scope, self.context.receive_again())
+        except Exception:
+            log.exception("%s: the exception handler for %s failed", self.context.operation, type(error).__name__)
+            return None
+        body = getattr(response, "body", None)
+        is_json = response is not None and "json" in response.headers.get("content-type", "")
+        return bytes(body) if body and is_json else None
 
     async def _wait(self) -> None:
         self._check_client()

@@ -265,7 +265,9 @@ class Writer:
         if error is None or is_told(error) or not self.last:
             return error
         log.error("%s failed in request %s", self.operation, self._context.request_id, exc_info=error)
-        return InternalError()
+        shown = InternalError()
+        shown.__cause__ = error.with_traceback(None)  # what dependencies are told; the frames would keep the call alive
+        return shown
 
     # The store
 

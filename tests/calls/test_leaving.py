@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, Depends, FastAPI
+from fastapi import BackgroundTasks, Depends, FastAPI, Request
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from fastapi_poto.testing import serve
@@ -268,3 +268,68 @@ async def test_the_methods_own_timeout_is_no_deadline(url: str) -> None:
     async with httpx.AsyncClient(base_url=url) as client:
         answer = await client.post("/Leaving/own_timeout", headers={"Poto-Timeout-Ms": "5000"})
         assert answer.status_code == 500
+
+
+async def test_who_left_is_no_failure_to_middleware(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Under `@app.middleware("http")` a call without a response would be logged as an error of the application."""
+    app = FastAPI()
+    left = threading.Event()
+    seen: list[int] = []
+
+    @app.middleware("http")
+    async def measure(request: Request, call_next: Any) -> Any:
+        response = await call_next(request)
+        seen.append(response.status_code)
+        left.set()
+        return response
+
+    class Work(PotoModule):
+        @public
+        @rpc(cancel_on_disconnect=True)
+        async def get_slow(self) -> int:
+            await asyncio.sleep(20)
+            return 1
+
+        @public
+        async def get_stream(self) -> AsyncIterator[int]:
+            await asyncio.sleep(20)
+            yield 1
+
+    app.include_router(poto_router(Work, poto=Poto(SECRET)))
+    with serve_in_thread(app) as live:
+        for path in ("/Work/slow", "/Work/stream"):
+            left.clear()
+            async with httpx.AsyncClient(base_url=live.url, timeout=0.2) as client:
+                with pytest.raises(httpx.ReadTimeout):
+                    await client.get(path)
+            assert await asyncio.to_thread(left.wait, 10)
+    assert seen == [499, 499]
+    assert [record for record in caplog.records if record.levelno >= 40] == []
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_deadline_is_answered_in_time_while_a_dependency_is_slow(kind: str) -> None:
+    """Whether it awaits, or blocks one of the worker threads."""
+
+    async def slow() -> None:
+        await asyncio.sleep(5)
+
+    def blocking() -> None:
+        time.sleep(1)
+
+    dependency = slow if kind == "async" else blocking
+
+    class Work(PotoModule):
+        @public
+        async def get_it(self, got: Annotated[None, Depends(dependency)]) -> int:
+            return 1
+
+    app = FastAPI()
+    app.include_router(poto_router(Work, poto=Poto(SECRET)))
+    with serve_in_thread(app) as live:
+        async with httpx.AsyncClient(base_url=live.url) as client:
+            began = time.monotonic()
+            response = await client.get("/Work/it", headers={"Poto-Timeout-Ms": "200"})
+            took = time.monotonic() - began
+    assert response.status_code == 504
+    assert took < 0.9

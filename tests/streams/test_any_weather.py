@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic_core import to_json
+from starlette.requests import ClientDisconnect
 
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import Conflict, DeadlineExceeded, ShuttingDown
@@ -99,7 +100,7 @@ class Weather:
             asyncio.get_running_loop().call_later(self.after, action)
         async with asyncio.timeout(20):
             (outcome,) = await asyncio.gather(call, return_exceptions=True)
-        expected = (ValueError, Conflict, DeadlineExceeded, ShuttingDown, asyncio.CancelledError)
+        expected = (ValueError, Conflict, DeadlineExceeded, ShuttingDown, ClientDisconnect, asyncio.CancelledError)
         assert outcome is None or isinstance(outcome, expected), outcome
         self.check(outcome)
 
@@ -112,7 +113,8 @@ class Weather:
         if self.end == "none" and self.options.send_timeout == 30:
             fails = self.fails_at is not None and self.fails_at < self.total
             assert len(numbers) == (self.fails_at if fails else self.total), self.seed
-            if outcome is None:
+            if self.sent:
+                assert isinstance(outcome, ValueError | Conflict) if fails else outcome is None, self.seed
                 assert (b"event: error\n" if fails else b"event: close\n") in body, self.seed
                 assert not self.sent[-1].get("more_body", False), self.seed
 
