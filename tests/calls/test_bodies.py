@@ -9,8 +9,7 @@ from fastapi import FastAPI, Request
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from fastapi_poto.testing import serve
-
-from .conftest import SECRET
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,7 @@ from fastapi.responses import JSONResponse
 
 from fastapi_poto import Poto, PotoError, PotoModule, poto_router, public, rpc
 from fastapi_poto.streaming.hub import hub_of
-
-from .conftest import SECRET
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 

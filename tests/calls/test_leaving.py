@@ -296,7 +296,7 @@ async def test_who_left_is_no_failure_to_middleware(url: str, caplog: pytest.Log
             yield 1
 
     app.include_router(poto_router(Work, poto=Poto(SECRET)))
-    with serve_in_thread(app) as live:
+    with serve(app) as live:
         for path in ("/Work/slow", "/Work/stream"):
             left.clear()
             async with httpx.AsyncClient(base_url=live.url, timeout=0.2) as client:
@@ -326,7 +326,7 @@ async def test_a_deadline_is_answered_in_time_while_a_dependency_is_slow(kind: s
 
     app = FastAPI()
     app.include_router(poto_router(Work, poto=Poto(SECRET)))
-    with serve_in_thread(app) as live:
+    with serve(app) as live:
         async with httpx.AsyncClient(base_url=live.url) as client:
             began = time.monotonic()
             response = await client.get("/Work/it", headers={"Poto-Timeout-Ms": "200"})
