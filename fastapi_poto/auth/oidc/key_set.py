@@ -61,16 +61,17 @@ class KeySet:
         Raises `Unavailable` if the issuer has never answered.
         """
         now = self._clock()
-        if not self._keys and now - self._tried_at >= _FIRST_RETRY:
-            await self.refresh()
+        if not self._keys:
+            if self._fetching is not None or now - self._tried_at >= _FIRST_RETRY:
+                await self.refresh()
+            if not self._keys:
+                raise Unavailable("The issuer cannot be reached")
         elif kid not in self._keys:
             if now - self._asked_at >= RETRY:
                 self._asked_at = now
-                await self.refresh(discover=not self._keys)
+                await self.refresh(discover=False)
             elif self._fetching is not None:
                 await self.refresh()  # the one that is under way
-        if not self._keys:
-            raise Unavailable("The issuer cannot be reached")
         key, algorithms = self._keys.get(kid, (None, frozenset[str]()))
         return key if algorithm in algorithms else None
 
