@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from ..auth import OwnSignIn
+from ..auth.oidc import OIDC
 from ..errors import ConfigurationError
 from ..module import PotoModule
 from ..openapi.operation_ids import check_operation_ids
@@ -55,6 +57,14 @@ def check_runtimes(table: Sequence[Row], workers: int) -> Iterator[Finding]:
                 'their own. Use Poto(store="redis://…"), "postgresql://…" or "sqlite:///…".',
             )
         yield from _check_sign_in(poto, table, in_memory=bool(in_memory))
+        for issuer in (one for one in poto.authenticator.credentials if isinstance(one, OIDC)):
+            if not issuer.audiences and not issuer.authorized_parties:
+                yield Finding(
+                    "warning",
+                    f"OIDC {issuer.name}",
+                    f"a token that {issuer.issuer} made for any other application is good here. "
+                    'Write audience="…", or authorized_parties=[…] if its tokens have no audience.',
+                )
 
 
 def _potos(table: Sequence[Row]) -> list[Any]:
@@ -66,7 +76,8 @@ def _check_sign_in(poto: Any, table: Sequence[Row], *, in_memory: bool) -> Itera
     guarded = [
         row for row in table if row.poto is poto and row.operation is not None and not row.operation.guard.public
     ]
-    if not guarded or any(row.operation is None and row.poto is poto for row in table):
+    others = [one for one in poto.authenticator.credentials if not isinstance(one, OwnSignIn)]
+    if not guarded or others or any(row.operation is None and row.poto is poto for row in table):
         return
     where = guarded[0].where if len(guarded) == 1 else f"{guarded[0].where} and {len(guarded) - 1} more"
     if in_memory:

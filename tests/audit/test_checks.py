@@ -7,8 +7,10 @@ import pytest
 from fastapi import FastAPI
 
 from fastapi_poto import (
+    OIDC,
     ConfigurationError,
     CurrentSession,
+    OwnSignIn,
     Poto,
     PotoModule,
     current_context,
@@ -217,3 +219,12 @@ def test_two_routers_that_share_a_sign_in() -> None:
     app.include_router(poto_router(Fine, poto=poto))
     app.include_router(poto_router(Trap, poto=poto))
     assert {where.partition(".")[0] for _, where in found(audit(app, workers=1))} == {"Trap"}
+
+
+def test_issuers_without_an_audience() -> None:
+    """A token for any other application would be good: a warning, unless the authorized parties are named."""
+    url = "https://login.example"
+    open_, bound = OIDC(url, audience=None, name="corp"), OIDC(url, audience=None, authorized_parties=["web"])
+    assert found(report_of(Fine, poto=Poto(SECRET, credentials=[open_]))) == [("warning", "OIDC corp")]
+    assert found(report_of(Fine, poto=Poto(SECRET, credentials=[bound]))) == []
+    assert found(report_of(Fine, auth=False, poto=Poto(SECRET, credentials=[OwnSignIn(), bound]))) == []

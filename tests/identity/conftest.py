@@ -10,8 +10,8 @@ from fastapi import Depends, FastAPI
 
 from fastapi_poto import OIDC, CurrentUser, OwnSignIn, Poto, PotoModule, poto_router, public, roles
 from fastapi_poto.testing import Clock
-from tests.auth.house import SECRET
 from tests.identity.issuer import Issuer, serve_issuer
+from tests.secret import SECRET
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from fastapi_poto.auth.keys import parse_key
 from fastapi_poto.errors import BadRequest, Conflict, NotFound
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.testing import Clock
-from tests.auth.house import SECRET
 from tests.identity.conftest import Desk
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from fastapi_poto import OIDC, ConfigurationError, OwnSignIn, Poto
 from fastapi_poto.auth.oidc.claims import read_roles
-from tests.auth.house import SECRET
 from tests.identity.conftest import World, make_world
 from tests.identity.issuer import Issuer
+from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
 
