@@ -10,25 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import fastapi.routing
 from fastapi import APIRouter, params
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
-try:
-    from fastapi.routing import (
-        _EffectiveRouteContext,
-        _get_scope_effective_route_context,
-        _get_scope_included_router,
-        _IncludedRouter,
-    )
-
-    ARE_INCLUSIONS_KNOWN = all(
-        hasattr(one, name)
-        for one, name in ((_IncludedRouter, "effective_candidates"), (_EffectiveRouteContext, "from_api_route"))
-    )
-except ImportError:
-    ARE_INCLUSIONS_KNOWN = False
+_routing: Any = fastapi.routing
+_RECORDS = {"_IncludedRouter": "effective_candidates", "_EffectiveRouteContext": "from_api_route"}
+_READERS = ("_get_scope_included_router", "_get_scope_effective_route_context")
+ARE_INCLUSIONS_KNOWN = all(hasattr(getattr(_routing, name, None), method) for name, method in _RECORDS.items()) and all(
+    hasattr(_routing, name) for name in _READERS
+)
 if not ARE_INCLUSIONS_KNOWN:
     warnings.warn(
         "This release of FastAPI keeps its records of included routers where fastapi_poto does not find them: "
@@ -78,20 +71,22 @@ def included_router_of(router: APIRouter, scope: Scope) -> Any:
     """The inclusion of `router` through which this request comes, or None."""
     if not ARE_INCLUSIONS_KNOWN:
         return None
-    included = _get_scope_included_router(scope)
-    return included if isinstance(included, _IncludedRouter) and included.original_router is router else None
+    included = _routing._get_scope_included_router(scope)
+    return included if isinstance(included, _routing._IncludedRouter) and included.original_router is router else None
 
 
 def context_in(scope: Scope, route: BaseRoute) -> Any:
     """FastAPI's record of the inclusion through which this request reached `route`, or None."""
-    context = _get_scope_effective_route_context(scope)
+    if not ARE_INCLUSIONS_KNOWN:
+        return None
+    context = _routing._get_scope_effective_route_context(scope)
     return context if context is not None and context.original_route is route else None
 
 
 def included_routes(included: Any) -> Iterator[tuple[BaseRoute, Any]]:
     """What one inclusion of a router serves: routes with their records, and nested inclusions with None."""
     for candidate in included.effective_candidates():
-        if isinstance(candidate, _EffectiveRouteContext):
+        if isinstance(candidate, _routing._EffectiveRouteContext):
             yield candidate.original_route, candidate
         else:
             yield candidate, None
