@@ -6,7 +6,9 @@ by plain sockets, so that the client's own work is no part of what another calle
 """
 
 import asyncio
+import contextlib
 import os
+import random
 import socket
 import statistics
 import subprocess
@@ -25,6 +27,7 @@ from jose import jwt
 
 from fastapi_poto import Poto, PotoModule, poto_router, public
 from fastapi_poto.auth import StoreUsers
+from fastapi_poto.errors import Unauthenticated
 from fastapi_poto.stores import store_from_url
 
 SECRET = "b3nchm4rk-0nly-5Xq2RvT8yWz1LpK6dJ9f"
@@ -108,6 +111,39 @@ def look_ups() -> None:
         print(f"  {name:28} {seconds * 1e6:8.1f} µs")
     ratio = measured["python-jose's decode alone"] / measured["memory"]
     print(f"  python-jose alone / memory    {ratio:6.1f}")
+
+
+# What the time of a refusal tells
+
+
+async def _refusals(rounds: int = 60) -> dict[str, float]:
+    """Milliseconds of one refused sign-in, the median, of each kind in turn."""
+    poto = Poto(SECRET, free_failures=10**6, failures_per_address=0, store="memory://")
+    await poto.accounts.create(NAME, PASSWORD)
+    gone = await poto.accounts.create("gone", PASSWORD)
+    await poto.users.set_disabled(gone.id)  # type: ignore[attr-defined]
+    kinds = {
+        "wrong": (NAME, "wrong"),
+        "unknown": ("nobody", "wrong"),
+        "disabled, wrong": ("gone", "wrong"),
+        "disabled, right": ("gone", PASSWORD),
+    }
+    taken: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind in random.sample(sorted(kinds), len(kinds)):
+            start = time.perf_counter()
+            with contextlib.suppress(Unauthenticated):
+                await poto.sign_in.login(*kinds[kind], "192.0.2.1")
+            taken[kind].append((time.perf_counter() - start) * 1e3)
+    return {kind: statistics.median(times) for kind, times in taken.items()}
+
+
+def refusals() -> None:
+    medians = asyncio.run(_refusals())
+    print("\nA refused sign-in, whatever the reason")
+    for kind, milliseconds in medians.items():
+        print(f"  {kind:28} {milliseconds:8.1f} ms")
+    print(f"  longest / shortest           {max(medians.values()) / min(medians.values()):8.2f} (at most 1.1)")
 
 
 # Visitors
@@ -209,6 +245,7 @@ def _call(caller: socket.socket) -> float:
 
 def main() -> None:
     look_ups()
+    refusals()
     print(f"\n100 visitors at once, in memory: {asyncio.run(_visitors()) * 1e3:.0f} ms (all within 1 s)")
     flood()
 

@@ -118,22 +118,6 @@ def test_what_the_docs_import_is_public() -> None:
     assert told - public == set()
 
 
-@pytest.mark.timeout(120)
-def test_imports_point_one_way() -> None:
-    """import-linter's contract in pyproject.toml holds, and names every room."""
-    linter = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
-
-
-def test_ruff() -> None:
-    """The package, the example and the tests are clean and formatted."""
-    ruff = Path(sys.executable).with_name("ruff")
-    for command in (["check"], ["format", "--check"]):
-        done = subprocess.run([ruff, *command, "."], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout
-
-
 def test_extras_are_extra() -> None:
     """Importing the package, and serving from memory, imports none of the packages of its extras.
 

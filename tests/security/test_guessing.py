@@ -1,15 +1,13 @@
 """Threats 20 to 24: guessing, timing, hashing under load, sizes, too many visitors."""
 
-import random
 import socket
-import statistics
 import threading
 import time
-from collections.abc import Callable
 
 import httpx
 import psutil
 import pytest
+from argon2 import PasswordHasher
 
 from tests.processes import LiveProcess, serve_process
 from tests.security.world import H0, NAME, PASSWORD, World, is_refused, world
@@ -57,7 +55,8 @@ def test_20_guesses_at_once(own: World) -> None:
         one.start()
     for one in guesses:
         one.join()
-    assert statuses.count(401) <= 5
+    assert 1 <= statuses.count(401) <= 5
+    assert statuses.count(429) >= 1
     assert set(statuses) <= {401, 429, 503}
     assert own.login().status_code == 429
 
@@ -98,37 +97,24 @@ def test_21_no_difference_in_the_answer() -> None:
     assert is_refused(answers[0], H0)
 
 
-def test_21_no_difference_in_time() -> None:
-    """Threat 21: unknown, wrong and disabled take the same time within 10% in the median of one run."""
+def test_21_no_difference_in_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threat 21: unknown, wrong and disabled are one check of a hash with today's parameters. `make bench` times it."""
+    checked: list[str] = []
+    verify = PasswordHasher.verify
+
+    def noted(self: PasswordHasher, kept: str | bytes, password: str | bytes) -> bool:
+        checked.append(str(kept).rpartition("$")[0].rpartition("$")[0])
+        return verify(self, kept, password)
+
     with world(**FREE) as own:
         own.user()
         own.do(own.poto.users.set_disabled(own.user("gone")))  # type: ignore[attr-defined]
-        tries: dict[str, Callable[[], object]] = {
-            "wrong": lambda: wrong(own),
-            "unknown": lambda: wrong(own, "nobody"),
-            "disabled": lambda: wrong(own, "gone"),
-            "disabled, right": lambda: own.login("gone"),
-        }
-        wall: dict[str, list[float]] = {name: [] for name in tries}
-        cpu: dict[str, list[float]] = {name: [] for name in tries}
-        # In turns, and more of them while a busy machine's noise is larger than the claim: a real difference stays.
-        end = time.monotonic() + 30
-        for key_lock in range(150):
-            for name in random.sample(sorted(tries), len(tries)):
-                start, work = time.perf_counter(), time.process_time()
-                tries[name]()
-                wall[name].append(time.perf_counter() - start)
-                cpu[name].append(time.process_time() - work)
-            if key_lock >= 20 and (are_alike(wall) or time.monotonic() > end):
-                break
-        # The server is a thread of this process: where the clock tells nothing, its work still does.
-        assert are_alike(wall) or are_alike(cpu), (wall, cpu)
-
-
-def are_alike(times: dict[str, list[float]]) -> bool:
-    """Whether the medians are within 10% of each other."""
-    medians = [statistics.median(taken) for taken in times.values()]
-    return max(medians) <= 1.1 * min(medians)
+        assert own.login().status_code == 200
+        monkeypatch.setattr(PasswordHasher, "verify", noted)
+        for attempt in (wrong(own), wrong(own, "nobody"), wrong(own, "gone"), own.login("gone")):
+            assert attempt.status_code == 401
+    assert len(checked) == 4
+    assert len(set(checked)) == 1
 
 
 class Flood:

@@ -23,10 +23,11 @@ def test_the_page_names_every_test() -> None:
 
 
 def test_every_threat_has_a_row_and_a_test() -> None:
-    """1 to 32, in order, each with a test of its number."""
-    rows = [line for line in PAGE.splitlines() if re.match(r"\| \d+ \|", line)]
-    assert [int(row.split("|")[1]) for row in rows] == list(range(1, 33))
-    for number, row in enumerate(rows, 1):
+    """1 to 32 and what came later, in order, each with a test of its number."""
+    rows = {int(found[1]): line for line in PAGE.splitlines() if (found := re.match(r"\| (\d+) \|", line))}
+    assert list(rows)[:32] == list(range(1, 33))
+    assert list(rows) == sorted(rows)
+    for number, row in rows.items():
         assert re.search(rf"`test_[\d_]*{number:02}_", row), row
 
 

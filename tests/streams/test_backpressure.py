@@ -18,7 +18,7 @@ def test_a_stalled_reader_stops_the_generator(connect: Connect, name: str, tag: 
     wait_parked(probe, at_least=100)
     made = probe.count("item")
     assert made * 1024 < 8 * MEGABYTE
-    time.sleep(0.2)
+    wait_parked(probe)
     assert probe.count("item") == made
     while len(connection.received) < (made + 1000) * 1024:
         connection.read_some()

@@ -15,6 +15,7 @@ import pytest
 from fastapi_poto.streaming.hub import SYNC_GENERATORS, _hubs
 from fastapi_poto.testing import LiveApp
 from tests.processes import LiveProcess
+from tests.servers import wait_until
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect
 from tests.streams.probe import PROBES, Probe
@@ -241,20 +242,26 @@ def test_dependencies_outlive_the_generator(connect: Connect, tag: str, probe: P
 
 
 def test_who_left_before_there_was_a_thread_is_never_started(one: LiveApp) -> None:
-    """All threads are taken, and a client leaves that waits for one: its generator's code is not run."""
-    busy, late = uuid.uuid4().hex, uuid.uuid4().hex
+    """All threads are taken, and a client leaves that waits for one: its code is not run, that of one who stays is."""
+    busy, late, patient = (uuid.uuid4().hex for _ in range(3))
+
+    def calls(count: int) -> None:
+        wait_until(lambda: len(one.server.server_state.tasks) == count, f"{count} calls", 5)
+
+    calls(0)
     connections = [Connection(one.url, "/Leaving/sync_blocked", query={"tag": busy}) for _ in range(SYNC_GENERATORS)]
     PROBES[busy].wait("blocking", count=SYNC_GENERATORS)
     with Connection(one.url, "/Leaving/sync_ticks", query={"tag": late}):
-        time.sleep(0.1)
-    time.sleep(0.1)
-    for connection in connections:
-        connection.leave()
-    PROBES[busy].wait("closed", count=SYNC_GENERATORS)
-    until = time.monotonic() + 5
-    while one.server.server_state.tasks:
-        assert time.monotonic() < until, one.server.server_state
-        time.sleep(0.01)
+        calls(SYNC_GENERATORS + 1)
+    calls(SYNC_GENERATORS)
+    with Connection(one.url, "/Leaving/sync_ticks", query={"tag": patient}) as staying:
+        calls(SYNC_GENERATORS + 1)
+        for connection in connections:
+            connection.leave()
+        PROBES[busy].wait("closed", count=SYNC_GENERATORS)
+        staying.read_until(b"data: ")
+    PROBES[patient].wait("closed")
+    calls(0)
     assert PROBES[late].names == []
 
 
@@ -267,8 +274,6 @@ def test_two_hundred_leave_at_once(one: LiveApp, tag: str, probe: Probe) -> None
     for connection in connections:
         connection.reset()
     probe.wait("closed", count=200)
-    until = time.monotonic() + 5
-    while one.server.server_state.tasks or one.server.server_state.connections:
-        assert time.monotonic() < until, one.server.server_state
-        time.sleep(0.01)
+    state = one.server.server_state
+    wait_until(lambda: not (state.tasks or state.connections), "an empty server", 5)
     assert sum(len(hub) for hub in _hubs.values()) == 0

@@ -1,12 +1,12 @@
 """Timeouts, cancel scopes and task groups round a `yield` do what their author meant."""
 
 import json
-import time
 
 import httpx
 import pytest
 
 from fastapi_poto.testing import LiveApp
+from tests.servers import wait_until
 from tests.streams.conftest import Connect
 from tests.streams.probe import Probe
 from tests.streams.test_leaving import wait_parked
@@ -50,7 +50,7 @@ def test_children_end_when_the_client_leaves(connect: Connect, name: str, tag: s
 
 @pytest.mark.parametrize("kind", ["asyncio", "anyio"])
 def test_children_end_when_a_stalled_client_leaves(
-    connect: Connect, kind: str, tag: str, probe: Probe, caplog: pytest.LogCaptureFixture
+    connect: Connect, live: LiveApp, kind: str, tag: str, probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also when the group's body sits at a `yield`; and nothing of it is logged."""
     connection = connect("/Scopes/group_stalled", query={"tag": tag, "kind": kind}, receive_buffer=8192)
@@ -58,7 +58,7 @@ def test_children_end_when_a_stalled_client_leaves(
     connection.reset()
     probe.wait("closed")
     assert [name for name in probe.names if name != "item"] == ["child closed", "closed"]
-    time.sleep(0.05)  # whatever would be logged is logged after that
+    wait_until(lambda: not live.server.server_state.tasks, "the end of the call", 5)
     assert [record for record in caplog.records if record.name == "fastapi_poto"] == []
 
 

@@ -1,4 +1,4 @@
-"""What users of the package see, as type checkers understand it. Never run: mypy and pyright read it.
+"""What users of the package see, as type checkers understand it. Never run: `make types` reads it.
 
 A `type: ignore` marks what must be refused; it is an error itself where nothing is refused.
 """
