@@ -2,11 +2,13 @@
 
 import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from fastapi_poto import testing
 
+_TESTS = str(Path(__file__).parent)
 _SLOW = {"browser", "conformance", "compat", "deployments"}
 
 
@@ -28,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 def _starts_servers(module: str) -> bool:
     if module in ("tests.processes", "tests.servers", "tests.docs.test_docs"):
         return True
-    if module.partition(".")[0] != "tests" or module == __name__:
+    if not (getattr(sys.modules[module], "__file__", None) or "").startswith(_TESTS) or module == __name__:
         return False
     values = list(vars(sys.modules[module]).values())
     modules = {getattr(value, "__module__", None) or getattr(value, "__name__", "") for value in values}
