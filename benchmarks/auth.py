@@ -46,7 +46,7 @@ class Bench(PotoModule):
 
 def app() -> FastAPI:
     """The application of the flood, with one user."""
-    poto = Poto(SECRET, failures_per_address=0)
+    poto = Poto(SECRET, failures_per_address=None)
     thread = threading.Thread(target=lambda: asyncio.run(poto.accounts.create(NAME, PASSWORD)))
     thread.start()
     thread.join()

@@ -41,12 +41,15 @@ class PotoOptions(TypedDict, total=False):
     refresh_absolute: float
     refresh_grace: float
     sign_ins_per_user: int
-    visitors_per_hour: int
+    visitors: bool
+    registration: bool
+    visitors_per_hour: int | None
     visitor_idle: float
     free_failures: int
     first_delay: float
     longest_delay: float
-    failures_per_address: int
+    failures_per_address: int | None
+    sign_ins_per_account: int | None
     address_window: float
     trusted_proxies: Sequence[str]
     cookies: bool

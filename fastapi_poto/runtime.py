@@ -34,6 +34,7 @@ from .auth.credentials import check_distinct
 from .auth.events import Audit, redact_access_log
 from .auth.external_users import ExternalUsers
 from .auth.keys import Keys
+from .auth.password_checks import PasswordChecks
 from .auth.throttle import Throttle
 from .auth.token_families import TokenFamilies
 from .auth.visitors import Visitors
@@ -99,7 +100,7 @@ class Poto:
         self.authenticator = Authenticator(
             [OwnSignIn()] if credentials is None else _checked_credentials(credentials), users=users, realm=auth.realm
         )
-        self.throttle = Throttle(self.store, auth, clock=clock)
+        self.throttle = Throttle(self.store, auth, self.secrets, clock=clock)
         self._proxies = auth.proxy_networks()
         self.external_users = ExternalUsers(self.store, clock)
         self.keys = Keys(self.store, users, audit=self.audit, clock=clock)
@@ -111,10 +112,11 @@ class Poto:
         self.session_store = self.store
         self.sessions = self._make_sessions(sessions)
         self.visitors = Visitors(self.store, idle=auth.visitor_idle, clock=clock)
+        password_checks = PasswordChecks(self.passwords, self.throttle, self.audit)
         self.accounts = Accounts(
             users,
             passwords=self.passwords,
-            throttle=self.throttle,
+            password_checks=password_checks,
             token_families=self.token_families,
             authenticator=self.authenticator,
             sessions=self.sessions,
@@ -127,6 +129,7 @@ class Poto:
             auth,
             accounts=self.accounts,
             passwords=self.passwords,
+            password_checks=password_checks,
             throttle=self.throttle,
             visitors=self.visitors,
             access_tokens=self.access_tokens,

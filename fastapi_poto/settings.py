@@ -49,15 +49,21 @@ class AuthSettings:
     sign_ins_per_user: int = 200
     """A user's oldest sign-in ends when one more would pass this."""
 
-    visitors_per_hour: int = 1_000
-    """For one client address; 0: no limit."""
+    visitors: bool = True
+    """Whether strangers may sign in as visitors."""
+    registration: bool = True
+    """Whether visitors may give themselves a name and a password."""
+    visitors_per_hour: int | None = 1_000
+    """New ones, for one client address. Of all limits, None: without limit; 0: none at all."""
     visitor_idle: float = 30 * DAY
     free_failures: int = 5
     """Wrong passwords for one account before waiting begins."""
     first_delay: float = 1.0
     longest_delay: float = 15 * 60
-    failures_per_address: int = 30
-    """In one `address_window`; 0: no limit."""
+    failures_per_address: int | None = 30
+    """In one `address_window`."""
+    sign_ins_per_account: int | None = 100
+    """That succeed, in one `address_window`: who repeats their own password costs as much as who guesses."""
     address_window: float = 5 * 60
     trusted_proxies: Sequence[str] = ()
     """Networks whose `X-Forwarded-For` is believed. The server may have applied its own rule before (uvicorn does)."""
@@ -165,7 +171,7 @@ def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The options that `POTO_<NAME>` variables set: `POTO_VISITORS_PER_HOUR=0`; of lists, the items by commas."""
+    """The options that `POTO_<NAME>` variables set: `POTO_VISITORS_PER_HOUR=none`; of lists, the items by commas."""
     options: dict[str, Any] = {}
     for name, hint in _hints().items():
         sent = environment.get(PREFIX + name.upper())
@@ -173,6 +179,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
             continue
         listed = "Sequence" in str(hint)
         value: Any = [item.strip() for item in sent.split(",") if item.strip()] if listed else sent
+        if sent.lower() == "none" and "None" in str(hint):
+            value = None
         options[name] = _checked(hint, value, f"{PREFIX}{name.upper()}={sent!r}", "Change or unset the variable.")
     return options
 

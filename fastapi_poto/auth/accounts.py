@@ -10,8 +10,8 @@ from .credentials import asked
 from .events import Audit
 from .external_users import ExternalUsers, is_external
 from .keys import Keys
+from .password_checks import PasswordChecks
 from .passwords import MAX_BYTES, MIN_BYTES, Passwords
-from .throttle import Throttle
 from .token_families import TokenFamilies
 from .users import VISITOR_PREFIX, name_key, new_user_id, storable
 
@@ -34,7 +34,7 @@ class Accounts:
         users: UserProvider,
         *,
         passwords: Passwords,
-        throttle: Throttle,
+        password_checks: PasswordChecks,
         token_families: TokenFamilies,
         authenticator: Authenticator,
         sessions: SessionEnder,
@@ -44,7 +44,7 @@ class Accounts:
     ) -> None:
         self._users = users
         self._passwords = passwords
-        self._throttle = throttle
+        self._password_checks = password_checks
         self._token_families = token_families
         self._authenticator = authenticator
         self._sessions = sessions
@@ -87,13 +87,9 @@ class Accounts:
         if user is None or user.name is None or account is None:
             raise NotFound("No such user")
         if current is not None:
-            with self._audit.throttling(address, "change_password", user.name):
-                attempt = await self._throttle.begin(user.name, address)
-                if not await self._passwords.verify(account.password_hash, current):
-                    self._audit("sign_in_refused", user_id=user_id, address=address, reason="password")
-                    await self._throttle.failed(attempt)
-                    raise self._authenticator.refuse()
-                await self._throttle.succeeded(attempt)
+            check = self._password_checks.check
+            if not await check(user.name, account, current, address=address, what="change_password"):
+                raise self._authenticator.refuse()
         password_hash = await self._passwords.hash(new)
         # Before it too: if the store fails in between, no older sign-in outlives the old password.
         await self._token_families.end_all(user_id)

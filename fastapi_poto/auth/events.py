@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import TooManyRequests
-from .throttle import account_key
 
 logger = logging.getLogger("fastapi_poto.audit")
 
@@ -46,12 +45,11 @@ class Audit:
                 logger.exception("Poto(on_event=…) failed on %s", name)
 
     @contextmanager
-    def throttling(self, address: str, what: str, username: str | None = None) -> Iterator[None]:
+    def throttling(self, address: str, what: str, account: str | None = None) -> Iterator[None]:
         """Tell of a `TooManyRequests` that the block raises."""
         try:
             yield
         except TooManyRequests:
-            account = account_key(username) if username is not None else None
             self("throttled", address=address, account=account, what=what)
             raise
 

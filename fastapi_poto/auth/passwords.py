@@ -83,7 +83,10 @@ class Passwords:
             password_hash = self._dummy
         try:
             self._hasher.verify(password_hash, password)
-        except (VerificationError, InvalidHashError):
+        except InvalidHashError:  # of another kind: it costs what any other costs
+            self._verify(None, password)
+            return False
+        except VerificationError:
             return False
         return known
 

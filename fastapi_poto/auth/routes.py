@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
+from .. import error_bodies
 from ..body import Receiver
 from ..context import SCOPE_KEY, CallContext
 from ..errors import (
@@ -159,6 +160,7 @@ class AuthRoute(APIRoute):
 
 def auth_router(poto: Runtime) -> APIRouter:
     """`/auth/*` for a `Poto`."""
+    error_bodies.install()
     sign_in, cookies = poto.sign_in, poto.cookies
 
     def address(request: Request) -> str:

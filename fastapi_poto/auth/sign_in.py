@@ -12,11 +12,12 @@ from .authenticator import Authenticator
 from .credentials import asked
 from .events import Audit
 from .own_sign_in import SignedIn
-from .passwords import Passwords, hash_random, random_password, verify_random
+from .password_checks import PasswordChecks
+from .passwords import Passwords, hash_random, random_password
 from .throttle import Throttle
 from .token_families import RefreshToken, TokenFamilies
 from .token_pair import TokenPair, VisitorTokens
-from .users import VISITOR_PREFIX, new_visitor_id
+from .users import new_visitor_id
 from .visitors import Visitors
 
 
@@ -30,6 +31,7 @@ class SignIn:
         *,
         accounts: Accounts,
         passwords: Passwords,
+        password_checks: PasswordChecks,
         throttle: Throttle,
         visitors: Visitors,
         access_tokens: AccessTokens,
@@ -43,6 +45,7 @@ class SignIn:
         self._access_ttl = settings.access_ttl
         self._accounts = accounts
         self._passwords = passwords
+        self._password_checks = password_checks
         self._throttle = throttle
         self._visitors = visitors
         self._access_tokens = access_tokens
@@ -70,32 +73,19 @@ class SignIn:
         Raises `Unauthenticated`, the same for every reason, `TooManyRequests`, or `Unavailable` when too many
         passwords are being checked.
         """
-        with self._audit.throttling(address, "login", username):
-            attempt = await self._throttle.begin(username, address)
         account = await self._accounts.find(username)
-        password_hash = account.password_hash if account is not None else None
-        if username.startswith(VISITOR_PREFIX):
-            good = verify_random(password_hash, password) and password_hash is not None
-        else:
-            good = await self._passwords.verify(password_hash, password)
-        if account is None or not good or account.disabled:
-            reason = "unknown" if account is None else "disabled" if good else "password"
-            fields = {"address": address, "account": attempt.account, "reason": reason}
-            self._audit("sign_in_refused", user_id=account.user.id if account else None, **fields)
-            with self._audit.throttling(address, "login", username):
-                await self._throttle.failed(attempt)
+        good = await self._password_checks.check(username, account, password, address=address, what="login")
+        if account is None or not good:
             raise self._authenticator.refuse()
-        with self._audit.throttling(address, "login", username):
-            await self._throttle.succeeded(attempt)
         # The epoch is read before the account is read again: if the password is changed after that look,
         # the change ends this sign-in; if before, the look sees it.
         user = account.user
         epoch = await self._token_families.epoch(user.id)
         now = await self._accounts.find(username)
-        if now is None or now.disabled or now.user.id != user.id or now.password_hash != password_hash:
+        if now is None or now.disabled or now.user.id != user.id or now.password_hash != account.password_hash:
             raise self._authenticator.refuse()
         user = now.user
-        await self._rehash(user, password, password_hash)
+        await self._rehash(user, password, account.password_hash)
         if user.visitor:
             await self._visitors.note(user.id)
         begun = await self._begin(user.id, epoch)
@@ -129,15 +119,16 @@ class SignIn:
         taken has to wait like who guesses passwords.
         """
         with self._audit.throttling(address, "upgrade"):
-            await self._throttle.check_address(address)
+            await self._throttle.count_address(address)
         visitor = identity.user
         account = await self._accounts.find(visitor.id) if visitor.visitor else None
         if account is None:
             raise Conflict("Only a visitor can be given a name")
         if await self._accounts.find(username) is not None:
-            await self._throttle.count_address(address)
             raise UsernameTaken
-        password_hash = await self._passwords.hash(password)
+        await self._throttle.forgive_address(address)
+        async with self._password_checks.turn(address):
+            password_hash = await self._passwords.hash(password)
         set_credentials = self._users.set_credentials(
             visitor.id, username, password_hash, old_hash=account.password_hash
         )

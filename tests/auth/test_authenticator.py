@@ -72,7 +72,7 @@ async def test_a_remembered_token_expires_on_the_second(house: House) -> None:
 
 async def test_memory_is_bounded() -> None:
     """However many tokens come, so many are remembered; and odd spellings of the header are not."""
-    house = make_house(users=MemoryUsers(), visitors_per_hour=0, remembered_tokens=50)
+    house = make_house(users=MemoryUsers(), visitors_per_hour=None, remembered_tokens=50)
     pairs = [await house.poto.sign_in.visitor("a") for _ in range(200)]
     for pair in pairs:
         assert await house.poto.authenticator.authenticate(scope(pair.access_token)) is not None

@@ -36,7 +36,7 @@ async def test_idle_visitors_are_purged_with_their_sessions(house: House) -> Non
 
 async def test_purging_lets_others_have_their_turns() -> None:
     """Threat 31: however many are removed, the event loop goes on with the others after each."""
-    house = make_house(visitors_per_hour=0)
+    house = make_house(visitors_per_hour=None)
     for _ in range(25):
         await house.poto.sign_in.visitor("a")
     house.clock.advance(32 * DAY)

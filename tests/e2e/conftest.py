@@ -13,7 +13,7 @@ from tests.processes import LiveProcess, serve_process
 
 APP = "tests.e2e.app:make_app"
 # These suites make more visitors an hour than one address is allowed.
-MANY_VISITORS = {"POTO_VISITORS_PER_HOUR": "0"}
+MANY_VISITORS = {"POTO_VISITORS_PER_HOUR": "none"}
 
 ServerOf = Callable[[str, str], LiveProcess]
 

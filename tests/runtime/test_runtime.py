@@ -221,8 +221,8 @@ def test_what_is_no_option_value(given: dict[str, Any], message: str) -> None:
 
 def test_the_environment() -> None:
     """POTO_<NAME> sets any number; one that is none is an error that names the variable."""
-    assert from_environment({"POTO_VISITORS_PER_HOUR": "0", "POTO_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}) == {
-        "visitors_per_hour": 0,
+    assert from_environment({"POTO_VISITORS_PER_HOUR": "none", "POTO_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}) == {
+        "visitors_per_hour": None,
         "trusted_proxies": ["10.0.0.0/8", "::1"],
     }
     with pytest.raises(ConfigurationError, match=r"POTO_PING_INTERVAL='often'.*Change or unset"):

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from tests.processes import LiveProcess, serve_process
 from tests.security.world import H0, NAME, PASSWORD, World, is_refused, world
 
-FREE = {"free_failures": 10**6, "failures_per_address": 0}
+FREE = {"free_failures": 10**6, "failures_per_address": None}
 
 
 def wrong(own: World, name: str = NAME) -> httpx.Response:
@@ -58,6 +58,8 @@ def test_20_guesses_at_once(own: World) -> None:
     assert 1 <= statuses.count(401) <= 5
     assert statuses.count(429) >= 1
     assert set(statuses) <= {401, 429, 503}
+    for _ in range(5 - statuses.count(401)):  # too many at once are not looked at, and cost no try
+        assert wrong(own).status_code == 401
     assert own.login().status_code == 429
 
 
@@ -123,12 +125,7 @@ class Flood:
     def __init__(self, live: LiveProcess, count: int = 100) -> None:
         host, port = live.url.removeprefix("http://").split(":")
         self.address = (host, int(port))
-        body = f"username={NAME}&password={PASSWORD}".replace(" ", "+").encode()
-        head = (
-            f"POST /auth/login HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
-            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self.request = head.encode() + body
+        self.host = host
         self.connections = [socket.create_connection(self.address, timeout=30) for _ in range(count)]
         self.process = psutil.Process(live.pid)
         self.waits: list[float] = []
@@ -136,19 +133,34 @@ class Flood:
         self.memory: list[int] = []
         self.answers: list[bytes] = []
 
+    def request(self, number: int) -> bytes:
+        """A sign-in to an account of its own from an address of its own: what nobody knows is hashed all the same."""
+        body = f"username={NAME if number == 0 else f'{NAME}-{number}'}&password={PASSWORD}".replace(" ", "+").encode()
+        head = (
+            f"POST /auth/login HTTP/1.1\r\nHost: {self.host}\r\nConnection: close\r\n"
+            f"X-Forwarded-For: 192.0.2.{number}\r\n"
+            f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
     def run(self) -> None:
         """Send all, call on until all are answered, and read the answers."""
         with socket.create_connection(self.address, timeout=30) as caller:
+            # What a call may wait on this machine beside as many requests that hash nothing.
+            connections = [socket.create_connection(self.address, timeout=30) for _ in self.connections]
+            for connection in connections:
+                connection.sendall(b"GET /Vault/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             for _ in range(200):
                 self.call(caller)
                 time.sleep(0.002)
-            # What a call may wait on this machine, without any sign-in, while other tests keep its cores busy.
-            self.noise = max(self.waits)
+            for connection in connections:
+                connection.close()
+            self.noise = 3 * max(self.waits)
             before = self.process.memory_info().rss
             self.waits.clear()
             reader = threading.Thread(target=self.read)
-            for connection in self.connections:
-                connection.sendall(self.request)
+            for number, connection in enumerate(self.connections):
+                connection.sendall(self.request(number))
             reader.start()
             while reader.is_alive():
                 self.call(caller)
@@ -188,8 +200,9 @@ def test_22_a_hundred_sign_ins_at_once() -> None:
                 break
     statuses = [answer.split(b" ", 2)[1] for answer in flood.answers]
     assert len(statuses) == 100
-    assert set(statuses) == {b"200", b"503"}
-    assert statuses.count(b"200") >= 20
+    assert set(statuses) <= {b"200", b"401", b"503"}
+    assert statuses.count(b"401") >= 20
+    assert statuses.count(b"503") > 0
     refused = [answer for answer in flood.answers if answer.startswith(b"HTTP/1.1 503")]
     assert all(b"\r\nretry-after: 1\r\n" in answer for answer in refused)
     assert max(flood.memory) < 150 * 2**20
@@ -273,7 +286,7 @@ def test_24_behind_a_trusted_proxy() -> None:
 
 def test_24_no_limit() -> None:
     """Threat 24: 0 turns the limit off, and the default lets 100 in at once, within a second."""
-    with world(visitors_per_hour=0) as own:
+    with world(visitors_per_hour=None) as own:
         assert {own.http.post("/auth/visitor").status_code for _ in range(30)} == {200}
     assert own.poto.settings.auth.__class__().visitors_per_hour == 1_000
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from fastapi_poto import CurrentSession, CurrentUser, Event, Poto, PotoModule, poto_router, public, roles, rpc
 from fastapi_poto.auth import TokenPair
+from fastapi_poto.settings import from_environment
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.testing import Clock, serve
 from tests.secret import SECRET
@@ -182,7 +183,8 @@ def headers_of(pair: dict[str, Any] | TokenPair | None) -> dict[str, str]:
 def make_app(poto: Poto | None = None) -> FastAPI:
     """The app; in a process of its own made from the environment."""
     if poto is None:
-        poto = Poto(SECRET, store=os.environ.get("POTO_STORE", "memory://"), visitors_per_hour=0)
+        options = {"visitors_per_hour": None, **from_environment()}
+        poto = Poto(SECRET, store=os.environ.get("POTO_STORE", "memory://"), **options)
     app = FastAPI()
     app.include_router(poto_router(Vault, poto=poto))
     app.state.poto = poto
@@ -205,10 +207,11 @@ def make_app(poto: Poto | None = None) -> FastAPI:
 
 
 def make_app_with_a_user() -> FastAPI:
-    """With one named user, for a process of its own."""
+    """With two named users, for a process of its own."""
     app = make_app()
     with ThreadPoolExecutor(1) as apart:  # the server's loop is running
-        apart.submit(asyncio.run, app.state.poto.accounts.create(NAME, PASSWORD)).result()
+        for name in (NAME, "beth"):
+            apart.submit(asyncio.run, app.state.poto.accounts.create(name, PASSWORD)).result()
     return app
 
 
@@ -216,7 +219,7 @@ def make_app_with_a_user() -> FastAPI:
 def world(secret: Any = SECRET, *, store: Any = None, **options: Any) -> Iterator[World]:
     clock = Clock()
     store = store if store is not None else MemoryStore(clock=clock)
-    poto = Poto(secret, store=store, clock=clock, **{"visitors_per_hour": 0, **options})
+    poto = Poto(secret, store=store, clock=clock, **{"visitors_per_hour": None, **options})
     with (
         serve(make_app(poto), proxy_headers=False) as live,
         httpx.Client(base_url=live.url, timeout=20) as http,

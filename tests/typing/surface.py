@@ -146,7 +146,7 @@ async def calls(shop: Shop) -> None:
 app = FastAPI()
 assert_type(poto_router(Shop, Admin), PotoRouter)
 app.include_router(poto_router(Shop, Admin, prefix="/v1", tags=["shop"]), prefix="/api")
-poto = Poto("x" * 32, store="sqlite:///file.db", visitors_per_hour=0, strict=True)
+poto = Poto("x" * 32, store="sqlite:///file.db", visitors_per_hour=None, strict=True)
 Poto(["x" * 32, "y" * 32], settings=Settings(auth=AuthSettings(access_ttl=60)))
 Poto({"2026": "x" * 32}, store="redis://localhost")
 poto_router(Shop, poto=poto, auth=False)
