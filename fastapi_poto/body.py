@@ -109,22 +109,6 @@ class Receiver:
 
 async def read_body(receive: Receive, limit: int, patience: float) -> bytes:
     """The whole body. Raises `TooLarge`, `RequestTimeout`, and `ClientDisconnect`."""
-    message = await _first(receive, patience)
-    body: bytes = message.get("body", b"")
-    if message.get("more_body", False):
-        chunks, receiver = [body], Receiver(receive, limit - len(body), patience)
-        while message.get("more_body", False):
-            message = await receiver()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunks.append(message.get("body", b""))
-        body = b"".join(chunks)
-    if len(body) > limit:
-        raise too_large(limit)
-    return body
-
-
-async def _first(receive: Receive, patience: float) -> Message:
     receiving: Any = receive()
     if receiving.__class__ is CoroutineType:
         # Nearly always it is there already: only what has to be waited for needs a timer.
@@ -138,7 +122,18 @@ async def _first(receive: Receive, patience: float) -> Message:
         message = await _in_time(receiving, patience)
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
-    return message
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        chunks, receiver = [body], Receiver(receive, limit - len(body), patience)
+        while message.get("more_body", False):
+            message = await receiver()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunks.append(message.get("body", b""))
+        body = b"".join(chunks)
+    if len(body) > limit:
+        raise too_large(limit)
+    return body
 
 
 async def _in_time(receiving: Any, patience: float) -> Message:
@@ -173,20 +168,19 @@ def too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body may have {limit} bytes at most")
 
 
-def check_length(headers: dict[bytes, bytes], limit: int) -> None:
+def check_length(announced: bytes, limit: int) -> None:
     """Raise `TooLarge` for a body that is announced with more than `limit` bytes: before any of it is sent."""
-    announced = headers.get(b"content-length")
-    if announced is not None and announced.isdigit() and int(announced) > limit:
+    if announced.isdigit() and int(announced) > limit:
         raise too_large(limit)
 
 
-def check_content_type(headers: dict[bytes, bytes]) -> None:
-    """Raise `RequestValidationError` for a body that does not say that it is JSON."""
-    sent = headers.get(b"content-type", b"")
-    if sent == b"application/json":
-        return
+JSON: Final = b"application/json"
+
+
+def check_content_type(sent: bytes) -> None:
+    """Raise `RequestValidationError` for the `Content-Type` of a body that does not say that it is JSON."""
     media_type = sent.partition(b";")[0].strip().lower()
-    if media_type == b"application/json" or (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
+    if media_type == JSON or (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
         return
     raise RequestValidationError(
         [

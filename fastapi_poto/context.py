@@ -17,6 +17,10 @@ from .users import Identity, User
 SCOPE_KEY: Final = "fastapi_poto"
 """Where the ASGI scope of a call has its `CallContext`."""
 
+VARY: Final = (b"vary", b"Authorization, Cookie")
+PRIVATE: Final = [(b"cache-control", b"private, no-store"), VARY]
+"""Headers of what was made for one caller, unless the method says otherwise."""
+
 _current: ContextVar["CallContext | None"] = ContextVar("fastapi_poto.call", default=None)
 
 
@@ -31,23 +35,53 @@ def current_context() -> "CallContext":
     return context
 
 
-def enter(context: "CallContext | None") -> None:
-    """Make `context` the current one. Every call does so at its entry, whoever calls.
+enter = _current.set
+"""Make a context the current one, or None. Every call does so at its entry, whoever calls.
 
-    A server may hand a request the contextvars of its predecessor on the same connection
-    (python/cpython#140947, encode/uvicorn#3158): only an unconditional set shuts that door.
-    """
-    _current.set(context)
+A server may hand a request the contextvars of its predecessor on the same connection (python/cpython#140947,
+encode/uvicorn#3158): only an unconditional set keeps the one from the other.
+"""
+
+
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """The headers of a request, read once where it is a call; the last one of several with one name."""
+    context: CallContext | None = scope.get(SCOPE_KEY)
+    return dict(scope["headers"]) if context is None else context.headers
 
 
 class CallContext:
     """One call. `user` is None for a caller without credentials."""
 
-    __slots__ = (
-        "__weakref__", "_gone", "_headers", "_loop", "_on_gone", "_receive", "_request_id", "_session", "_watcher",
-        "body", "cancelled", "deadline", "failure", "has_begun", "identity", "is_admitted", "is_streaming", "operation",
-        "response_headers", "scope", "sessions", "ticket", "time_limit", "user",
-    )  # fmt: skip
+    # Most are as they are here: what a call does not use, it does not set.
+
+    user: User | None = None
+    identity: Identity | None = None
+    """The credentials behind `user`; None without credentials."""
+    is_admitted: bool = False
+    """The guard has let this caller in."""
+    deadline: float | None = None
+    """`time.monotonic()` at which the caller stops waiting, if it said so."""
+    time_limit: asyncio.Timeout | None = None
+    """What ends the call at its deadline, until its response begins."""
+    body: bytes | None = None
+    """The request's body, where the call has read it: an exception handler may want it again."""
+    has_begun: bool = False
+    """The status line has been sent."""
+    is_streaming: bool = False
+    """The response is a stream, whose headers go out while its generator runs."""
+    ticket: Any = None
+    """The room that a resumable stream of this call takes among those of its user (see streaming)."""
+    failure: BaseException | None = None
+    """Why the response failed after its status line, if the client has been told and the log has it."""
+    cancelled: bool = False
+    """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
+    _headers: dict[bytes, bytes] | None = None
+    _session: Session | None = None
+    _request_id: str | None = None
+    _gone: asyncio.Event | None = None
+    _on_gone: Callable[[], object] | None = None
+    _watcher: asyncio.Task[None] | None = None
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(
         self,
@@ -60,40 +94,13 @@ class CallContext:
         """`Module.method` of the class that is mounted."""
         self.scope = scope
         """The ASGI scope; state that is this call's alone."""
-        self.user: User | None = None
-        self.identity: Identity | None = None
-        """The credentials behind `user`; None without credentials."""
-        self.is_admitted = False
-        """The guard has let this caller in."""
-        self.deadline: float | None = None
-        """`time.monotonic()` at which the caller stops waiting, if it said so."""
-        self.time_limit: asyncio.Timeout | None = None
-        """What ends the call at its deadline, until its response begins."""
         self.sessions = sessions
         """Where sessions are kept."""
-        self.body: bytes | None = None
-        """The request's body, where the call has read it: an exception handler may want it again."""
         self.response_headers: list[tuple[bytes, bytes]] = []
         """Headers that go out with this call's response, whatever it is."""
-        self.has_begun = False
-        """The status line has been sent."""
-        self.is_streaming = False
-        """The response is a stream, whose headers go out while its generator runs."""
-        self.ticket: Any = None
-        """The room that a resumable stream of this call takes among those of its user (see streaming)."""
-        self.failure: BaseException | None = None
-        """Why the response failed after its status line, if the client has been told and the log has it."""
-        self.cancelled = False
-        """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
         self._receive = receive
         if receive is not None:
             self._loop = asyncio.get_running_loop()
-        self._headers: dict[bytes, bytes] | None = None
-        self._session: Session | None = None
-        self._request_id: str | None = None
-        self._gone: asyncio.Event | None = None
-        self._on_gone: Callable[[], object] | None = None
-        self._watcher: asyncio.Task[None] | None = None
 
     def need_user(self) -> User:
         """Who calls. Raises `Unauthenticated` for a caller without credentials."""
@@ -142,9 +149,16 @@ class CallContext:
     def begin_response(self) -> None:
         """Note that the status line goes out: what has begun is not answered anew."""
         self.has_begun = True
-        self._lift_time_limit()
+        if self.time_limit is not None:
+            self._lift_time_limit()
 
     # Disconnects. A stream has a watcher of its own and tells it here; a plain call starts one when it asks.
+
+    def private_headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """What a response with these headers needs more, so that no cache gives one caller's to another."""
+        if self.user is None or any(name == b"cache-control" for name, _ in headers):
+            return []
+        return PRIVATE
 
     def receive_again(self) -> Receive:
         """A `receive` that gives the body that the call has read; the request's own where it has read none."""

@@ -83,7 +83,8 @@ class Pipeline:
             headers = context.headers
             if len(headers) != len(scope["headers"]):
                 _check_repeated(scope)
-            check_length(headers, max_body_size)
+            if b"content-length" in headers:
+                check_length(headers[b"content-length"], max_body_size)
             deadline = headers.get(DEADLINE_HEADER)
             if deadline is None:
                 await work(context, receive, send)
@@ -92,6 +93,8 @@ class Pipeline:
                 await _in_time(context, work, receive, send)
         except Exception as error:
             await self._fail(error, context, receive, send)
+        else:
+            del scope[SCOPE_KEY]  # the two refer to each other, and would be left to the garbage collector
         finally:
             context.close()
             enter(None)
@@ -156,8 +159,8 @@ def with_headers(context: CallContext, send: Send) -> Send:
                 headers = [header for header in headers if header[0] not in _OF_A_DOWNLOAD]
             if message["status"] == RequestTimeout.status and closing(context.scope):
                 headers = [*headers, (b"connection", b"close")]  # what else comes of the body is no next request
-            if headers:
-                message = {**message, "headers": [*message.get("headers", ()), *headers]}
+            headers = [*message.get("headers", ()), *headers]
+            message = {**message, "headers": headers + context.private_headers(headers)}
         await send(message)
 
     return send_with_headers

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property, partial
 from http import HTTPStatus
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from fastapi import APIRouter
 from fastapi.datastructures import DefaultPlaceholder
@@ -36,6 +36,9 @@ from .options import RouterOptions
 from .pipeline import Work
 from .runtime import Poto, default_poto
 
+_FOUND: Final = "fastapi_poto.found"
+"""Where the ASGI scope has what `PotoRouter.matches` has found, until `handle` takes it."""
+
 
 class MountedOperation:
     """One method where it is mounted: under one prefix, in one application."""
@@ -50,7 +53,7 @@ class MountedOperation:
         limit = mount_point.max_body_size
         self._max_body_size: int = call.poto.settings.max_body_size if limit is None else limit
         self._direct = partial(call.direct, self._max_body_size)
-        self._fast_path = _fastapi.limit_body(self._call_directly, limit)
+        self._limited = None if limit is None else _fastapi.limit_body(self._call_directly, limit)
         self._is_fast = not call.operation.needs_dependencies and not mount_point.dependencies and "{" not in self.path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,11 +61,13 @@ class MountedOperation:
         scope["route"] = self._route
         scope.setdefault("path_params", {})
         overrides: Mapping[Any, Any] = getattr(self._provider, "dependency_overrides", None) or {}
+        _fastapi.tell_route(scope, self.path)
         if self._is_fast and not overrides:
-            _fastapi.tell_route(scope, self.path)
-            await self._fast_path(scope, receive, send)
+            if self._limited is None:
+                await self.call(scope, receive, send, self._direct, max_body_size=self._max_body_size)
+            else:
+                await self._limited(scope, receive, send)
         else:
-            _fastapi.tell_route(scope, self.path)
             await self.call(
                 scope,
                 receive,
@@ -206,9 +211,9 @@ class PotoRouter(APIRouter):
             return super().matches(scope)
         table = self._table(included)
         path = route_path(scope)
-        if (scope["method"], path) in table.mounted:
-            return Match.FULL, {}
-        if document_at(scope.get("app"), path) is not None:
+        found = table.mounted.get((scope["method"], path)) or document_at(scope.get("app"), path)
+        if found is not None:
+            scope[_FOUND] = found  # FastAPI asks once more, with `handle`
             return Match.FULL, {}
         if table.others is None or path in table.paths:
             return super().matches(scope)
@@ -219,15 +224,13 @@ class PotoRouter(APIRouter):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = scope.pop(_FOUND, None)
+        if found is not None:
+            await found(scope, receive, send)
+            return
         included = _fastapi.included_router_of(self, scope)
         if included is not None and scope["type"] == "http":
-            path = route_path(scope)
-            table = self._table(included)
-            found = table.mounted.get((scope["method"], path)) or document_at(scope.get("app"), path)
-            if found is not None:
-                await found(scope, receive, send)
-                return
-            table.refuse_verb(scope, path)
+            self._table(included).refuse_verb(scope, route_path(scope))
         await super().handle(scope, receive, send)
 
     def _table(self, included: Any) -> "_Table":

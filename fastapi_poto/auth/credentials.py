@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
-from starlette.types import Scope
 
+from ..context import headers_of
 from ..errors import BadRequest, ConfigurationError, PotoError, Unavailable
 from ..settings import Settings
 from ..stores.base import Store
@@ -23,8 +23,6 @@ from .token_families import TokenFamilies
 T = TypeVar("T")
 
 logger = logging.getLogger("fastapi_poto.auth")
-
-_BEARER = "poto.bearer"
 
 
 @runtime_checkable
@@ -106,19 +104,10 @@ def bearer_token(connection: HTTPConnection) -> bytes | None:
     Raises `BadRequest` for two of these headers.
     """
     scope = connection.scope
-    if _BEARER not in scope:
-        scope[_BEARER] = _read_bearer(scope)
-    token: bytes | None = scope[_BEARER]
-    return token
-
-
-def _read_bearer(scope: Scope) -> bytes | None:
-    sent: bytes | None = None
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if sent is not None:
-                raise BadRequest("More than one Authorization header")
-            sent = value
+    headers = headers_of(scope)
+    sent = headers.get(b"authorization")
+    if len(headers) != len(scope["headers"]) and sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
+        raise BadRequest("More than one Authorization header")
     if sent is None:
         return None
     scheme, _, token = sent.partition(b" ")

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any, cast
 
 from anyio import CapacityLimiter, to_thread
@@ -10,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 
-from ..body import Receiver, check_content_type, read_body
+from ..body import JSON, Receiver, check_content_type, read_body
 from ..context import CallContext
 from ..errors import Forbidden, insufficient
 from ..operations import Operation, Parameter
@@ -62,7 +63,7 @@ class OperationPipeline(Pipeline):
             body = await read_body(receive, max_body_size, self._body_timeout)
             if body:
                 context.body = body
-                check_content_type(context.headers)
+                _check_content_type(context)
             values = binder.body(body)
         elif binder.reads_query:
             values = binder.query(scope["query_string"])
@@ -91,7 +92,7 @@ class OperationPipeline(Pipeline):
             return {}
         context.body = body = await request.body()
         if body:
-            check_content_type(context.headers)
+            _check_content_type(context)
         return binder.body(body)
 
     # Running
@@ -117,7 +118,9 @@ class OperationPipeline(Pipeline):
             context.check_deadline()  # dependencies may have taken all of it
         if self._is_plain:
             result = method(**values)
-            return await result if inspect.isawaitable(result) else result
+            if result.__class__ is CoroutineType or inspect.isawaitable(result):
+                return await result
+            return result
         return await self._invoke(context, method, values)
 
     async def _invoke(self, context: CallContext, method: Callable[..., Any], values: Values) -> Any:
@@ -130,6 +133,12 @@ class OperationPipeline(Pipeline):
         else:
             result = method(**values)
         return await result if inspect.isawaitable(result) else result
+
+
+def _check_content_type(context: CallContext) -> None:
+    sent = context.headers.get(b"content-type", b"")
+    if sent != JSON:
+        check_content_type(sent)
 
 
 def _injected(parameters: tuple[Parameter, ...]) -> list[tuple[str, Inject, Parameter]]:

@@ -9,7 +9,7 @@ from fastapi.utils import is_body_allowed_for_status_code
 from pydantic_core import ValidationError
 from starlette.types import Receive, Scope, Send
 
-from ..context import CallContext
+from ..context import PRIVATE, CallContext
 from ..operations import Operation
 from ..settings import Settings
 from ..streaming.byte_stream import ByteStream
@@ -113,7 +113,11 @@ def _unary(operation: Operation) -> SendResult:
             headers = [(b"content-length", b"0")]
         else:
             headers = [content_type, (b"content-length", b"%d" % len(body))]
-        headers += context.response_headers
+        if context.response_headers:
+            headers += context.response_headers
+            headers += context.private_headers(headers)
+        elif context.user is not None:
+            headers += PRIVATE
         context.begin_response()
         await send({"type": "http.response.start", "status": status or default_status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

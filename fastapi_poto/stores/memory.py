@@ -57,10 +57,12 @@ class MemoryStore:
             heapq.heapify(self._queue)
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
-        check_name(record)
         with self._lock:
-            found = self._find(record)
+            found = self._records.get(record)
             if found is None:
+                check_name(record)
+                return None
+            if found.expires_at is not None and self._find(record) is None:
                 return None
             if fields is None:
                 return found.fields.copy()

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from .._compat.starlette import exception_handler, handled, is_default
-from ..context import CallContext
+from ..context import VARY, CallContext
 from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, Unauthenticated
 from .frames import is_told
 from .hub import hub_of
@@ -212,6 +212,8 @@ class Stream:
     async def _start(self, send: Send) -> None:
         context = self.context
         headers = [*self.raw_headers, *context.response_headers]
+        if context.user is not None:
+            headers.append(VARY)
         context.begin_response()
         self._started = True
         await self._send(send, {"type": "http.response.start", "status": self.status_code, "headers": headers})
