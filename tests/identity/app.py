@@ -5,12 +5,13 @@ import os
 from fastapi import FastAPI
 
 from fastapi_poto import OIDC, ApiKeys, OwnSignIn, Poto, poto_router
+from fastapi_poto.openapi import offline_docs
 from tests.e2e.app import Files, Keep, Llm, Verbs, Who
 from tests.secret import SECRET
 
 
 def make_poto() -> Poto:
-    """From the environment: `STORE`, `ISSUER`, and `ROLES` that tokens must have."""
+    """From the environment: `STORE` and `ISSUER`."""
     corp = OIDC(os.environ["ISSUER"], audience="shop", name="corp", roles="realm_access.roles")
     return Poto(SECRET, store=os.environ["STORE"], credentials=[OwnSignIn(), corp, ApiKeys()], recheck_interval=0.2)
 
@@ -18,4 +19,5 @@ def make_poto() -> Poto:
 def make_app() -> FastAPI:
     app = FastAPI(swagger_ui_init_oauth={"clientId": "docs", "usePkceWithAuthorizationCodeGrant": True})
     app.include_router(poto_router(Who, Keep, Verbs, Llm, Files, poto=make_poto()))
+    offline_docs(app)
     return app
