@@ -92,11 +92,11 @@ class ErrorComponents:
                 unfit["content"] = _json(self._validation())
             else:
                 del responses["422"]
-        general = _json(self._general())
-        responses.setdefault("default", {"description": ANY_OTHER, "content": general})
+        any_other = _json(self._any())
+        responses.setdefault("default", {"description": ANY_OTHER, "content": any_other})
         for key, response in responses.items():
             if key[0] in "45":
-                response.setdefault("content", general)
+                response.setdefault("content", any_other)
 
     def _response(
         self,
@@ -149,8 +149,15 @@ class ErrorComponents:
         return {"oneOf": refs, "discriminator": {"propertyName": "code", "mapping": mapping}}
 
     def _general(self) -> Schema:
-        properties = {"code": {"type": "string", "enum": self._other_codes}, "detail": _TEXT}
-        return self._object("GeneralError", "Any error that has no schema of its own.", properties, optional={"code"})
+        return self._object("GeneralError", "An error that has no schema of its own.", self._uncommon)
+
+    def _any(self) -> Schema:
+        """What an application answers by an `HTTPException` has no code, and so no place in a union."""
+        return self._object("AnyError", "Any other error; it may have no code.", self._uncommon, optional={"code"})
+
+    @property
+    def _uncommon(self) -> dict[str, Schema]:
+        return {"code": {"type": "string", "enum": self._other_codes}, "detail": _TEXT}
 
     def _validation(self) -> Schema:
         """A 422: FastAPI's list of what is wrong."""

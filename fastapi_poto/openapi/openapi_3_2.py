@@ -34,7 +34,8 @@ def _converted(app: FastAPI, source: Document) -> Document:
         content = one.shown["responses"].get("200", {}).get("content", {})
         schema = content.get(_EVENT_STREAM, {}).get("schema")
         if one.operation is not None and one.operation.kind == "stream" and schema is not None:
-            item, error = schema.get("oneOf") or schema["anyOf"]
+            *items, error = schema.get("oneOf") or schema["anyOf"]
+            item = items[0] if len(items) == 1 else {"oneOf": items}
             content[_EVENT_STREAM] = {"itemSchema": _event(item, error)}
     return document
 

@@ -159,7 +159,10 @@ class OperationRefiner:
                 if not doc.result:
                     response["description"] = stream_words(operation)
                 shown["x-poto-stream"] = {"resumable": operation.resumable, "ndjson": True}
-                content["schema"] = {"anyOf" if self._takes_anything(item) else "oneOf": [item, failure]}
+                # A generator (typescript-fetch) does not compile a union that is told apart within another.
+                union = self.schemas.get(named(item) or "", {})
+                items = union["oneOf"] if "discriminator" in union else [item]
+                content["schema"] = {"anyOf" if self._takes_anything(item) else "oneOf": [*items, failure]}
             elif operation.kind == "unary":
                 mark_binary(schema, is_form=False)
                 content["schema"] = self._named(schema, f"{base}Response")

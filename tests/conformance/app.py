@@ -96,9 +96,41 @@ class SoldOut(PotoError):
     data: SkuData
 
 
+class Price(BaseModel):
+    price: int
+
+
+class TooDear(PotoError):
+    """More than there is in the purse."""
+
+    code = "too_dear"
+    status = 409
+    data: Price
+
+
+class Unheard(PotoError):
+    """An error that no client has been generated for."""
+
+    code = "unheard"
+    status = 409
+
+
 class Line(BaseModel):
     sku: str
     quantity: int = 1
+
+
+class Note(BaseModel):
+    """An item that looks like an error."""
+
+    code: str
+    detail: str
+
+
+def refusal(sku: str) -> PotoError | None:
+    """The error that an article stands for."""
+    errors = {"gone": SoldOut(data=SkuData(sku=sku)), "gold": TooDear(data=Price(price=7)), "new": Unheard()}
+    return errors.get(sku)
 
 
 class Shop(PotoModule):
@@ -158,11 +190,11 @@ class Shop(PotoModule):
         """Empty the basket: 204."""
         await self.session.delete("lines")
 
-    @rpc(errors=[UnknownArticle, SoldOut])
+    @rpc(errors=[UnknownArticle, SoldOut, TooDear])
     async def buy(self, sku: str) -> Line:
-        """Two declared errors."""
-        if sku == "gone":
-            raise SoldOut(data=SkuData(sku=sku))
+        """Declared errors, two of one status; and one that is not declared."""
+        if (refused := refusal(sku)) is not None:
+            raise refused
         if sku != "tea":
             raise UnknownArticle(data=SkuData(sku=sku))
         return Line(sku=sku)
@@ -225,6 +257,25 @@ class Feed(PotoModule):
             yield Line(sku=f"tea-{number}")
             await asyncio.sleep(0.01)
         raise SoldOut(data=SkuData(sku="tea"))
+
+    @rpc(errors=[SoldOut, TooDear])
+    async def words(self, sku: str, after: int = 1) -> AsyncIterator[str]:
+        """Texts, and then the error that an article stands for."""
+        for number in range(after):
+            yield f"word {number}"
+        raise refusal(sku) or SoldOut(data=SkuData(sku=sku))
+
+    @rpc(errors=[SoldOut, TooDear])
+    async def lines(self, sku: str) -> AsyncIterator[Line]:
+        """Models, and then an error."""
+        yield Line(sku=sku)
+        raise refusal(sku) or SoldOut(data=SkuData(sku=sku))
+
+    @rpc(errors=[SoldOut, TooDear])
+    async def notes(self, sku: str) -> AsyncIterator[Note]:
+        """Models with the members of an error, and then an error."""
+        yield Note(code=sku, detail="an item")
+        raise refusal(sku) or SoldOut(data=SkuData(sku=sku))
 
     @rpc(resumable=True)
     async def count(self, to: int) -> AsyncIterator[int]:

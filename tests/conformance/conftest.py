@@ -51,4 +51,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionfinish(exitstatus: int) -> None:
     if exitstatus == pytest.ExitCode.OK:
-        abilities.write_table()
+        abilities.CALLS.write()
+        abilities.NARROWING.write()

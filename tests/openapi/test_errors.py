@@ -115,7 +115,7 @@ def test_where_an_error_can_occur() -> None:
     assert statuses("Shop_close") == {"401", "403", "409", "503", "504", "default"}
     assert statuses("Shop_follow") == {"401", "403", "409", "503", "504", "default"}
     for operation in document.operations.values():
-        assert operation["responses"]["default"]["content"]["application/json"]["schema"] == ref("GeneralError")
+        assert operation["responses"]["default"]["content"]["application/json"]["schema"] == ref("AnyError")
 
 
 def test_the_roles_that_a_method_needs() -> None:

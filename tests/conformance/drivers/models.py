@@ -44,7 +44,7 @@ def declared_errors() -> None:
         post("/Shop/buy", models.ShopBuyRequest(sku="gone").model_dump_json())
     except urllib.error.HTTPError as error:
         found = models.SoldOutError.model_validate_json(error.read())
-        assert found.detail.data and found.detail.data.sku == "gone"
+        assert found.data and found.data.sku == "gone"
         return
     raise AssertionError("it did not fail")
 

@@ -70,29 +70,29 @@ run({
   async unauthenticated() {
     const { error, response } = await anonymous.POST('/Shop/add_line', { body: { line: { sku: 'tea' } } })
     same(response.status, 401)
-    if (!error || !('code' in Object(error.detail))) throw new Error('no code')
-    const unauthenticated = error as Schemas['UnauthenticatedError']
-    same(typed<'unauthenticated'>(unauthenticated.detail.code), 'unauthenticated')
+    same(error?.code, typed<'unauthenticated'>('unauthenticated'))
   },
   async forbidden() {
     const { error, response } = await client.POST('/Shop/close')
     same(response.status, 403)
-    same((error as Schemas['ForbiddenError']).detail.code, typed<'forbidden'>('forbidden'))
+    same(error?.code, typed<'forbidden'>('forbidden'))
   },
   async declared_errors() {
     const { error, response } = await client.POST('/Shop/buy', { body: { sku: 'coffee' } })
     same(response.status, 404)
-    if (!error || typeof error.detail !== 'object' || !('code' in error.detail)) throw new Error('no code')
-    if (error.detail.code !== 'unknown_article') throw new Error('another code')
+    if (error?.code !== 'unknown_article') throw new Error('another code')
+    same(error.data.sku, 'coffee')
     const gone = await client.POST('/Shop/buy', { body: { sku: 'gone' } })
     same(gone.response.status, 409)
-    same((gone.error as Schemas['SoldOutError']).detail.data?.sku, 'gone')
+    if (gone.error?.code !== 'sold_out') throw new Error('another code')
+    same(gone.error.data.sku, 'gone')
   },
   async invalid() {
     // @ts-expect-error: the compiler sees it first
     const { error, response } = await client.POST('/Shop/add_line', { body: { line: {} } })
     same(response.status, 422)
-    equal((error as Schemas['ValidationError']).detail[0]?.loc, ['body', 'line', 'sku'])
+    if (error?.code !== 'validation_error') throw new Error('another code')
+    equal(error.detail[0]?.loc, ['body', 'line', 'sku'])
   },
   async upload() {
     const { data } = await client.POST('/Files/upload', {
@@ -119,11 +119,11 @@ run({
   },
   async stream() {
     const { data } = await client.POST('/Feed/talk', { body: { words: ['a', 'b'] }, parseAs: 'stream' })
-    const items: Schemas['TokenOrDone'][] = []
+    const items: (Schemas['Token'] | Schemas['Done'])[] = []
     let text = ''
     for await (const chunk of data as unknown as AsyncIterable<Uint8Array>) text += Buffer.from(chunk).toString()
     for (const line of text.split('\n')) {
-      if (line.startsWith('data: ')) items.push(JSON.parse(line.slice(6)) as Schemas['TokenOrDone'])
+      if (line.startsWith('data: ')) items.push(JSON.parse(line.slice(6)) as Schemas['Token'] | Schemas['Done'])
     }
     equal(items, [
       { type: 'token', text: 'a' },
@@ -136,7 +136,7 @@ run({
   async stream_early_error() {
     const { error, response } = await client.POST('/Feed/fail', { body: { after: 0 }, parseAs: 'stream' })
     same(response.status, 409)
-    same((error as Schemas['SoldOutError']).detail.code, typed<'sold_out'>('sold_out'))
+    same(error?.code, typed<'sold_out'>('sold_out'))
   },
   async sign_in() {
     const name = { username: 'openapi-fetch', password: 'a long password' }

@@ -28,7 +28,7 @@ def body() -> None:
 def optional() -> None:
     assert shop().shop_add_line(api.ShopAddLineRequest(line=api.Line(sku="tea"), note="abc")) == 6
     assert shop().shop_add_line(api.ShopAddLineRequest(line=api.Line(sku="tea"), note=None)) == 4
-    assert shop().shop_old(api.ShopOldRequest()) == "a"
+    assert shop().shop_old(shop_old_request=api.ShopOldRequest()) == "a"
 
 
 def query() -> None:
@@ -89,12 +89,12 @@ def declared_errors() -> None:
     try:
         shop().shop_buy(api.ShopBuyRequest(sku="coffee"))
     except api.exceptions.NotFoundException as error:
-        assert isinstance(error.data, api.UnknownArticleError), error.data
+        assert isinstance(error.data.actual_instance, api.UnknownArticleError), error.data
     try:
         shop().shop_buy(api.ShopBuyRequest(sku="gone"))
     except api.exceptions.ConflictException as error:
-        assert isinstance(error.data, api.SoldOutError) and error.data.detail.data, error.data
-        assert error.data.detail.data.sku == "gone"
+        assert isinstance(error.data.actual_instance, api.SoldOutError), error.data
+        assert error.data.actual_instance.data.sku == "gone"
         return
     raise AssertionError("it did not fail")
 
@@ -131,7 +131,7 @@ def stream_early_error() -> None:
     try:
         api.FeedApi(client).feed_fail(api.FeedFailRequest(after=0))
     except api.exceptions.ConflictException as error:
-        assert isinstance(error.data, api.SoldOutError), error.data
+        assert isinstance(error.data.actual_instance, api.SoldOutError), error.data
         return
     raise AssertionError("it did not fail")
 

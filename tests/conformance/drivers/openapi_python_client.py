@@ -6,7 +6,7 @@ import json
 
 from poto_client import AuthenticatedClient, Client, models
 from poto_client.api.auth import auth_login, auth_logout, auth_me, auth_refresh, auth_upgrade, auth_visitor
-from poto_client.api.feed import feed_fail, feed_talk
+from poto_client.api.feed import feed_fail, feed_talk, feed_words
 from poto_client.api.files import files_export, files_get_download, files_upload
 from poto_client.api.shop import (
     shop_add_line,
@@ -102,12 +102,12 @@ def unauthenticated() -> None:
     answer = shop_add_line.sync_detailed(client=AuthenticatedClient(base_url=URL, token="x"), body=request)
     assert answer.status_code == 401
     assert isinstance(answer.parsed, models.UnauthenticatedError), answer
-    assert answer.parsed.detail.code == "unauthenticated"
+    assert answer.parsed.code == "unauthenticated"
 
 
 def forbidden() -> None:
     answer = shop_close.sync(client=client)
-    assert isinstance(answer, models.ForbiddenError) and answer.detail.code == "forbidden", answer
+    assert isinstance(answer, models.ForbiddenError) and answer.code == "forbidden", answer
 
 
 def declared_errors() -> None:
@@ -115,7 +115,35 @@ def declared_errors() -> None:
     assert isinstance(answer, models.UnknownArticleError), answer
     gone = shop_buy.sync(client=client, body=models.ShopBuyRequest(sku="gone"))
     assert isinstance(gone, models.SoldOutError), gone
-    assert isinstance(gone.detail.data, models.SkuData) and gone.detail.data.sku == "gone"
+    assert gone.data.sku == "gone"
+
+
+def refused(sku: str) -> str:
+    answer = shop_buy.sync(client=client, body=models.ShopBuyRequest(sku=sku))
+    if isinstance(answer, models.UnknownArticleError | models.SoldOutError):
+        name: str = answer.data.sku
+        return f"{answer.code} {name}"
+    if isinstance(answer, models.TooDearError):
+        price: int = answer.data.price
+        return f"{answer.code} {price}"
+    return "other"
+
+
+def one() -> None:
+    assert refused("coffee") == "unknown_article coffee"
+
+
+def several() -> None:
+    assert (refused("gone"), refused("gold")) == ("sold_out gone", "too_dear 7")
+
+
+def other() -> None:
+    assert refused("new") == "other"
+
+
+def early() -> None:
+    answer = feed_words.sync(client=client, body=models.FeedWordsRequest(sku="gold", after=0))
+    assert isinstance(answer, models.TooDearError) and answer.data.price == 7
 
 
 def invalid() -> None:
@@ -180,6 +208,10 @@ if __name__ == "__main__":
         unauthenticated,
         forbidden,
         declared_errors,
+        one,
+        several,
+        other,
+        early,
         invalid,
         upload,
         download,

@@ -40,6 +40,47 @@ export function typed<T>(value: T): T {
   return value
 }
 
+// Types that only the compiler sees. `any` and `never` pass for anything elsewhere: these tell them apart.
+export type Exactly<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+/** Whether anything is left of a union after all that has been ruled out. */
+export type Left<T> = [T] extends [never] ? false : true
+
+/** The token of a new visitor. */
+export async function visitor(): Promise<string> {
+  return (await (await fetch(`${url}/auth/visitor`, { method: 'POST' })).json()).access_token
+}
+
+/** A call, for tools that make types and no client. */
+export async function post(path: string, body: object, token: string): Promise<Response> {
+  const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` }
+  return await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) })
+}
+
+/** The payloads in the text of an event stream. */
+export function payloads(text: string): any[] {
+  const lines = text.split('\n').filter((line) => line.startsWith('data: '))
+  return lines.map((line) => JSON.parse(line.slice(6)))
+}
+
+/** What each driver of narrowing/ sees: a call refused in four ways, a stream that never began, and three that failed. */
+export function runNarrowing(
+  buy: (sku: string) => Promise<string>,
+  early: () => Promise<string>,
+  words: () => Promise<string[]>,
+  lines: () => Promise<string[]>,
+  notes: () => Promise<string[]>,
+): Promise<void> {
+  return run({
+    one: async () => same(await buy('coffee'), 'unknown_article coffee'),
+    several: async () => equal([await buy('gone'), await buy('gold')], ['sold_out gone', 'too_dear 7']),
+    other: async () => same(await buy('new'), 'other'),
+    early: async () => same(await early(), 'too_dear 7'),
+    texts: async () => equal(await words(), ['word 0', 'too_dear 7']),
+    models: async () => equal(await lines(), ['gone', 'sold_out gone']),
+    members: async () => equal(await notes(), ['new an item', 'other']),
+  })
+}
+
 /** A `fetch` whose first answer breaks off after some characters; `seen` are the Last-Event-IDs that were sent. */
 export function breaking(after: number, seen: (string | null)[]): typeof fetch {
   let first = true

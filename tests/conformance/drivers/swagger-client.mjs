@@ -61,17 +61,17 @@ const steps = {
   async unauthenticated() {
     const requestBody = { line: { sku: 'tea' } }
     const answer = await failing(client.apis.Shop.Shop_add_line({}, { requestBody }))
-    equal([answer.status, answer.body.detail.code], [401, 'unauthenticated'])
+    equal([answer.status, answer.body.code], [401, 'unauthenticated'])
   },
   async forbidden() {
     const answer = await failing(call('Shop_close'))
-    equal([answer.status, answer.body.detail.code], [403, 'forbidden'])
+    equal([answer.status, answer.body.code], [403, 'forbidden'])
   },
   async declared_errors() {
     const answer = await failing(post('Shop_buy', { sku: 'coffee' }))
-    equal([answer.status, answer.body.detail.code], [404, 'unknown_article'])
+    equal([answer.status, answer.body.code], [404, 'unknown_article'])
     const gone = await failing(post('Shop_buy', { sku: 'gone' }))
-    equal([gone.status, gone.body.detail.data.sku], [409, 'gone'])
+    equal([gone.status, gone.body.data.sku], [409, 'gone'])
   },
   async invalid() {
     const answer = await failing(post('Shop_add_line', { line: {} }))
@@ -94,7 +94,7 @@ const steps = {
   },
   async stream_early_error() {
     const answer = await failing(post('Feed_fail', { after: 0 }))
-    equal([answer.status, answer.body.detail.code], [409, 'sold_out'])
+    equal([answer.status, answer.body.code], [409, 'sold_out'])
   },
   async sign_in() {
     const name = { username: 'swagger-client', password: 'a long password' }

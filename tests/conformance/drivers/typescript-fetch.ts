@@ -72,20 +72,20 @@ run({
     const line = { sku: 'tea' }
     const [status, body] = await failing(new api.ShopApi(anonymous).shopAddLine({ shopAddLineRequest: { line } }))
     same(status, 401)
-    same(api.UnauthenticatedErrorFromJSON(body).detail.code, 'unauthenticated')
+    same(api.UnauthenticatedErrorFromJSON(body).code, 'unauthenticated')
   },
   async forbidden() {
     const [status, body] = await failing(shop.shopClose())
     same(status, 403)
-    same(api.ForbiddenErrorFromJSON(body).detail.code, 'forbidden')
+    same(api.ForbiddenErrorFromJSON(body).code, 'forbidden')
   },
   async declared_errors() {
     const [status, body] = await failing(shop.shopBuy({ shopBuyRequest: { sku: 'coffee' } }))
     same(status, 404)
-    same(api.UnknownArticleErrorFromJSON(body).detail.code, 'unknown_article')
+    same(api.UnknownArticleErrorFromJSON(body).code, 'unknown_article')
     const [conflict, gone] = await failing(shop.shopBuy({ shopBuyRequest: { sku: 'gone' } }))
     same(conflict, 409)
-    same(api.SoldOutErrorFromJSON(gone).detail.data?.sku, 'gone')
+    same(api.SoldOutErrorFromJSON(gone).data?.sku, 'gone')
   },
   async invalid() {
     // @ts-expect-error: the compiler sees it first
@@ -111,7 +111,7 @@ run({
   async stream_early_error() {
     const [status, body] = await failing(feed.feedFail({ feedFailRequest: { after: 0 } }))
     same(status, 409)
-    same(api.SoldOutErrorFromJSON(body).detail.code, 'sold_out')
+    same(api.SoldOutErrorFromJSON(body).code, 'sold_out')
   },
   async sign_in() {
     const auth = new api.AuthApi(configuration)
