@@ -5,7 +5,6 @@ from functools import cache, wraps
 from typing import Any, get_type_hints
 
 from fastapi import FastAPI, Request, Response
-from fastapi.encoders import jsonable_encoder
 from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import ValidationError, to_json
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp
 
 from .context import SCOPE_KEY
 from .errors import InternalError, InvalidArguments, PotoError
-from .wire import WireType
+from .wire import WireType, bounded
 
 
 def error_body(error: BaseException) -> bytes:
@@ -28,7 +27,7 @@ def error_body(error: BaseException) -> bytes:
     elif isinstance(error, HTTPException):
         payload = {"detail": error.detail}
     elif isinstance(error, RequestValidationError):
-        payload = {"code": InvalidArguments.code, "detail": jsonable_encoder(error.errors())}
+        payload = {"code": InvalidArguments.code, "detail": bounded(error.errors())}
     else:
         payload = InternalError().payload()
     return _json(payload)

@@ -10,16 +10,12 @@ from inspect import Signature
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, Form, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic_core import ValidationError
-from starlette.datastructures import UploadFile as StarletteUploadFile
 from starlette.types import Receive, Scope, Send
 
 from .._compat import fastapi as _fastapi
 from ..auth.dependencies import current_user
 from ..context import SCOPE_KEY, CallContext
 from ..operations import Operation, Parameter, Source, is_upload, is_value, unaliased
-from ..wire import WireType, wire_errors
 from .pipeline import OperationPipeline
 
 Endpoint = Callable[..., Awaitable[Any]]
@@ -33,8 +29,7 @@ def documented_endpoint(call: OperationPipeline, security: list[Any]) -> Endpoin
     operation, wire = call.operation, call.operation.wire_parameters
     parameters = _dependencies(operation)
     if operation.form:
-        # A model as the only Form() would be documented as the form itself; ours is JSON in one of its fields.
-        parameters += [_form(one, mark=Body() if _is_json_field(one) else None) for one in wire]
+        parameters += map(_form, wire)
     elif operation.query_type is not None:
         parameters += [_keyword(one.name, Annotated[unaliased(one.annotation), Query()], _default(one)) for one in wire]
     elif operation.body_type is not None:
@@ -51,8 +46,8 @@ def solved_endpoint(call: OperationPipeline) -> Endpoint:
     """An endpoint with the signature of what only FastAPI can find."""
     operation = call.operation
     parameters = _dependencies(operation)
-    if operation.form:
-        parameters += [_form(one, absent=_ABSENT, as_text=_is_json_field(one)) for one in operation.wire_parameters]
+    if operation.form:  # FastAPI reads it, within its limits, and closes what it uploaded
+        parameters.append(_keyword("poto_form", Annotated[Any, Form()], None))
     parameters.append(_keyword("poto_user", Any, Depends(current_user)))
     return _endpoint(call, parameters)
 
@@ -60,13 +55,7 @@ def solved_endpoint(call: OperationPipeline) -> Endpoint:
 def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> Endpoint:
     """The method with what FastAPI has found, in a call that the pipeline has opened."""
     operation = call.operation
-    wire_names = {parameter.name for parameter in operation.wire_parameters}
-    dependencies = {parameter.name for parameter in operation.parameters if parameter.source is Source.DEPENDENCY}
-    json_fields = {
-        one.name: WireType[Any](one.annotation)
-        for one in operation.wire_parameters
-        if operation.form and _is_json_field(one)
-    }
+    dependencies = [parameter.name for parameter in operation.parameters if parameter.source is Source.DEPENDENCY]
 
     async def endpoint(
         poto_io: tuple[Request, Response], poto_init: dict[str, Any], poto_user: Any = None, **solved: Any
@@ -77,14 +66,7 @@ def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> E
             context.user = poto_user
             call.check_guard(context)
         values = await call.bind(context, request)
-        for name, value in solved.items():
-            if name in json_fields and isinstance(value, str | StarletteUploadFile):
-                text = await value.read() if isinstance(value, StarletteUploadFile) else value
-                values[name] = _from_json(name, text, json_fields[name])
-            elif name in dependencies or (operation.form and name in wire_names and value is not _ABSENT):
-                values[name] = value
-        if operation.form:
-            values = call.binder.fill(values)
+        values.update((name, solved[name]) for name in dependencies)
         result = await call.run(context, values, poto_init)
         if not isinstance(result, Response):
             result = call.prepare(result)
@@ -119,17 +101,6 @@ class PipelineResponse(Response):
         await self._call.send(self._result, self._context, scope, receive, send, self._status)
         if self.background is not None:
             await self.background()
-
-
-class _Absent:
-    def __deepcopy__(self, memo: Any) -> "_Absent":
-        return self  # FastAPI copies defaults
-
-    def __repr__(self) -> str:
-        return "the method's own default"
-
-
-_ABSENT: Any = _Absent()
 
 
 async def _request_and_response(request: Request, response: Response) -> tuple[Request, Response]:
@@ -170,18 +141,10 @@ def _is_json_field(parameter: Parameter) -> bool:
     return not is_upload(parameter.annotation) and not is_value(parameter.annotation)
 
 
-def _form(parameter: Parameter, *, absent: Any = None, as_text: bool = False, mark: Any = None) -> inspect.Parameter:
+def _form(parameter: Parameter) -> inspect.Parameter:
     """A plain parameter of a multipart method: a form field; what is no single value, as JSON in one."""
-    default = Signature.empty if parameter.required else (absent if absent is not None else _default(parameter))
     if is_upload(parameter.annotation):
-        return _keyword(parameter.name, parameter.annotation, default)
-    annotation = Any if as_text else unaliased(parameter.annotation)
-    return _keyword(parameter.name, Annotated[annotation, mark or Form()], default)
-
-
-def _from_json(name: str, text: str | bytes, type_: WireType[Any]) -> Any:
-    try:
-        return type_.validate_json(text)
-    except ValidationError as error:
-        errors = wire_errors(error, "body")
-        raise RequestValidationError([{**one, "loc": ("body", name, *one["loc"][1:])} for one in errors]) from None
+        return _keyword(parameter.name, parameter.annotation, _default(parameter))
+    # A model as the only Form() would be documented as the form itself; ours is JSON in one of its fields.
+    mark = Body() if _is_json_field(parameter) else Form()
+    return _keyword(parameter.name, Annotated[unaliased(parameter.annotation), mark], _default(parameter))

@@ -88,6 +88,8 @@ class OperationPipeline(Pipeline):
         binder = self.binder
         if binder.reads_query:
             return binder.query(context.scope["query_string"])
+        if binder.reads_form:
+            return await binder.form(await request.form())
         if not binder.reads_body:
             return {}
         context.body = body = await request.body()

@@ -4,7 +4,8 @@ from .compile import compile_module
 from .hints import members, unaliased
 from .operation import Guard, Kind, Operation, Parameter, Source
 from .parameters import is_upload
-from .texts import is_sequence, is_value
+from .payload import alias_of
+from .texts import carried, is_value
 
 __all__ = [
     "Guard",
@@ -12,8 +13,9 @@ __all__ = [
     "Operation",
     "Parameter",
     "Source",
+    "alias_of",
+    "carried",
     "compile_module",
-    "is_sequence",
     "is_upload",
     "is_value",
     "members",

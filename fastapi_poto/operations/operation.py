@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..errors import PotoError
 from ..module import PotoModule
-from ..wire import WireType
+from ..wire import Decoder, WireType
 
 Kind = Literal["unary", "bytes", "empty", "response", "stream", "byte_stream"]
 Events = Literal["all", "some", "none"]
@@ -91,8 +91,8 @@ class Operation:
     tags: tuple[str, ...] | None
     deprecated: bool | None
     openapi_extra: Mapping[str, Any] | None
-    decoder: WireType[dict[str, Any]] = field(repr=False)
-    """Of the body or the query."""
+    decoder: Decoder[dict[str, Any]] | None = field(repr=False)
+    """Of the body, the query or the form; None if the call reads none of them."""
     encoder: WireType[Any] = field(repr=False)
     """Of the result or of a stream's items, where they are JSON."""
 

@@ -100,15 +100,15 @@ def _check_annotation(name: str, annotation: Any, where: str) -> None:
 
 
 def _check_constructor(read: Parameter, where: str) -> None:
-    if read.source is Source.WIRE:
-        raise ConfigurationError(
-            f"{where}: the constructor's {read.name!r} is not a dependency, and callers never fill constructors. "
-            f"Write `{read.name}: Annotated[..., Depends(...)]`, or take it as a parameter of the methods."
-        )
     if is_form(read):
         raise ConfigurationError(
             f"{where}: the constructor's {read.name!r} would give every method a form as its body. "
             "Take it as a parameter of the methods that want one."
+        )
+    if read.source is Source.WIRE:
+        raise ConfigurationError(
+            f"{where}: the constructor's {read.name!r} is not a dependency, and callers never fill constructors. "
+            f"Write `{read.name}: Annotated[..., Depends(...)]`, or take it as a parameter of the methods."
         )
 
 
@@ -122,7 +122,7 @@ def _read(name: str, annotation: Any, default: Any, where: str, *, in_path: bool
     if source is not None:
         shape = next((one for one in get_args(type_) if isinstance(one, type) and one is not Any), None)
         return Parameter(name, annotation, source, required and type_ is plain, default, shape=shape)
-    if in_path or any(isinstance(mark, _SOLVED) for mark in marks) or is_upload(plain) or _is_injected(plain):
+    if in_path or any(isinstance(mark, _SOLVED) for mark in marks) or _is_injected(plain):
         if name.startswith("poto_"):
             raise ConfigurationError(f"{where}: names like {name!r} are taken by the router. Rename it.")
         own = marks[:-1] if marks and marks[-1] is default else marks

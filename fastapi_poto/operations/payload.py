@@ -1,18 +1,25 @@
-"""What a method takes over the wire, as one type: of its JSON body, or of its query."""
+"""What a method takes over the wire: the members of its JSON body, its query or its form, as one type."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NotRequired, Self
+from typing import Annotated, Any, NotRequired, Self, get_args, get_origin
 
+from fastapi import params
+from pydantic import AliasChoices, AliasPath
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaMode
+from starlette.requests import HTTPConnection
 from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError
 from ..streaming.frames import ERROR_MEMBER
-from ..wire import ANYTHING, Rewire, WireType, of_texts
+from ..wire import Decoder, Rewire, Schema, WireType, describe, of_fields, of_texts, wire_type
+from .hints import members
 from .operation import Parameter, Source
 from .parameters import is_form
-from .texts import check_query
+from .texts import carried, check_query
+
+Alias = str | list[str | int] | list[list[str | int]] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +27,7 @@ class Payload:
     form: bool = False
     body_type: Any = None
     query_type: Any = None
-    decoder: WireType[dict[str, Any]] = ANYTHING
+    decoder: Decoder[dict[str, Any]] | None
 
     @classmethod
     def of(cls, module: type, name: str, verb: str, parameters: Iterable[Parameter]) -> Self:
@@ -32,19 +39,20 @@ class Payload:
         if verb in ("GET", "DELETE"):
             if form:
                 raise ConfigurationError(f"{where}: {verb} has no body, so it cannot take forms or uploads. Use POST.")
+            decoder = _decoder(camel, wire, where, of_texts) if wire else None
             check_query(wire, where, verb)
-            query = _typed_dict(f"{camel}Query", wire, module.__module__, closed=False)
-            return cls(query_type=query, decoder=_decoder(query, wire, where, of_texts))
+            return cls(query_type=_typed_dict(f"{camel}Query", wire, module, closed=False), decoder=decoder)
         if form:
-            return cls(form=True)
-        body = _typed_dict(f"{camel}Request", wire, module.__module__, closed=True)
-        return cls(body_type=body, decoder=_decoder(body, wire, where, None))
+            return cls(form=True, decoder=_decoder(camel, wire, where, of_fields))
+        body = _typed_dict(f"{camel}Request", wire, module, closed=True)
+        is_read = bool(wire) or not any(map(_may_read_a_body, parameters))
+        return cls(body_type=body, decoder=_decoder(camel, wire, where, None) if is_read else None)
 
 
 def item_codec(item: Any, where: str) -> WireType[Any]:
     """The codec of a stream's items. Raises `ConfigurationError` for items that could be taken for an error."""
     found = codec(item, "the result", where, "serialization")
-    if ERROR_MEMBER in found.members:
+    if ERROR_MEMBER in describe(item).member_names("serialization"):
         raise ConfigurationError(
             f"{where}: its items have a member {ERROR_MEMBER!r}, by which clients know that a stream failed. "
             "Give that member another name or alias."
@@ -55,27 +63,75 @@ def item_codec(item: Any, where: str) -> WireType[Any]:
 def codec(annotation: Any, of: str, where: str, documented_as: JsonSchemaMode) -> WireType[Any]:
     """The codec of a type. Raises `ConfigurationError` for one that cannot go over the wire; `of` says whose it is."""
     try:
-        return WireType[Any](annotation, documented_as=documented_as)
+        return wire_type(annotation, documented_as)
     except TypeError as error:
-        raise ConfigurationError(
-            f"{where}: {of} has a type that cannot go over the wire: {error}. "
-            "Use a Pydantic model, or a type that Pydantic knows."
-        ) from error
+        raise _refusal(of, where, error) from error
 
 
-def _decoder(members: Any, wire: Iterable[Parameter], where: str, rewire: Rewire | None) -> WireType[dict[str, Any]]:
-    if members is None:
-        return ANYTHING
+def _refusal(of: str, where: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"{where}: {of} has a type that cannot go over the wire: {error}. "
+        "Use a Pydantic model, or a type that Pydantic knows."
+    )
+
+
+def _decoder(name: str, wire: Iterable[Parameter], where: str, rewire: Rewire | None) -> Decoder[dict[str, Any]]:
+    fields: dict[str, Schema] = {}
+    private: set[str] = set()
+    for parameter in wire:
+        try:
+            fields[parameter.name] = _member(parameter, rewire)
+            private |= {one or parameter.name for one in describe(parameter.annotation).private_names()}
+        except TypeError as error:
+            raise _refusal(repr(parameter.name), where, error) from error
     try:
-        return WireType[dict[str, Any]](members, documented_as="validation", rewire=rewire)
+        return Decoder.of_members(name, fields, frozenset(private), closed=rewire is None)
     except TypeError:
         for parameter in wire:
             codec(parameter.annotation, repr(parameter.name), where, "validation")
         raise
 
 
-def _typed_dict(name: str, parameters: Iterable[Parameter], where: str, *, closed: bool) -> Any:
-    """A `TypedDict` with a member per parameter. A missing member leaves the method its own default."""
+def _member(parameter: Parameter, rewire: Rewire | None) -> Schema:
+    described = describe(parameter.annotation)
+    is_json = rewire is of_fields and carried(parameter.annotation) is None
+    schema = _json_text(described.schema()) if is_json else described.schema(rewire)
+    field: Schema = {"type": "typed-dict-field", "schema": schema, "required": parameter.required}
+    alias = alias_of(parameter.annotation)
+    return field if alias is None else {**field, "validation_alias": alias}
+
+
+def _json_text(schema: Schema) -> Schema:
+    """A value that is JSON in a text of its own, as a part of a form."""
+    decode = Decoder[Any](schema).decode
+    return {"type": "function-plain", "function": {"type": "no-info", "function": lambda text: decode(_bytes(text))}}
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def alias_of(annotation: Any) -> Alias:
+    """The name, or the path, or one of several, by which a caller sends a parameter, if it has another one."""
+    found: Alias = None
+    for mark in get_args(annotation)[1:] if get_origin(annotation) is Annotated else ():
+        if isinstance(mark, FieldInfo) and mark.validation_alias is not None:
+            given = mark.validation_alias
+            found = given.convert_to_aliases() if isinstance(given, AliasChoices | AliasPath) else given
+    return found
+
+
+def _may_read_a_body(parameter: Parameter) -> bool:
+    """Whether the body is not for the call to look at, for somebody else may want it."""
+    if parameter.source is not Source.DEPENDENCY:
+        return False
+    marks = (*getattr(parameter.annotation, "__metadata__", ()), parameter.default)
+    is_request = any(isinstance(one, type) and issubclass(one, HTTPConnection) for one in members(parameter.annotation))
+    return is_request or any(isinstance(one, params.Depends) for one in marks)
+
+
+def _typed_dict(name: str, parameters: Iterable[Parameter], module: type, *, closed: bool) -> Any:
+    """A `TypedDict` with a member per parameter, as the document has it."""
     fields = {
         parameter.name: parameter.annotation if parameter.required else NotRequired[parameter.annotation]
         for parameter in parameters
@@ -84,5 +140,5 @@ def _typed_dict(name: str, parameters: Iterable[Parameter], where: str, *, close
         return None
     make: Any = TypedDict  # a checker wants a literal class
     made: Any = make(name, fields, closed=closed)  # by configuration, the members' own types would inherit it
-    made.__module__ = where  # the name under which a clash of two components is told apart
+    made.__module__ = module.__module__  # the name under which a clash of two components is told apart
     return made

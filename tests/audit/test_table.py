@@ -97,7 +97,7 @@ def test_methods(app: FastAPI) -> None:
         ("DELETE", "/api/Every/all", "roles: admin, editor", "empty", "direct"),
         ("POST", "/api/Every/watch", "signed in", "stream, resumable", "direct"),
         ("POST", "/api/Every/download", "signed in", "byte_stream", "direct"),
-        ("POST", "/api/Every/upload", "signed in", "bytes", "FastAPI (file)"),
+        ("POST", "/api/Every/upload", "signed in", "bytes", "FastAPI (form)"),
         ("POST", "/api/Every/solved", "signed in", "unary", "FastAPI (n)"),
         ("POST", "/api/Every/item/{number}", "signed in", "unary", "FastAPI (number)"),
     }
