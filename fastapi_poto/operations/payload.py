@@ -81,6 +81,7 @@ def _decoder(name: str, wire: Iterable[Parameter], where: str, rewire: Rewire | 
     for parameter in wire:
         try:
             fields[parameter.name] = _member(parameter, rewire)
+            describe(parameter.annotation).document("validation")
             private |= {one or parameter.name for one in describe(parameter.annotation).private_names()}
         except TypeError as error:
             raise _refusal(repr(parameter.name), where, error) from error
