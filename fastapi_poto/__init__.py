@@ -12,7 +12,7 @@ from .runtime import Poto
 from .sessions import Session
 from .settings import AuthSettings, Settings
 from .stores import Store
-from .streaming import Event, describe_download
+from .streaming import Channel, Event, Topic, describe_download
 from .users import Identity, User, UserProvider
 from .wire import BigInt
 
@@ -22,6 +22,7 @@ __all__ = [
     "AuthSettings",
     "BigInt",
     "CallContext",
+    "Channel",
     "ConfigurationError",
     "Credentials",
     "CurrentSession",
@@ -37,6 +38,7 @@ __all__ = [
     "Session",
     "Settings",
     "Store",
+    "Topic",
     "User",
     "UserProvider",
     "current_context",

@@ -69,6 +69,10 @@ class CallContext:
     """The status line has been sent."""
     is_streaming: bool = False
     """The response is a stream, whose headers go out while its generator runs."""
+    runtime: Any = None
+    """The `Poto` that serves this call."""
+    emit: Callable[[bytes], None] | None = None
+    """Sends a frame between the items of the events that this call is."""
     ticket: Any = None
     """The room that a resumable stream of this call takes among those of its user (see streaming)."""
     failure: BaseException | None = None

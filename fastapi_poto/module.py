@@ -1,14 +1,19 @@
 """`PotoModule`, and the decorators that say how its methods are called. They record, no more."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, overload
 
 from .context import CallContext, current_context
 from .errors import ConfigurationError, Forbidden, PotoError
 from .sessions import Session, SessionStats
+from .streaming import Event
+from .streaming.presence import PresenceChange
+from .streaming.topics import After, Channel, Policy
 from .users import User
 
+A = TypeVar("A")
+B = TypeVar("B")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ATTRIBUTE = "__poto_rpc__"
@@ -24,6 +29,7 @@ class RpcOptions:
     errors: Sequence[type[PotoError]] | None = None
     media_type: str | None = None
     resumable: bool | None = None
+    key: str | None = None
     first_item_timeout: float | None = None
     cancel_on_disconnect: bool | None = None
     summary: str | None = None
@@ -60,6 +66,7 @@ def rpc(
     errors: Sequence[type[PotoError]] | None = None,
     media_type: str | None = None,
     resumable: bool | None = None,
+    key: str | None = None,
     first_item_timeout: float | None = None,
     cancel_on_disconnect: bool | None = None,
     summary: str | None = None,
@@ -72,8 +79,9 @@ def rpc(
     `method` and `path` override the verb and the last path segment. `expose=False` keeps a method
     (or, on a class, `expose=("a", "b")` the named methods) from the wire. `errors` are the `PotoError` classes that it
     may raise. `media_type` is that of a byte answer. `resumable` streams number their items and can
-    be picked up again. `first_item_timeout` is in seconds (None: 1; 0 for channels that are idle by
-    nature). `cancel_on_disconnect` cancels a plain method when its caller has gone.
+    be picked up again; with a `key` such as `"chat:{chat_id}"`, of the method's arguments, another call of the same
+    user follows the stream that runs already. `first_item_timeout` is in seconds (None: 1; 0 for channels that are
+    idle by nature). `cancel_on_disconnect` cancels a plain method when its caller has gone.
     """
     changes = {name: value for name, value in locals().items() if value is not None}
     return lambda target: _record(target, **changes)
@@ -142,6 +150,42 @@ class PotoModule:
         if context.user is None or context.sessions is None or "admin" not in context.user.roles:
             raise Forbidden("Session statistics are for administrators")
         return await context.sessions.stats()
+
+    # Topics
+
+    @overload
+    def subscribe(
+        self, channel: Channel[A], /, *, after: After = None, policy: Policy = "gap", presence: bool = False
+    ) -> AsyncIterator[Event[A]]: ...
+    @overload
+    def subscribe(
+        self, one: Channel[A], other: Channel[B], /, *,
+        after: After = None, policy: Policy = "gap", presence: bool = False,
+    ) -> AsyncIterator[Event[A | B]]: ...  # fmt: skip
+    @overload
+    def subscribe(
+        self, *channels: Channel[Any], after: After = None, policy: Policy = "gap", presence: bool = False
+    ) -> AsyncIterator[Event[Any]]: ...
+    def subscribe(
+        self, *channels: Channel[Any], after: After = None, policy: Policy = "gap", presence: bool = False
+    ) -> AsyncIterator[Event[Any]]:
+        """The events of some channels, from where the client lost them if it reconnects, else from `after`.
+
+        `after` is an event's id, `"start"` for all that is kept, a `timedelta`, or None: from now on. `policy` says
+        what becomes of a reader for whom events were dropped: the client is told (`event: gap`) and gets what there is
+        (`gap`) or only what is new (`latest`), or the stream ends with `past_replay` (`fail`). With `presence` the user
+        is on these channels for as long as the stream is open. One subscription a stream. Raises `TooManyRequests`.
+        """
+        context = self.context
+        listening: AsyncIterator[Event[Any]] = context.runtime.broker.subscribe_in(
+            context, channels, after, policy, presence
+        )
+        return listening
+
+    def watch_presence(self, channel: Channel[Any]) -> AsyncIterator[PresenceChange]:
+        """Who is on a channel, as so many joins, and from then on who comes and goes."""
+        watching: AsyncIterator[PresenceChange] = self.context.runtime.broker.watch_presence(channel)
+        return watching
 
     def is_request_cancelled(self) -> bool:
         """Whether the caller has gone. May be asked from a thread."""

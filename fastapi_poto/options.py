@@ -31,6 +31,8 @@ class PotoOptions(TypedDict, total=False):
     streams_per_user: int | None
     streams_per_address: int | None
     detached_streams: int | None
+    subscriptions_per_user: int | None
+    subscriptions_per_address: int | None
     purge_interval: float
 
     realm: str

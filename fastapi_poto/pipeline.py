@@ -66,6 +66,7 @@ class Pipeline:
         `authenticate=False` leaves the caller, and the guard, to the work.
         """
         context = CallContext(self.name, scope, receive, self.runtime.sessions)
+        context.runtime = self.runtime
         # Whoever calls: a server may hand a request the context variables of the one before it.
         enter(context)
         scope[SCOPE_KEY] = context

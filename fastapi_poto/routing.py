@@ -35,6 +35,7 @@ from .operations import Operation, compile_module
 from .options import RouterOptions
 from .pipeline import Work
 from .runtime import Poto, default_poto
+from .stream_routes import stream_router
 
 _FOUND: Final = "fastapi_poto.found"
 """Where the ASGI scope has what `PotoRouter.matches` has found, until `handle` takes it."""
@@ -141,13 +142,19 @@ class PotoRouter(APIRouter):
     """An `APIRouter` of module classes. Finds a method by one look-up, however many there are."""
 
     def __init__(
-        self, *modules: type[PotoModule], poto: Poto, auth: APIRouter | None, **arguments: Unpack[RouterOptions]
+        self,
+        *modules: type[PotoModule],
+        poto: Poto,
+        auth: APIRouter | None,
+        streams: bool,
+        **arguments: Unpack[RouterOptions],
     ) -> None:
         lifespan = arguments.pop("lifespan", None)
         super().__init__(lifespan=self._lifespan(poto, lifespan), **arguments)  # type: ignore[misc] # popped above
         self.poto = poto
         self.operations: tuple[Operation, ...] = ()
         self._tables: dict[int, _Table] = {}
+        self._adds_streams = streams
         if auth is not None:
             self.include_router(auth)  # first: it is found without a look at the methods
         for module in modules:
@@ -174,6 +181,9 @@ class PotoRouter(APIRouter):
                 )
             self._add(operation)
             self.operations += (operation,)
+            if operation.resumable and self._adds_streams:
+                self._adds_streams, self.poto.streams.has_routes = False, True
+                self.include_router(stream_router(self.poto))
 
     def _add(self, operation: Operation) -> None:
         call = OperationPipeline(operation, self.poto)
@@ -273,9 +283,15 @@ class _Table:
 
 
 def poto_router(
-    *modules: type[PotoModule], poto: Poto | None = None, auth: bool = True, **arguments: Unpack[RouterOptions]
+    *modules: type[PotoModule],
+    poto: Poto | None = None,
+    auth: bool = True,
+    streams: bool = True,
+    **arguments: Unpack[RouterOptions],
 ) -> PotoRouter:
     """An `APIRouter` that serves the public methods of `modules`, and the sign-in routes unless `auth=False`.
+
+    Where a method is resumable, `/streams` lists, follows and stops what runs, unless `streams=False`.
 
     `arguments` are those of `APIRouter`. Without `poto=`, routers share a runtime made from the environment
     (`POTO_SECRET`, `POTO_STORE`, …). Raises `ConfigurationError`, naming `Class.method` and the cure.
@@ -285,7 +301,7 @@ def poto_router(
     poto = poto or default_poto()
     error_bodies.install()
     install()
-    return PotoRouter(*modules, poto=poto, auth=_sign_in(poto) if auth else None, **arguments)
+    return PotoRouter(*modules, poto=poto, auth=_sign_in(poto) if auth else None, streams=streams, **arguments)
 
 
 def _sign_in(poto: Poto) -> APIRouter:

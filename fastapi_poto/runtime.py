@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import cache
 from types import NoneType
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack, overload
 
 from starlette.types import Scope
 
@@ -44,12 +44,19 @@ from .sessions import CookieSessions, SessionManager
 from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, with_options
 from .stores import MemoryStore, Store, store_from_url
+from .streaming import Event
+from .streaming.broker import Broker
 from .streaming.hub import hub_of, shut_down
+from .streaming.presence import Member
 from .streaming.streams import Streams
+from .streaming.topics import After, Channel, Policy
 from .users import UserProvider
 
 log = logging.getLogger("fastapi_poto")
 
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 SecretValue = str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]
 
 
@@ -150,6 +157,12 @@ class Poto:
             most_detached=self.settings.detached_streams,
             address_of=self.address,
         )
+        self.broker = Broker(
+            self.streams,
+            per_user=self.settings.subscriptions_per_user,
+            per_address=self.settings.subscriptions_per_address,
+            address_of=self.address,
+        )
         self.is_open = False
         self._users_of_lifespan = 0
         self._opening: asyncio.Task[None] | None = None
@@ -195,6 +208,41 @@ class Poto:
         found = {str(getattr(one, "name", type(one).__name__)): one.problem() for one in self._managed}
         return {name: problem for name, problem in found.items() if problem is not None}
 
+    # Topics
+
+    async def publish(self, channel: Channel[T], data: T) -> str:
+        """Say something to whoever listens to a channel, in any process, from calls or jobs; gives the event's id.
+
+        Raises `TypeError` for data that is not of the topic's type, `TooLarge` past 64 KiB, and `Unavailable`, after
+        which the event may have been published or not.
+        """
+        return await self.broker.publish(channel, data)
+
+    @overload
+    def subscribe(
+        self, channel: Channel[A], /, *, after: After = None, policy: Policy = "fail"
+    ) -> AsyncIterator[Event[A]]: ...
+    @overload
+    def subscribe(
+        self, one: Channel[A], other: Channel[B], /, *, after: After = None, policy: Policy = "fail"
+    ) -> AsyncIterator[Event[A | B]]: ...
+    @overload
+    def subscribe(
+        self, *channels: Channel[Any], after: After = None, policy: Policy = "fail"
+    ) -> AsyncIterator[Event[Any]]: ...
+    def subscribe(
+        self, *channels: Channel[Any], after: After = None, policy: Policy = "fail"
+    ) -> AsyncIterator[Event[Any]]:
+        """The events of some channels, for code outside a call: an agent, a job. See `PotoModule.subscribe`.
+
+        Raises `PastReplay` where events are missing.
+        """
+        return self.broker.subscribe(channels, after, policy)
+
+    async def who(self, channel: Channel[Any]) -> list[Member]:
+        """The users who subscribe to a channel with `presence=True`, in all processes."""
+        return await self.broker.who(channel)
+
     # Opening and closing
 
     async def open(self) -> None:
@@ -237,6 +285,7 @@ class Poto:
         self.passwords.close()
         for one in self._managed:
             await one.close()
+        self.broker.close()
         await self.streams.close()
         for store in self.stores:  # also those that were opened by their first use, or before another one failed to
             await store.close()

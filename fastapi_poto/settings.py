@@ -29,6 +29,8 @@ _MAY_BE_ZERO = frozenset(
         "streams_per_user",
         "streams_per_address",
         "detached_streams",
+        "subscriptions_per_user",
+        "subscriptions_per_address",
     }
 )
 
@@ -137,6 +139,10 @@ class Settings:
     """Those of all callers from one client address who are visitors, or nobody; None: any number."""
     detached_streams: int | None = 200
     """Resumable streams without a reader in one process: the one whose reader left first ends for one more."""
+    subscriptions_per_user: int | None = 32
+    """Streams of one user that subscribe to topics at a time, on all servers; None: any number."""
+    subscriptions_per_address: int | None = 256
+    """Those of all callers from one client address who are visitors, or nobody; None: any number."""
     purge_interval: float = 300.0
     """Between two rounds that remove what has expired; 0: none."""
     auth: AuthSettings = field(default_factory=AuthSettings)

@@ -7,9 +7,9 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from .auth.dependencies import current_user, poto_of
 from .auth.token_pair import TokenPair
@@ -19,6 +19,8 @@ from .runtime import Poto
 from .users import Account, User
 
 __all__ = ["Clock", "LiveApp", "acting_as", "serve", "sign_in"]
+
+T = TypeVar("T")
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -109,6 +111,10 @@ class LiveApp:
     def sign_in(self, user: User | str = "tester", *, roles: Iterable[str] = ()) -> TokenPair:
         """Real tokens for a user, without a password: see the function of this name."""
         return asyncio.run_coroutine_threadsafe(sign_in(self.app, user, roles=roles), self._loop).result(_STOP_SECONDS)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives, run where the application runs: `live.run(poto.publish(…))`."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
 
     def client(self, tokens: TokenPair | None = None, *, prefix: str = "", **arguments: Any) -> PotoClient:
         """A client of it. `prefix` is that of the router; `arguments` are those of `PotoClient`."""

@@ -34,7 +34,7 @@ PUBLIC = {
         OwnSignIn Passwords Secrets SignIn StoreUsers TokenPair VisitorTokens auth_router bearer_token current_session
         current_user
     """,
-    "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote",
+    "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote stop",
     "fastapi_poto.openapi": "offline_docs openapi_3_2 refine_openapi",
     "fastapi_poto.sessions": "CookieSessions Session SessionManager SessionProvider SessionStats",
     "fastapi_poto.stores": "MemoryStore Store store_from_url",

@@ -1,8 +1,11 @@
 """From what a method returned to what goes over the wire."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from enum import Enum
 from functools import partial
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from fastapi.exceptions import ResponseValidationError
 from fastapi.utils import is_body_allowed_for_status_code
@@ -74,16 +77,40 @@ def stream_options(operation: Operation, settings: Settings, streams: Streams) -
     """How a method's streams behave; None for a method that does not stream."""
     if not operation.is_stream:
         return None
+    options = replace(base_options(settings), first_item_timeout=operation.first_item_timeout)
+    if not operation.resumable:
+        return options
+    return replace(options, streams=streams, stream_key=_key_of(operation), path=operation.path)
+
+
+def base_options(settings: Settings) -> StreamOptions:
+    """What holds for all streams of a runtime."""
     return StreamOptions(
-        first_item_timeout=operation.first_item_timeout,
         ping_interval=settings.ping_interval,
         send_timeout=settings.send_timeout,
         cleanup_timeout=settings.cleanup_timeout,
         recheck_interval=settings.recheck_interval,
         buffer_bytes=settings.stream_buffer,
         retry_ms=None if settings.retry is None else round(settings.retry * 1000),
-        streams=streams if operation.resumable else None,
     )
+
+
+def _key_of(operation: Operation) -> Callable[[Mapping[str, Any]], str] | None:
+    """From a call's arguments to the key by which its stream is found again."""
+    template = operation.key
+    if template is None:
+        return None
+    defaults = {one.name: one.default for one in operation.wire_parameters if not one.required}
+
+    def key(arguments: Mapping[str, Any]) -> str:
+        found = {name: _text(value) for name, value in (defaults | dict(arguments)).items()}
+        return template.format_map(found)
+
+    return key
+
+
+def _text(value: Any) -> str:
+    return quote(str(value.value if isinstance(value, Enum) else value), safe="")
 
 
 def _items_of(operation: Operation) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from ..auth.token_pair import TokenPair
 from ..errors import InvalidArguments, StreamCut, UnexpectedResponse
 from .client import PotoClient
 from .proxy import remote
-from .streams import events
+from .streams import events, stop
 
 __all__ = [
     "InvalidArguments",
@@ -21,4 +21,5 @@ __all__ = [
     "UnexpectedResponse",
     "events",
     "remote",
+    "stop",
 ]

@@ -146,8 +146,16 @@ class RemoteMethod:
             error_of=lambda body: error_from_body(body, classes=self._classes),
             deadline=deadline,
             silence=options.silence if operation.kind == "stream" else None,
-            reconnects=options.reconnects if operation.resumable else 0,
+            reconnects=options.reconnects,
+            is_resumable=operation.resumable,
+            stop=self._stop,
         )
+
+    async def _stop(self, address: str) -> None:
+        # The server's path, whatever is before it here: what follows `/streams` is ours to know.
+        path = self._options.prefix + address[address.rindex("/streams/") :]
+        deadline = deadline_of_call(self._options.timeout)
+        await self._connection.call(Outgoing("DELETE", path), deadline=deadline, classes=self._classes)
 
     def _decode(self, body: bytes) -> Any:
         operation = self._operation

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, cast, overload
@@ -15,6 +16,8 @@ from ..errors import DeadlineExceeded, PotoError, ShuttingDown, StreamCut, Unava
 from ..operations.operation import Events
 from ..streaming import Event
 from .sse import EventDecoder, ServerEvent
+
+log = logging.getLogger("fastapi_poto")
 
 T = TypeVar("T")
 
@@ -40,14 +43,20 @@ class StreamPlan:
     silence: float | None
     """So many seconds without a byte, not even a keep-alive, and the server is taken for gone."""
     reconnects: int
-    """Attempts in a row to go on with a resumable stream; 0 for one that is not."""
+    """Attempts in a row to go on with a stream that can be resumed."""
+    is_resumable: bool
+    """Whether it can from its first item on; a subscription to topics says so itself."""
+    stop: Callable[[str], Awaitable[None]]
+    """Stops the stream of this address on the server."""
 
 
 class Items(Generic[T]):
     """The items of a running call, in order. Leaving it, by `aclose()` or for good, ends the method on the server."""
 
     def __init__(self, plan: StreamPlan) -> None:
-        self._events: AsyncGenerator[Event[Any], None] = _events(plan)
+        self._plan = plan
+        self._progress = _Progress(plan)
+        self._events: AsyncGenerator[Event[Any], None] = _events(plan, self._progress)
         self._kinds = plan.events
 
     def __aiter__(self) -> "Items[T]":
@@ -66,6 +75,16 @@ class Items(Generic[T]):
     async def aclose(self) -> None:
         await self._events.aclose()
 
+    async def stop(self) -> None:
+        """Stop the method on the server, for all who follow it: the stream then ends well.
+
+        Only of a resumable method, and after its first item. Leaving the iterator leaves such a method running, for
+        as long as somebody may come back for it.
+        """
+        if self._progress.address is None:
+            raise RuntimeError(f"{self._plan.operation}: only a resumable stream that has begun can be stopped")
+        await self._plan.stop(self._progress.address)
+
     def events(self) -> AsyncGenerator[Event[Any], None]:
         return self._events
 
@@ -81,15 +100,26 @@ def events(items: AsyncIterator[Any]) -> AsyncGenerator[Event[Any], None]:
     return items.events()
 
 
-async def _events(plan: StreamPlan) -> AsyncGenerator[Event[Any], None]:
+async def stop(items: AsyncIterator[Any]) -> None:
+    """Stop a stream's method on the server, for all who follow it: `await stop(answer)`. See `Items.stop`."""
+    if not isinstance(items, Items):
+        raise TypeError(f"stop() takes a stream of a client's module, not {type(items).__name__}")
+    await items.stop()
+
+
+async def _events(plan: StreamPlan, progress: "_Progress") -> AsyncGenerator[Event[Any], None]:
     """Events of one connection after another, as long as the stream can be resumed."""
-    progress = _Progress(plan)
     while True:
         decoder = EventDecoder()
         try:
-            async with aclosing(_of_one_connection(plan, decoder, progress.last_id)) as connection:
+            async with aclosing(_of_one_connection(plan, decoder, progress)) as connection:
                 async for event in connection:
                     progress.note(event)
+                    if event.data is None:
+                        continue
+                    if event.event == "gap":
+                        log.warning("%s: events were lost: %s", plan.operation, event.data.decode(errors="replace"))
+                        continue
                     name = None if event.event == "message" else event.event
                     yield Event(plan.decode(event.data or b""), name, event.id)
             return
@@ -107,8 +137,12 @@ class _Progress:
         self._attempts = 0
         """In a row that brought nothing."""
         self.last_id: str | None = None
+        self.address: str | None = None
+        """Where the server has the stream."""
+        self.can_be_resumed = plan.is_resumable
 
     def note(self, event: ServerEvent) -> None:
+        self.can_be_resumed |= event.event == "open"
         self._received += 1
         self._attempts = 0
         self.last_id = event.id or self.last_id
@@ -119,7 +153,7 @@ class _Progress:
         is_unavailable = isinstance(error, Unavailable)
         # Only what was begun can be gone on with, and a failure of the method itself is its end.
         has_failed = is_unavailable and not isinstance(error, ShuttingDown) and self._attempts == 1
-        if self.last_id is None or has_failed or self._attempts > self._plan.reconnects:
+        if self.last_id is None or has_failed or not self.can_be_resumed or self._attempts > self._plan.reconnects:
             if is_unavailable or (self._received == 0 and isinstance(error, httpx.TransportError)):
                 raise error
             raise StreamCut(self._plan.operation, self._received, self.last_id, str(error)) from (
@@ -139,9 +173,10 @@ class _Cut(Exception):
 
 
 async def _of_one_connection(
-    plan: StreamPlan, decoder: EventDecoder, last_id: str | None
+    plan: StreamPlan, decoder: EventDecoder, progress: "_Progress"
 ) -> AsyncGenerator[ServerEvent, None]:
-    async with plan.open(last_id) as response:
+    async with plan.open(progress.last_id) as response:
+        progress.address = response.headers.get("content-location", progress.address)
         if response.status_code == 204:  # there is no more after this id
             return
         content_type = response.headers.get("content-type", "")
@@ -157,7 +192,7 @@ async def _of_one_connection(
                     return
                 if event.event == "error":
                     raise plan.error_of(event.data or b"")
-                if event.data is not None:
+                if event.data is not None or event.event == "open":
                     yield event
         raise _Cut("it ended without saying so")
 

@@ -12,7 +12,7 @@ from ..wire import ANYTHING, WireType
 from .exposed import check_class, exposed
 from .hints import described_by, resolve_hints
 from .operation import Kind, Operation, Parameter
-from .options import check_errors, check_kind, check_options, guard_of, recorded_options
+from .options import check_errors, check_key, check_kind, check_options, guard_of, recorded_options
 from .parameters import read_parameters
 from .paths import check_path, verb_and_path
 from .payload import Payload, codec, item_codec
@@ -66,6 +66,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     check_kind(kind, options, where)
     parameters = read_parameters(function, hints, where, path=path)
     check_path(path, (*parameters, *constructor), where)
+    check_key(options, parameters, where)
     payload = Payload.of(cls, name, verb, parameters)
     return Operation(
         cls=cls,
@@ -92,6 +93,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         doc=_doc(cls, name),
         media_type=options.media_type,
         resumable=bool(options.resumable),
+        key=options.key,
         first_item_timeout=1.0 if options.first_item_timeout is None else options.first_item_timeout,
         # One that waits before it returns its iterator is a stream whose first item is awaited.
         cancel_on_disconnect=bool(options.cancel_on_disconnect)

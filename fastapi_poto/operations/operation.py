@@ -85,6 +85,8 @@ class Operation:
     doc: str
     media_type: str | None
     resumable: bool
+    key: str | None
+    """Of the arguments, as in `chat:{chat_id}`: by which the running stream of the same user is found."""
     first_item_timeout: float
     cancel_on_disconnect: bool
     summary: str | None

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from string import Formatter
 from typing import Any
 
 from ..errors import ConfigurationError, PotoError
 from ..module import RpcOptions, options_of
-from .operation import Guard, Kind
+from .operation import Guard, Kind, Parameter, Source
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")  # RFC 6838, 4.2
 _OPTIONS: dict[str, tuple[Any, str]] = {
@@ -15,6 +16,7 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "path": (str, "a text"),
     "expose": (bool, "True or False; names of methods are for the class's own @rpc"),
     "media_type": (str, "a text"),
+    "key": (str, 'a text, as "chat:{chat_id}"'),
     "first_item_timeout": (int | float, "seconds"),
     "summary": (str, "a text"),
     "openapi_extra": (Mapping, "a dictionary"),
@@ -92,6 +94,24 @@ def check_kind(kind: Kind, options: RpcOptions, where: str) -> None:
         raise ConfigurationError(
             f"{where}: media_type={options.media_type!r}, but what it gives is sent as JSON. "
             "Write `-> bytes` or `-> AsyncIterator[bytes]`, or remove media_type."
+        )
+
+
+def check_key(options: RpcOptions, parameters: Iterable[Parameter], where: str) -> None:
+    """Raise `ConfigurationError` for a key that a stream cannot be found by."""
+    if options.key is None:
+        return
+    if not options.resumable:
+        raise ConfigurationError(f"{where}: only a resumable stream is found by a key. Add resumable=True.")
+    names = {one.name for one in parameters if one.source is Source.WIRE}
+    try:
+        fields = [field for _, field, spec, conversion in Formatter().parse(options.key) if field is not None]
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: key={options.key!r}: {error}.") from error
+    if unknown := [field for field in fields if field not in names]:
+        raise ConfigurationError(
+            f"{where}: key={options.key!r} names {', '.join(map(repr, unknown))}, which is no parameter that a client "
+            f"sends. Write one of {', '.join(sorted(names)) or 'none: there are none'}, in braces."
         )
 
 

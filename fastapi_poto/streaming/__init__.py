@@ -2,5 +2,8 @@
 
 from .byte_stream import describe_download
 from .frames import Event
+from .presence import Member, PresenceChange
+from .streams import RunningStream
+from .topics import Channel, Topic
 
-__all__ = ["Event", "describe_download"]
+__all__ = ["Channel", "Event", "Member", "PresenceChange", "RunningStream", "Topic", "describe_download"]

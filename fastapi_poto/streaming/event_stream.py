@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import quote
 
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
@@ -53,15 +54,22 @@ class EventStream(Stream, EventSourceResponse):
         if self.resumable:
             self._writer = Writer(items, context=context, encode=encode, is_active=is_active, ticket=context.ticket)
             items, frame = self._writer.read(0), bytes
+        elif not self.ndjson:
+            context.emit = self._emit
         self.media_type = NDJSON if self.ndjson else EVENT_STREAM
         self.keep_alive = b"" if self.ndjson else PING  # type: ignore[misc]
         self.raw_headers = [_LINES if self.ndjson else _EVENTS, *_COMMON]
+        if self._writer is not None and (address := stream_address(self._writer.id, context, options)):
+            self.raw_headers.append((b"content-location", address))
         Stream.__init__(self, items, context=context, frame=frame, options=options, is_active=is_active)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._writer is not None:
             self._writer.start(self.options.streams.local)
         await Stream.__call__(self, scope, receive, send)
+
+    def _emit(self, frame: bytes) -> None:
+        self._pump.put(frame)
 
     def head(self) -> bytes:
         retry = self.options.retry_ms
@@ -111,6 +119,15 @@ class ResumedStream(EventStream):
         self.keep_alive = PING  # type: ignore[misc]
         self.raw_headers = [_EVENTS, *_COMMON]
         Stream.__init__(self, items, context=context, frame=bytes, options=options, is_active=is_active)
+
+
+def stream_address(stream: str, context: CallContext, options: StreamOptions) -> bytes | None:
+    """The path at which a stream is followed and stopped, where its router has `/streams`."""
+    if not options.streams.has_routes or "{" in options.path:
+        return None
+    path: str = context.scope["path"]
+    prefix = path.removesuffix(options.path)
+    return None if prefix == path else quote(f"{prefix}/streams/{stream}").encode("ascii")
 
 
 def wants_ndjson(context: CallContext) -> bool:

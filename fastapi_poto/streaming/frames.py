@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from ..error_bodies import error_body
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 Encode = Callable[[Any], bytes]
 Frame = Callable[[Any], bytes]
@@ -44,10 +45,14 @@ class Event(Generic[T]):
         for field, value in (("event", self.event), ("id", self.id)):
             if value is not None and _BREAKS_A_LINE.search(value):
                 raise ValueError(f"the {field} of a server-sent event must not contain CR, LF or NUL: {value!r}")
-        if self.event in ("close", "error"):
-            raise ValueError(f"the event name {self.event!r} is that of a stream's last frame")
+        if self.event in ("close", "error", "open", "gap"):
+            raise ValueError(f"the event name {self.event!r} is one of the stream's own")
         if self.id == END_ID:
             raise ValueError(f"the id {END_ID!r} is that of a stream's last frame")
+
+    def map(self, change: Callable[[T], U]) -> "Event[U]":
+        """The same event with other data: its name and its id, by which a client resumes, stay."""
+        return Event(change(self.data), self.event, self.id)
 
 
 def event_frame(encode: Encode) -> Frame:

@@ -83,6 +83,12 @@ class Pump:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 log.error("A stream's pump failed", exc_info=error)
 
+    def put(self, chunk: bytes) -> None:
+        """Send something that is no item, behind those that came before."""
+        self.chunks.append(chunk)
+        self.size += len(chunk)
+        self.wake()
+
     # The reader's side
 
     async def wait(self) -> None:

@@ -53,14 +53,17 @@ class RemoteStream:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._ready:
-            if self._end is not None:
-                error = recorded_error(self._end)
-                if error is not None:
-                    raise error
-                raise StopAsyncIteration
-            await self._read_on()
-        number, frame = self._ready.popleft()
+        while True:
+            while not self._ready:
+                if self._end is not None:
+                    error = recorded_error(self._end)
+                    if error is not None:
+                        raise error
+                    raise StopAsyncIteration
+                await self._read_on()
+            number, frame = self._ready.popleft()
+            if number > self._after:
+                break  # else an append that was tried again is there twice
         if number != self._after + 1:
             raise PastReplay
         self._after = number

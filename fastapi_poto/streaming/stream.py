@@ -51,6 +51,8 @@ class StreamOptions:
     """The `Streams` of a resumable method; None: it is not resumable."""
     stream_key: Callable[[Mapping[str, Any]], str] | None = None
     """From the arguments of a call: under which key its stream is found again."""
+    path: str = ""
+    """The operation's, within its router: what is before it in a request's path is before `/streams`, too."""
 
 
 class _ClientGone(Exception):

@@ -20,6 +20,7 @@ from .stream_records import ITEM_ID, StreamHead, new_stream_id, stream_key
 from .tails import NOW
 
 _KEY_PATIENCE: Final = 2.0
+_STOP_PATIENCE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,8 @@ class Streams:
         address_of: Callable[[Scope], str] = lambda scope: "unknown",
     ) -> None:
         """`grace`: seconds for which a generator goes on without a reader. `max_*`: what is kept of one stream."""
+        self.has_routes = False
+        """Whether a router serves `/streams`."""
         self._store = store
         self._per_user = per_user
         self._per_address = per_address
@@ -126,6 +129,8 @@ class Streams:
         writer = self.local.live.get(stream)
         if writer is not None:
             writer.stop()
+            if await writer.finished(within=_STOP_PATIENCE):
+                return  # it stores its last items and its end itself
         await self.local.end(stream, b"")
 
     async def follow(self, stream: str, context: CallContext, *, after: int = 0) -> AsyncIterator[bytes]:

@@ -124,8 +124,10 @@ class Reader:
         self._is_exact = False
         self._is_behind = False
         self._ready: Step | None = None
+        self._start = 0
         self.position = 0
-        self.head: bytes | None = None
+        self.begun_at = 0
+        """Where the reader began: nothing before it is given."""
 
     async def begin(self, after: int, *, is_exact: bool = True) -> None:
         """Begin behind an id that was given, behind a time in microseconds (not exact), or at `NOW`.
@@ -136,11 +138,16 @@ class Reader:
         if after != NOW:
             self.position, self._is_exact, self._is_behind = after, is_exact and after > 0, True
             self._ready = await self._catch_up()
+            if self._ready is None or not is_exact or after <= 0:
+                self.begun_at = self._start
+            else:
+                self.begun_at = after
             return
         self._is_exact = True
         if not tail.is_open:
             self._tails.open(tail, await self._tails.catch_up(tail.key, NOW))
-        self.position, self._breaks = tail.last, tail.breaks
+        self.position = self.begun_at = tail.last
+        self._breaks = tail.breaks
 
     async def step(self) -> Step:
         """What comes next, as soon as there is something."""
@@ -170,7 +177,7 @@ class Reader:
         tail = self._tail
         self._breaks = tail.breaks
         batch = await self._tails.catch_up(tail.key, self.position)
-        self.head = batch.head if batch.head is not None else self.head
+        self._start = batch.start
         lost = self._is_exact and batch.start != self.position
         self._is_exact = True
         self.position = batch.events[-1][0] if batch.events else batch.start

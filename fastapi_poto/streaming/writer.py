@@ -139,11 +139,12 @@ class Writer:
                 self._pump.wake()
             self._wake_room()
 
-    async def finished(self) -> None:
-        """Return when the generator has been closed."""
+    async def finished(self, within: float | None = None) -> bool:
+        """Return when the generator has been closed, or it takes longer: then False."""
         if self._collecting is not None:
             with CancelScope(shield=True):
-                await asyncio.wait((self._collecting,))
+                await asyncio.wait((self._collecting,), timeout=within)
+        return self.ended
 
     # Readers
 
