@@ -24,8 +24,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 PUBLIC = {
     "fastapi_poto": """
-        ApiKeys AuthSettings BigInt CallContext ConfigurationError Credentials CurrentSession CurrentUser Event
-        Identity NoContextError OIDC OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store User
+        ApiKeys AuthSettings BigInt CallContext Channel ConfigurationError Credentials CurrentSession CurrentUser Event
+        Identity NoContextError OIDC OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store Topic User
         UserProvider current_context current_session current_user describe_download poto_router public roles rpc
     """,
     "fastapi_poto.audit": "Finding Report Row audit",
@@ -37,8 +37,8 @@ PUBLIC = {
     "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote stop",
     "fastapi_poto.openapi": "offline_docs openapi_3_2 refine_openapi",
     "fastapi_poto.sessions": "CookieSessions Session SessionManager SessionProvider SessionStats",
-    "fastapi_poto.stores": "MemoryStore Store store_from_url",
-    "fastapi_poto.streaming": "Event describe_download",
+    "fastapi_poto.stores": "Appended Batch Entry EventLog MemoryStore Store store_from_url",
+    "fastapi_poto.streaming": "Channel Event Member PresenceChange RunningStream Topic describe_download",
     "fastapi_poto.testing": "Clock LiveApp acting_as serve sign_in",
     "fastapi_poto.users": "Account Identity User UserProvider",
 }

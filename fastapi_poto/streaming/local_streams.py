@@ -11,7 +11,8 @@ from ..stores.base import Store
 from ..stores.log import Appended, Batch, Entry
 from .leases import Leases
 from .stream_records import KEPT_AFTER_END, readers_record, recorded_error, seen_key, stream_key
-from .tails import Tail, Tails
+from .tail import Tail
+from .tails import Tails
 from .writer import Writer
 
 log = logging.getLogger("fastapi_poto")

@@ -14,7 +14,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ..errors import BadRequest, ConfigurationError, PastReplay, TooLarge
 from ..stores.log import MICROSECONDS, Entry
 from .frames import Event
-from .tails import NOW, Reader, Step, Tails
+from .tail import Step
+from .tails import NOW, Reader, Tails
 
 T = TypeVar("T")
 

@@ -113,7 +113,7 @@ def test_where_an_error_can_occur() -> None:
     assert statuses("Shop_buy") == {"401", "402", "409", "413", "422", "429", "503", "504", "default"}
     assert statuses("Shop_upload") == {"401", "413", "422", "503", "504", "default"}
     assert statuses("Shop_close") == {"401", "403", "409", "503", "504", "default"}
-    assert statuses("Shop_follow") == {"401", "403", "409", "503", "504", "default"}
+    assert statuses("Shop_follow") == {"401", "403", "409", "429", "503", "504", "default"}
     for operation in document.operations.values():
         assert operation["responses"]["default"]["content"]["application/json"]["schema"] == ref("AnyError")
 
