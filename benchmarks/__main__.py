@@ -1,9 +1,9 @@
-"""`python -m benchmarks [calls] [streams] [sessions] [auth]`: all of them, or those that are named."""
+"""`python -m benchmarks [calls] [streams] [sessions] [auth] [identity]`: all of them, or those that are named."""
 
 import importlib
 import sys
 
-ALL = ("calls", "streams", "sessions", "auth")
+ALL = ("calls", "streams", "sessions", "auth", "identity")
 
 
 def main(names: list[str]) -> None:
