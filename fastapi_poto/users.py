@@ -35,7 +35,7 @@ class Identity:
     kind: str
     """Of which credentials: `"token"`, `"key"`, an issuer's name, or a word of your own."""
     expires_at: float = inf
-    claims: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS, repr=False)
+    claims: Mapping[str, Any] = field(default_factory=lambda: _NO_CLAIMS, compare=False, repr=False)
     scopes: frozenset[str] = frozenset()
     source: Any = field(default=None, init=False, repr=False, compare=False)
     """The entry of `Poto(credentials=…)` that knew them; set by the runtime."""

@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 
 from ..errors import BadRequest, Unauthenticated
 from ..users import Identity, User
-from .credentials import Remembered, Services, bearer_token
+from .credentials import ManagedCredentials, Remembered, Services, bearer_token
 from .keys import PREFIX, KeyRecord, parse_key
 
 _PREFIX = PREFIX.encode()
@@ -25,7 +25,7 @@ class KeyIdentity(Identity):
     owner: User
 
 
-class ApiKeys:
+class ApiKeys(ManagedCredentials):
     """API keys, in `X-API-Key` or as a bearer; `Poto.keys` makes them. `routes` adds `/auth/keys` for their owners.
 
     The key and its owner are read on every call: a key never has a role that its owner does not have now, and a
@@ -45,15 +45,6 @@ class ApiKeys:
         self._keys, self._users, self._clock = services.keys, services.users, services.clock
         self._keys.accepted = True
         self._known: Remembered[KeyIdentity] = Remembered(services.settings.auth.remembered_tokens, 128)
-
-    async def open(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
-
-    def problem(self) -> str | None:
-        return None
 
     async def authenticate(self, connection: HTTPConnection) -> Identity | None:
         """Raises `TooManyRequests` for a wrong key from an address that sent too many of them."""

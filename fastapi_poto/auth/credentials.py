@@ -64,9 +64,8 @@ class Services(Protocol):
     def address(self, scope: Any) -> str: ...
 
 
-@runtime_checkable
-class ManagedCredentials(Credentials, Protocol):
-    """Credentials that need the runtime: its store, say, or to be opened and closed with it."""
+class ManagedCredentials:
+    """The base of `Credentials` that need the runtime, its store, say, or that are opened and closed with it."""
 
     def attach(self, services: Services) -> None:
         """Called once, before all else. Raises `ConfigurationError` for what cannot work together."""
@@ -79,7 +78,7 @@ class ManagedCredentials(Credentials, Protocol):
 
     def problem(self) -> str | None:
         """What is wrong now, for the health route; None if nothing is."""
-        ...
+        return None
 
 
 def check_distinct(credentials: Sequence[Credentials]) -> None:

@@ -10,7 +10,7 @@ from fastapi.security.base import SecurityBase
 from ..errors import Unauthenticated
 from ..users import Identity
 from .access_tokens import MAX_LENGTH, Claims
-from .credentials import Remembered, Services, bearer_token
+from .credentials import ManagedCredentials, Remembered, Services, bearer_token
 from .dependencies import bearer_scheme, password_scheme
 
 _WORTH_KEEPING = 1_024
@@ -34,7 +34,7 @@ class SignedIn(Identity):
         return self.token.family
 
 
-class OwnSignIn:
+class OwnSignIn(ManagedCredentials):
     """Visitors, names and passwords: the `/auth` routes and their tokens.
 
     Only what cannot change is remembered: that a token's signature and claims are right, until it expires.
@@ -55,15 +55,6 @@ class OwnSignIn:
         self._known: Remembered[SignedIn | Claims] = Remembered(
             services.settings.auth.remembered_tokens, _WORTH_KEEPING
         )
-
-    async def open(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
-
-    def problem(self) -> str | None:
-        return None
 
     async def authenticate(self, connection: HTTPConnection) -> Identity | None:
         """Raises `CrossSiteRequest` for a cookie sent by a foreign page."""

@@ -88,10 +88,12 @@ class StoreUsers:
 
     async def set_disabled(self, user_id: str, disabled: bool = True) -> None:
         """Also an issuer's user, such as `corp:4711`. Raises `NotFound` if there is no such user."""
-        if self.external is not None and is_external(user_id):
+        try:
+            await self._set(user_id, "disabled", b"1" if disabled else None)
+        except NotFound:
+            if self.external is None or not is_external(user_id):
+                raise
             await self.external.set_disabled(user_id, disabled)
-            return
-        await self._set(user_id, "disabled", b"1" if disabled else None)
 
     async def _set(self, user_id: str, field: str, value: bytes | None) -> None:
         if not await self._store.write(f"user:{user_id}", {field: value}):

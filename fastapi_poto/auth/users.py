@@ -88,7 +88,7 @@ class MemoryUsers:
 
     async def set_disabled(self, user_id: str, disabled: bool = True) -> None:
         """Also an issuer's user, such as `corp:4711`. Raises `NotFound` if there is no such user."""
-        if self.external is not None and is_external(user_id):
+        if self.external is not None and is_external(user_id) and user_id not in self._accounts:
             await self.external.set_disabled(user_id, disabled)
             return
         with self._lock:

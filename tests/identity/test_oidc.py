@@ -7,7 +7,10 @@ import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from fastapi_poto import OIDC, ConfigurationError, OwnSignIn, Poto
+from fastapi_poto.auth import StoreUsers
 from fastapi_poto.auth.oidc.claims import read_roles
+from fastapi_poto.errors import NotFound
+from fastapi_poto.users import Account, User
 from tests.identity.conftest import World, make_world
 from tests.identity.issuer import Issuer
 from tests.secret import SECRET
@@ -254,6 +257,18 @@ async def test_what_is_decided_here_holds_at_the_next_call(issuer: Issuer, world
     assert (await world.call(later, "/Desk/count")).json() == 1  # a new session
     await known.forget("corp:ann")
     assert await world.status(token) == 200
+
+
+async def test_own_users_whose_id_has_a_colon(issuer: Issuer, world: World) -> None:
+    """Blocking one of an application's own users blocks that one, whatever its id looks like."""
+    users: Any = world.poto.users
+    for provider in (users, StoreUsers(world.poto.store)):
+        await provider.add(Account(User("ldap:ann", name=f"ann {id(provider)}"), None))
+        await provider.set_disabled("ldap:ann")
+        assert await provider.get("ldap:ann") is None
+    assert await world.poto.store.scan("external:") == []
+    with pytest.raises(NotFound):
+        await StoreUsers(world.poto.store).set_disabled("corp:nobody")
 
 
 async def identity_of(world: World, token: str) -> Any:

@@ -5,18 +5,25 @@ A `type: ignore` marks what must be refused; it is an error itself where nothing
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportUnnecessaryIsInstance=false
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any, assert_type
 
 from fastapi import Depends, FastAPI, UploadFile
+from fastapi.requests import HTTPConnection
+from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 
 from fastapi_poto import (
+    OIDC,
+    ApiKeys,
     AuthSettings,
     CallContext,
+    Credentials,
     CurrentSession,
     CurrentUser,
     Event,
+    Identity,
+    OwnSignIn,
     Poto,
     PotoError,
     PotoModule,
@@ -33,6 +40,7 @@ from fastapi_poto import (
     rpc,
 )
 from fastapi_poto.auth import Authenticator
+from fastapi_poto.auth.keys import ApiKey
 from fastapi_poto.client import PotoClient, TokenPair, events, remote
 
 
@@ -154,6 +162,31 @@ assert_type(poto.users, UserProvider)
 assert_type(poto.settings, Settings)
 assert_type(poto.store, Store)
 assert_type(poto.authenticator, Authenticator)
+
+
+class Badge:
+    """A way of one's own; not a subclass of anything."""
+
+    security = (APIKeyHeader(name="X-Badge"),)
+
+    async def authenticate(self, connection: HTTPConnection) -> Identity | None:
+        return Identity(User("badge:1"), "badge")
+
+    async def is_active(self, identity: Identity) -> bool:
+        return True
+
+
+badge: Credentials = Badge()
+corp = OIDC("https://login.example", audience="shop", roles=lambda claims: claims["roles"])
+Poto(credentials=[OwnSignIn(), corp, ApiKeys(routes=True), badge])
+Poto(credentials=[object()])  # type: ignore[list-item]
+OIDC("https://login.example")  # type: ignore[call-arg]
+
+
+async def keys() -> None:
+    assert_type(await poto.keys.create("ann", name="cron"), str)
+    assert_type(await poto.keys.list("ann"), Sequence[ApiKey])
+    assert_type(await poto.authenticator.authenticate({}), Identity | None)
 
 
 @app.get("/plain")

@@ -14,7 +14,7 @@ from fastapi.security.base import SecurityBase
 
 from ...errors import ConfigurationError, Unauthenticated
 from ...users import Identity, User
-from ..credentials import Remembered, Services, bearer_token
+from ..credentials import ManagedCredentials, Remembered, Services, bearer_token
 from .claims import LEEWAY, ClaimsPolicy, Refused, RoleSource, read_name, read_roles, read_scopes
 
 logger = logging.getLogger("fastapi_poto.auth")
@@ -31,7 +31,7 @@ class ExternalIdentity(Identity):
     issued_at: float
 
 
-class OIDC:
+class OIDC(ManagedCredentials):
     """Callers with access tokens of an OpenID Connect issuer; this application is a resource server (RFC 9068).
 
     `OIDC("https://login.example/realms/shop", audience="shop", name="corp", roles="realm_access.roles")`
