@@ -56,6 +56,9 @@ bench: setup  ## ratios against named opponents
 docs: setup servers  ## run every code block of README.md and docs/
 	$(BIN)/python -m pytest tests/docs $(ARGS)
 
+suites: setup  ## the concurrent suites alone, at once and over several processes: the table of docs/concurrency.md
+	$(BIN)/python -m tests.e2e.suites
+
 conformance: setup servers  ## client generators, a real browser, nginx
 	@scripts/install-servers nginx chromium default-jre-headless
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)

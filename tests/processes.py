@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -105,11 +105,12 @@ def start(
     env: Mapping[str, str] | None = None,
     options: Mapping[str, Any] | None = None,
     wait: bool = True,
+    sock: socket.socket | None = None,
 ) -> LiveProcess:
     """Start `module:attribute` in a process; prefer `serve_process`, which also stops it."""
     arguments = {"loop": loop, "http": http, "factory": factory, **_DEFAULTS, **(options or {})}
     log = tempfile.NamedTemporaryFile(dir=directory, prefix="uvicorn-", suffix=".log", delete=False)  # noqa: SIM115
-    with listen() as sock, log:
+    with nullcontext(sock) if sock is not None else listen() as sock, log:
         host, port = sock.getsockname()
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.processes", str(sock.fileno()), target, repr(arguments)],
@@ -135,7 +136,10 @@ def serve_process(target: str, **arguments: Any) -> Iterator[LiveProcess]:
 
 @contextmanager
 def serve_processes(target: str, count: int, **arguments: Any) -> Iterator[Sequence[LiveProcess]]:
-    """`count` processes of the same app, each on a port of its own: what is behind a load balancer."""
+    """`count` processes of the same app, each on a port of its own: what is behind a load balancer.
+
+    With `sock` they all accept on that socket, as workers do.
+    """
     with ExitStack() as stack:
         if "directory" not in arguments:
             arguments["directory"] = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="live-")))
@@ -147,6 +151,13 @@ def serve_processes(target: str, count: int, **arguments: Any) -> Iterator[Seque
         for live in lives:
             live.wait_ready()
         yield lives
+
+
+@contextmanager
+def serve_shared(target: str, count: int, **arguments: Any) -> Iterator[LiveProcess]:
+    """`count` workers behind one port: the first of them, whose `url` is everybody's."""
+    with listen() as sock, serve_processes(target, count, sock=sock, **arguments) as lives:
+        yield lives[0]
 
 
 def _main(descriptor: str, target: str, arguments: str) -> None:

@@ -1,9 +1,8 @@
 """What cannot be vouched for: errors, which are wrong whatever was meant, and warnings, which may be meant."""
 
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from ..auth import OwnSignIn
 from ..auth.oidc import OIDC
@@ -12,10 +11,8 @@ from ..module import PotoModule
 from ..openapi.operation_ids import check_operation_ids
 from ..operations import Operation, Source
 from ..stores import MemoryStore
-from .source import touches
+from .source import MUTABLE, touches
 from .table import Row, modules_of
-
-_MUTABLE: Final = (list, dict, set, bytearray, deque)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ def _check_sign_in(poto: Any, table: Sequence[Row], *, in_memory: bool) -> Itera
 
 def check_methods(table: Sequence[Row]) -> Iterator[Finding]:
     """Public methods that need a caller after all."""
-    for operation in _specs(table):
+    for operation in _operations(table):
         if not operation.guard.public:
             continue
         taken = [one.name for one in (*operation.parameters, *operation.constructor) if one.source is Source.SESSION]
@@ -120,47 +117,64 @@ def check_methods(table: Sequence[Row]) -> Iterator[Finding]:
             )
 
 
-def _specs(table: Sequence[Row]) -> list[Operation]:
+def _operations(table: Sequence[Row]) -> list[Operation]:
     return list(
         {(row.operation.cls, row.operation.name): row.operation for row in table if row.operation is not None}.values()
     )
 
 
-def check_classes(table: Sequence[Row]) -> Iterator[Finding]:
-    """Lists, dicts and sets that all calls of a module share, and no two processes."""
-    seen: set[tuple[type, str]] = set()
+def check_state(table: Sequence[Row]) -> Iterator[Finding]:
+    """What all calls of a module share, and no two processes: on the class, and in the Python module."""
+    seen: set[object] = set()
     for cls in modules_of(table):
-        changed = {
-            name for operation in _specs(table) if operation.cls is cls for name in touches(cls, operation.name).changed
-        }
+        found = [touches(cls, operation.name) for operation in _operations(table) if operation.cls is cls]
+        changed = {name for one in found for name in one.changed}
+        assigned = {name for one in found for name in one.assigned}
         for owner in (base for base in cls.__mro__ if base not in (object, PotoModule)):
             for name, value in vars(owner).items():
-                if not isinstance(value, _MUTABLE) or name.startswith("__") or (owner, name) in seen:
-                    continue
-                if name not in changed and name.isupper():
-                    continue  # a constant, by its name and by what the methods do
-                seen.add((owner, name))
-                kind = f"a {type(value).__name__} on the class"
-                if name in changed:
-                    yield Finding(
-                        "error",
-                        f"{owner.__qualname__}.{name}",
-                        f"{kind}, which the methods change: all callers share it, and each process has another. "
-                        "Keep what is the caller's in self.session, and the rest in a store or a dependency.",
+                if (owner, name) not in seen and not name.startswith("__"):
+                    seen.add((owner, name))
+                    yield from _check_attribute(
+                        f"{owner.__qualname__}.{name}", value, name in changed, name in assigned
                     )
-                else:
-                    yield Finding(
-                        "warning",
-                        f"{owner.__qualname__}.{name}",
-                        f"{kind} is shared by all calls of this process. "
-                        "Make it a tuple, a frozenset or a MappingProxyType, or write its name in capitals.",
-                    )
+        for name, how in sorted((name, how) for one in found for name, how in one.module_state.items()):
+            if name not in seen:
+                seen.add(name)
+                yield Finding(
+                    "warning",
+                    name,
+                    f"it is {how} by a method of {cls.__qualname__}: {_SHARED}",
+                )
+
+
+_SHARED = (
+    "all callers share it, and each process has another. "
+    "Keep what is the caller's in self.session, and the rest in a store or a dependency."
+)
+
+
+def _check_attribute(where: str, value: object, is_changed: bool, is_assigned: bool) -> Iterator[Finding]:
+    kind = f"a {type(value).__name__} on the class"
+    is_mutable = isinstance(value, MUTABLE)
+    if is_assigned or (is_changed and is_mutable):
+        yield Finding(
+            "error",
+            where,
+            f"{kind}, which the methods {'change' if is_mutable else 'set'}: {_SHARED}",
+        )
+    elif is_mutable and not where.rpartition(".")[2].isupper():  # else a constant, by its name and what methods do
+        yield Finding(
+            "warning",
+            where,
+            f"{kind} is shared by all calls of this process. "
+            "Make it a tuple, a frozenset or a MappingProxyType, or write its name in capitals.",
+        )
 
 
 def check_roles(table: Sequence[Row], known: Collection[str] | None) -> Iterator[Finding]:
     """Roles that nobody has, and names that are nearly the same."""
     used: dict[str, str] = {}
-    for operation in _specs(table):
+    for operation in _operations(table):
         roles = operation.guard.roles
         used.update({role: operation.where for role in roles if role not in used})
         if roles and known is not None and roles.isdisjoint(known):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError
-from .checks import Finding, check_app, check_classes, check_methods, check_paths, check_roles, check_runtimes
+from .checks import Finding, check_app, check_methods, check_paths, check_roles, check_runtimes, check_state
 from .table import Row, drawn, rows
 
 
@@ -50,7 +50,7 @@ def audit(app: Any, *, roles: Collection[str] | None = None, workers: int | None
     findings = [
         *check_runtimes(table, count),
         *check_methods(table),
-        *check_classes(table),
+        *check_state(table),
         *check_roles(table, roles),
         *check_paths(table),
         *check_app(app),

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import textwrap
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,6 +15,9 @@ _MUTATORS: Final = {
     *("setdefault", "popitem", "appendleft", "extendleft", "popleft", "rotate", "subtract", "move_to_end"),
 }
 
+_SETS: Final = (ast.AugAssign, ast.AnnAssign)
+MUTABLE: Final = (list, dict, set, bytearray, deque)
+
 
 @dataclass
 class Touches:
@@ -24,6 +28,10 @@ class Touches:
     """It asks who calls, so it may know that there is nobody."""
     changed: set[str] = field(default_factory=set)
     """Attributes of `self` or of the class that are changed in place."""
+    assigned: set[str] = field(default_factory=set)
+    """Attributes of the class that are set: `Shop.total = 1`, `type(self).total += 1`."""
+    module_state: dict[str, str] = field(default_factory=dict)
+    """Names of the module that are set or changed in place, and how."""
 
 
 def touches(cls: type, name: str) -> Touches:
@@ -51,6 +59,8 @@ def _follow(cls: type, name: str, found: Touches, seen: set[str]) -> None:
         elif isinstance(node, ast.Attribute) and node.attr == "session" and _is_context(node.value, cls):
             found.session = True
         found.changed.update(_changed(node, cls))
+        found.assigned.update(_assigned(node, cls))
+    found.module_state.update(_module_state(tree, function.__globals__))
 
 
 def _nothing() -> None: ...
@@ -81,18 +91,46 @@ def _is_context(node: ast.AST, cls: type) -> bool:
 
 
 def _changed(node: ast.AST, cls: type) -> Iterator[str]:
-    """The attribute that a statement or a call changes in place."""
+    """The attributes that a statement or a call changes in place."""
+    for target in _changed_in_place(node):
+        attribute = _own_attribute(target, cls)
+        if attribute is not None:
+            yield attribute
+
+
+def _assigned(node: ast.AST, cls: type) -> Iterator[str]:
+    """The attributes of the class that a statement sets."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, _SETS) else []
+    for target in targets:
+        attribute = _own_attribute(target, cls)
+        of_instance = isinstance(target, ast.Attribute) and getattr(target.value, "id", None) == "self"
+        if attribute is not None and not of_instance:
+            yield attribute
+
+
+def _module_state(tree: ast.AST, names: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names of the module that the code sets, or whose lists, dicts and sets it changes, each with how."""
+    nodes = list(ast.walk(tree))
+    declared = {name for node in nodes if isinstance(node, ast.Global) for name in node.names}
+    own = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)} - declared
+    yield from ((f"{names.get('__name__')}.{name}", "set") for name in declared)
+    for target in (target for node in nodes for target in _changed_in_place(node)):
+        name = target.id if isinstance(target, ast.Name) else ""
+        if name not in own | declared and isinstance(names.get(name), MUTABLE):
+            yield f"{names.get('__name__')}.{name}", "changed in place"
+
+
+def _changed_in_place(node: ast.AST) -> Iterator[ast.AST]:
+    """What a statement or a call changes: `self.carts` of `self.carts[user][sku] = 1`."""
     targets: list[ast.AST] = []
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _MUTATORS:
         targets.append(node.func.value)
     elif isinstance(node, ast.Assign | ast.Delete):
         targets += [target.value for target in node.targets if isinstance(target, ast.Subscript)]
     elif isinstance(node, ast.AugAssign):
-        targets.append(node.target.value if isinstance(node.target, ast.Subscript) else node.target)
-    for target in targets:
-        attribute = _own_attribute(_base(target), cls)
-        if attribute is not None:
-            yield attribute
+        targets.append(node.target)
+    yield from map(_base, targets)
 
 
 def _base(node: ast.AST) -> ast.AST:

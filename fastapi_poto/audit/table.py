@@ -1,4 +1,4 @@
-"""The table of an application's routes: who may call what, and through which door."""
+"""The table of an application's routes: who may call what, and which way a call takes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -23,8 +23,8 @@ class Row:
     guard: str
     """Who may call: `public`, `signed in`, `roles: …`; of a plain route the dependencies that may guard it."""
     kind: str
-    door: str
-    """`direct`, or `FastAPI` and why."""
+    way: str
+    """`fast path`, or `dependency path` and why."""
     module: str
     operation: Operation | None = None
     poto: Any = None
@@ -36,7 +36,7 @@ class Row:
 
 
 def rows(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Row]:
-    """Those of mounted applications too."""
+    """The rows of routes, and of the applications that are mounted among them."""
     for context in iter_route_contexts(list(routes)):
         route: Any = context.original_route
         path = prefix + (context.path or "")
@@ -49,9 +49,9 @@ def rows(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Row]:
         elif isinstance(route, PotoRoute):
             operation = route.poto_spec
             kind = f"{operation.kind}, resumable" if operation.resumable else operation.kind
-            door = _door(operation, context, path)
+            way = _way(operation, context, path)
             yield Row(
-                operation.verb, path, str(operation.guard), kind, door, operation.module_name, operation, route.poto
+                operation.verb, path, str(operation.guard), kind, way, operation.module_name, operation, route.poto
             )
         elif isinstance(route, AuthRoute):
             guard = "signed in" if route.guarded else "public"
@@ -72,7 +72,7 @@ def _module(context: Any) -> str:
     return getattr(context.endpoint, "__module__", "") or ""
 
 
-def _door(operation: Operation, context: Any, path: str) -> str:
+def _way(operation: Operation, context: Any, path: str) -> str:
     reasons = []
     names = [one.name for one in (*operation.parameters, *operation.constructor) if one.source is Source.DEPENDENCY]
     if names:
@@ -83,11 +83,11 @@ def _door(operation: Operation, context: Any, path: str) -> str:
         reasons.append("dependencies of the router")
     if "{" in path and not names:
         reasons.append("parameters in the path")
-    return f"FastAPI ({'; '.join(reasons)})" if reasons else "direct"
+    return f"dependency path ({'; '.join(reasons)})" if reasons else "fast path"
 
 
 def _guard(context: Any) -> str:
-    """Of a plain route: whether it asks for our caller, else what else it depends on."""
+    """Of a plain route: whether it asks for the caller, else what else it depends on."""
     calls = list(_calls(getattr(context, "dependant", None)))
     if any(call is current_user or call is current_session for call in calls):
         return "signed in"

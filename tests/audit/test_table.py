@@ -1,4 +1,4 @@
-"""The table: every route, who may call it, and the door it takes."""
+"""The table: every route, who may call it, and the way a call takes."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -85,21 +85,21 @@ def by_path(app: Any) -> dict[tuple[str, str], Row]:
 
 
 def test_methods(app: FastAPI) -> None:
-    """Verb, path, guard, kind, door and module of each."""
+    """Verb, path, guard, kind, way and module of each."""
     shown = {
-        (row.verb, row.path, row.guard, row.kind, row.door)
+        (row.verb, row.path, row.guard, row.kind, row.way)
         for row in audit(app).rows
         if row.module == "Every" and row.path.startswith("/api")
     }
     assert shown == {
-        ("GET", "/api/Every/one", "signed in", "unary", "direct"),
-        ("POST", "/api/Every/open_to_all", "public", "empty", "direct"),
-        ("DELETE", "/api/Every/all", "roles: admin, editor", "empty", "direct"),
-        ("POST", "/api/Every/watch", "signed in", "stream, resumable", "direct"),
-        ("POST", "/api/Every/download", "signed in", "byte_stream", "direct"),
-        ("POST", "/api/Every/upload", "signed in", "bytes", "FastAPI (form)"),
-        ("POST", "/api/Every/solved", "signed in", "unary", "FastAPI (n)"),
-        ("POST", "/api/Every/item/{number}", "signed in", "unary", "FastAPI (number)"),
+        ("GET", "/api/Every/one", "signed in", "unary", "fast path"),
+        ("POST", "/api/Every/open_to_all", "public", "empty", "fast path"),
+        ("DELETE", "/api/Every/all", "roles: admin, editor", "empty", "fast path"),
+        ("POST", "/api/Every/watch", "signed in", "stream, resumable", "fast path"),
+        ("POST", "/api/Every/download", "signed in", "byte_stream", "fast path"),
+        ("POST", "/api/Every/upload", "signed in", "bytes", "dependency path (form)"),
+        ("POST", "/api/Every/solved", "signed in", "unary", "dependency path (n)"),
+        ("POST", "/api/Every/item/{number}", "signed in", "unary", "dependency path (number)"),
     }
 
 
@@ -113,17 +113,17 @@ def test_every_other_route(app: FastAPI) -> None:
     assert table["POST", "/keyed"].guard == "its own: needed"
     assert table["GET", "/openapi.json"].kind == "document"
     assert ("WS", "/ws") in table
-    assert table["GET", "/behind/Behind/one"].door == "FastAPI (dependencies of the router)"
+    assert table["GET", "/behind/Behind/one"].way == "dependency path (dependencies of the router)"
 
 
-def test_the_door_is_the_one_that_is_taken(app: FastAPI) -> None:
+def test_the_way_is_the_one_that_is_taken(app: FastAPI) -> None:
     """What the table says of each method, the router does."""
     table = by_path(app)
     checked = 0
     for context in iter_route_contexts(app.routes):
         if isinstance(route := context.original_route, PotoRoute):
-            said = table[route.poto_spec.verb, context.path or ""].door
-            assert (said == "direct") is route.mounted(context._route_context)._is_fast, context.path
+            said = table[route.poto_spec.verb, context.path or ""].way
+            assert (said == "fast path") is route.mounted(context._route_context)._is_fast, context.path
             checked += 1
     assert checked == 16
 
@@ -134,13 +134,15 @@ def test_mounted_applications(app: FastAPI, tmp_path: Any) -> None:
     outer.mount("/v1", app)
     outer.mount("/static", StaticFiles(directory=tmp_path))
     table = by_path(outer)
-    assert table["GET", "/v1/api/Every/one"].door == "direct"
+    assert table["GET", "/v1/api/Every/one"].way == "fast path"
     assert table["*", "/static"].kind == "StaticFiles"
 
 
 def test_as_text(app: FastAPI) -> None:
     """Columns, one line a route, and a last line that counts."""
     lines = str(audit(app)).splitlines()
-    assert lines[0].split() == ["verb", "path", "guard", "kind", "door", "module"]
-    assert any(line.split() == ["GET", "/api/Every/one", "signed", "in", "unary", "direct", "Every"] for line in lines)
+    assert lines[0].split() == ["verb", "path", "guard", "kind", "way", "module"]
+    assert any(
+        line.split() == ["GET", "/api/Every/one", "signed", "in", "unary", "fast", "path", "Every"] for line in lines
+    )
     assert lines[-1] == f"{len(audit(app).rows)} routes, 16 of them methods; no errors, no warnings"

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Literal
 
@@ -177,27 +176,23 @@ class Delta(BaseModel):
 class Llm(PotoModule):
     """Streams as language models make them."""
 
-    finished: Counter[str] = Counter()
-    abandoned: Counter[str] = Counter()
-
     async def answer(
         self, prompt: str, tokens: int, pause: float = 0.005
     ) -> AsyncIterator[Annotated[Delta | Usage, Field(discriminator="type")]]:
-        ended = self.abandoned
+        ended = "abandoned"
         try:
             for number in range(tokens):
                 await asyncio.sleep(pause)
                 yield Delta(text=f"{prompt}-{number} ")
             yield Usage(tokens=tokens)
-            ended = self.finished
+            ended = "finished"
         finally:
             await asyncio.sleep(0)  # a real one closes its upstream here
-            ended[self.user.id] += 1
             await self.session.increment("answers")
+            await self.session.increment(ended)
 
     async def get_ends(self) -> dict[str, int]:
-        user = self.user.id
-        return {"finished": self.finished[user], "abandoned": self.abandoned[user]}
+        return {name: await self.session.get(name, 0) for name in ("finished", "abandoned")}
 
 
 class Files(PotoModule):

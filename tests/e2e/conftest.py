@@ -1,5 +1,7 @@
 """Servers that a test process keeps, and users who call them."""
 
+import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -9,11 +11,14 @@ import httpx
 import pytest
 
 from tests.e2e.caller import Caller, new_client
-from tests.processes import LiveProcess, serve_process
+from tests.processes import LiveProcess, serve_process, serve_shared
+from tests.secret import SECRET
 
 APP = "tests.e2e.app:make_app"
 # These suites make more visitors an hour than one address is allowed.
 MANY_VISITORS = {"POTO_VISITORS_PER_HOUR": "none"}
+PROCESSES = int(os.environ.get("E2E_PROCESSES", "1"))
+"""Of the application behind one port: `make suites` runs all of this with several."""
 
 ServerOf = Callable[[str, str], LiveProcess]
 
@@ -27,7 +32,11 @@ def server_of() -> Iterator[ServerOf]:
         def start(parts: str, door: str) -> LiveProcess:
             loop, http = parts.split("-")
             env = {**MANY_VISITORS, "E2E_DOOR": door}
-            return stack.enter_context(serve_process(APP, factory=True, env=env, loop=loop, http=http))
+            if PROCESSES == 1:
+                return stack.enter_context(serve_process(APP, factory=True, env=env, loop=loop, http=http))
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            env |= {"POTO_STORE": f"sqlite:///{folder}/poto.db", "POTO_SECRET": SECRET}
+            return stack.enter_context(serve_shared(APP, PROCESSES, factory=True, env=env, loop=loop, http=http))
 
         yield start
 

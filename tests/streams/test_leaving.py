@@ -245,23 +245,23 @@ def test_who_left_before_there_was_a_thread_is_never_started(one: LiveApp) -> No
     """All threads are taken, and a client leaves that waits for one: its code is not run, that of one who stays is."""
     busy, late, patient = (uuid.uuid4().hex for _ in range(3))
 
-    def calls(count: int) -> None:
-        wait_until(lambda: len(one.server.server_state.tasks) == count, f"{count} calls", 5)
-
-    calls(0)
+    state = one.server.server_state
+    wait_until(lambda: not (state.tasks or state.connections), "an empty server", 5)
     connections = [Connection(one.url, "/Leaving/sync_blocked", query={"tag": busy}) for _ in range(SYNC_GENERATORS)]
     PROBES[busy].wait("blocking", count=SYNC_GENERATORS)
+    calls = len(state.tasks)
     with Connection(one.url, "/Leaving/sync_ticks", query={"tag": late}):
-        calls(SYNC_GENERATORS + 1)
-    calls(SYNC_GENERATORS)
+        wait_until(lambda: len(state.tasks) == calls + 1, "the late call", 5)
+    wait_until(lambda: len(state.connections) == SYNC_GENERATORS, "the late caller's leaving", 5)
+    calls = len(state.tasks)
     with Connection(one.url, "/Leaving/sync_ticks", query={"tag": patient}) as staying:
-        calls(SYNC_GENERATORS + 1)
+        wait_until(lambda: len(state.tasks) == calls + 1, "the patient call", 5)
         for connection in connections:
             connection.leave()
         PROBES[busy].wait("closed", count=SYNC_GENERATORS)
         staying.read_until(b"data: ")
     PROBES[patient].wait("closed")
-    calls(0)
+    wait_until(lambda: not state.tasks, "the end of all calls", 5)
     assert PROBES[late].names == []
 
 
