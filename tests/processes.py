@@ -22,7 +22,7 @@ Loop = Literal["auto", "asyncio", "uvloop"]
 Http = Literal["auto", "h11", "httptools"]
 
 ROOT = Path(__file__).parent.parent
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
 # A busy machine may leave a connection idle for more than uvicorn's 5 s: a client would find it closed under its hands.
