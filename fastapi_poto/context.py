@@ -17,7 +17,7 @@ from .users import Identity, User
 SCOPE_KEY: Final = "fastapi_poto"
 """Where the ASGI scope of a call has its `CallContext`."""
 
-VARY: Final = (b"vary", b"Authorization, Cookie")
+VARY: Final = (b"vary", b"Authorization, Cookie, X-API-Key")
 PRIVATE: Final = [(b"cache-control", b"private, no-store"), VARY]
 """Headers of what was made for one caller, unless the method says otherwise."""
 

@@ -8,6 +8,7 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyHeader
 from fastapi.security.base import SecurityBase
 
+from ..context import headers_of
 from ..errors import BadRequest, Unauthenticated
 from ..users import Identity, User
 from .credentials import ManagedCredentials, Remembered, Services, bearer_token
@@ -97,7 +98,9 @@ def _sent(connection: HTTPConnection) -> bytes | None:
     token = bearer_token(connection)
     if token is not None:
         return token if token.startswith(_PREFIX) else None
-    found = [value for name, value in connection.scope["headers"] if name == b"x-api-key"]
-    if len(found) > 1:
+    found = headers_of(connection.scope).get(b"x-api-key")
+    if found is None or not found.startswith(_PREFIX):
+        return None
+    if sum(name == b"x-api-key" for name, _ in connection.scope["headers"]) > 1:
         raise BadRequest("More than one X-API-Key header")
-    return found[0] if found and found[0].startswith(_PREFIX) else None
+    return found

@@ -52,7 +52,7 @@ def test_an_answer_to_a_caller_is_private(client: TestClient, path: str) -> None
     response = client.get(f"/Kept/{path}")
     assert "no-store" in response.headers["cache-control"]
     assert response.headers.get_list("cache-control") == [response.headers["cache-control"]]
-    assert response.headers["vary"] == "Authorization, Cookie"
+    assert response.headers["vary"] == "Authorization, Cookie, X-API-Key"
 
 
 def test_a_method_may_say_otherwise(client: TestClient) -> None:

@@ -85,9 +85,10 @@ class KeySet:
         await asyncio.shield(self._start(discover))
 
     async def close(self) -> None:
-        if self._fetching is not None:
+        """Fetch no more. What another event loop began ended with it."""
+        if self._fetching is not None and self._fetching.get_loop() is asyncio.get_running_loop():
             self._fetching.cancel()
-            self._fetching = None
+        self._fetching = None
 
     def problem(self) -> str | None:
         """What is wrong with the issuer, if anything is."""
