@@ -63,7 +63,7 @@ async def test_a_stream_ends_with_its_token(tmp_path: Path) -> None:
             with pytest.raises((Refused, CutOff)):
                 async for _ in cron.stream("/Who/names", count=10_000, pause=0.05):
                     pass
-            assert 9 < time.time() - expires < 14
+            assert 9 < time.time() - expires < 30
             with pytest.raises(Refused) as refused:
                 await cron.call("/Who/me")
             assert refused.value.status == 401

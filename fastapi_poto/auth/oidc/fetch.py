@@ -44,10 +44,10 @@ class Fetcher:
 
     async def object(self, url: str) -> dict[str, Any]:
         """Raises `IssuerFailed`."""
+        if self._ssl is None:
+            self._ssl = await to_thread.run_sync(httpx.create_ssl_context)  # reads files for tens of ms
         try:
             async with asyncio.timeout(self._timeout):
-                if self._ssl is None:
-                    self._ssl = await to_thread.run_sync(httpx.create_ssl_context)  # reads files for tens of ms
                 body = await self._get(url)
             found = json.loads(body)
         except TimeoutError:
