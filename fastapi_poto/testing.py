@@ -52,6 +52,8 @@ async def sign_in(app: Any, user: User | str = "tester", *, roles: Iterable[str]
     Run it where the application's store was opened: in its event loop. `LiveApp.sign_in` does that for you.
     """
     poto = app if isinstance(app, Poto) else poto_of(app)
+    if not poto.signs_in:
+        raise ConfigurationError("sign_in(): no OwnSignIn() is among the credentials here. Use acting_as().")
     await poto.open()
     wanted = user if isinstance(user, User) else User(user, frozenset(roles), name=user)
     found = await _made(poto, wanted, wanted.roles | frozenset(roles))

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from fastapi_poto import ConfigurationError, CurrentUser, Poto, PotoModule, User, poto_router, roles
+from fastapi_poto import ApiKeys, ConfigurationError, CurrentUser, Poto, PotoModule, User, poto_router, roles
 from fastapi_poto.auth import MemoryUsers
 from fastapi_poto.client import PotoClient
 from fastapi_poto.errors import Forbidden, Unauthenticated
@@ -85,6 +85,13 @@ async def test_sign_in_without_a_password() -> None:
         await client.logout()
         client.tokens = tokens
         assert await shop.whoami() == "ann"  # another sign-in of the same user
+
+
+@pytest.mark.anyio
+async def test_an_application_where_nobody_signs_in() -> None:
+    """Tokens that it would refuse are not made."""
+    with pytest.raises(ConfigurationError, match=r"Use acting_as\(\)"):
+        await sign_in(Poto(SECRET, credentials=[ApiKeys()]))
 
 
 @pytest.mark.anyio
