@@ -12,6 +12,7 @@ from ..errors import BadRequest, ConfigurationError, Conflict, NotFound
 from ..stores.base import Store
 from ..users import UserProvider
 from .events import Audit
+from .external_users import is_external
 
 PREFIX = "poto_"
 MAX_KEYS = 100
@@ -100,7 +101,7 @@ class Keys:
             )
         owner = await self._users.get(user_id)
         if owner is None:
-            raise NotFound("No such user")
+            raise NotFound("Only users of this application have keys" if is_external(user_id) else "No such user")
         wanted = None if roles is None else sorted(set(roles))
         if not owner.roles.issuperset(wanted or ()):
             raise BadRequest("A key can only have roles of its owner")

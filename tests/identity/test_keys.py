@@ -274,8 +274,9 @@ async def test_wrong_arguments(house: House, arguments: dict[str, Any], error: t
     ann = await house.user()
     with pytest.raises(error):
         await house.poto.keys.create(ann.id, **arguments)
-    with pytest.raises(NotFound):
-        await house.poto.keys.create("nobody", name="a")
+    for nobody, says in (("nobody", "No such user"), ("corp:ann", "Only users of this application")):
+        with pytest.raises(NotFound, match=says):
+            await house.poto.keys.create(nobody, name="a")
     assert await house.store.scan("key") == []
 
 
