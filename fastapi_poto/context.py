@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope
 from .body import Receiver
 from .errors import DeadlineExceeded, NoContextError, Unauthenticated
 from .sessions import Session, SessionProvider
+from .telemetry import Observation
 from .users import Identity, User
 
 SCOPE_KEY: Final = "fastapi_poto"
@@ -77,6 +78,8 @@ class CallContext:
     """The room that a resumable stream of this call takes among those of its user (see streaming)."""
     failure: BaseException | None = None
     """Why the response failed after its status line, if the client has been told and the log has it."""
+    observation: Observation | None = None
+    """What telemetry is told of this call; None if nobody wants to know."""
     cancelled: bool = False
     """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
     _headers: dict[bytes, bytes] | None = None

@@ -15,6 +15,7 @@ from .context import SCOPE_KEY, CallContext, enter
 from .deadline import DEADLINE_HEADER, parse_deadline
 from .error_bodies import error_response
 from .errors import BadRequest, DeadlineExceeded, InternalError, PotoError, RequestTimeout
+from .telemetry import Observation, is_observed
 
 log = logging.getLogger("fastapi_poto")
 
@@ -73,6 +74,8 @@ class Pipeline:
         try:
             if not self.runtime.is_open:
                 await self.runtime.open()
+            if is_observed(scope):
+                context.observation = Observation(self.name)
             if authenticate:
                 # Before anything of the body is read.
                 identity = await self.authenticate(scope)
@@ -97,6 +100,8 @@ class Pipeline:
         else:
             del scope[SCOPE_KEY]  # the two refer to each other, and would be left to the garbage collector
         finally:
+            if context.observation is not None:
+                context.observation.end()
             context.close()
             enter(None)
 
@@ -115,6 +120,8 @@ class Pipeline:
                 raise cut_off() from None
             raise error
         send = with_headers(context, send)
+        if context.observation is not None:
+            context.observation.failed(error)
         if isinstance(error, ClientDisconnect):
             await _send_to_nobody(send)
             return
@@ -127,7 +134,8 @@ class Pipeline:
             return
         if _has_general_handler(scope):
             raise error
-        log.error("%s failed in request %s: %s", self.name, context.request_id, type(error).__name__)
+        # No error of its own: the server logs what is raised below, and error trackers make one event of that.
+        log.warning("%s failed in request %s: %s", self.name, context.request_id, type(error).__name__)
         # The server closes the connection on what is raised below: say so, or the next call on it is cut off.
         answer = InternalError(headers={"x-request-id": context.request_id} | closing(scope))
         await error_response(answer)(scope, receive, send)

@@ -278,6 +278,7 @@ class _Table:
             return
         if any(route.matches(scope)[0] is not Match.NONE for route in self.others):
             return
+        _fastapi.tell_route(scope, path)
         verbs = sorted(verb for verb, other in self.mounted if other == path)
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(verbs)})
 

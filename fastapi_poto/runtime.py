@@ -50,6 +50,7 @@ from .streaming.hub import hub_of, shut_down
 from .streaming.presence import Member
 from .streaming.streams import Streams
 from .streaming.topics import After, Channel, Policy
+from .telemetry import look_for_providers, observe_store
 from .users import UserProvider
 
 log = logging.getLogger("fastapi_poto")
@@ -257,7 +258,9 @@ class Poto:
         await asyncio.shield(self._opening)
 
     async def _open_stores(self) -> None:
+        look_for_providers()
         for store in self.stores:
+            observe_store(store)
             try:
                 await store.open()
             except (ConfigurationError, Unavailable):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import TooManyRequests
+from ..telemetry import auth_event
 
 logger = logging.getLogger("fastapi_poto.audit")
 
@@ -33,6 +34,7 @@ class Audit:
         self._on_event = on_event
 
     def __call__(self, name: str, /, **fields: Any) -> None:
+        auth_event(name)
         fields = {key: value for key, value in fields.items() if value is not None}
         level = logging.WARNING if name in WARNINGS else logging.INFO
         if logger.isEnabledFor(level):

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from ..errors import Unavailable
+from ..telemetry import hashing
 
 T = TypeVar("T")
 
@@ -100,6 +101,7 @@ class Passwords:
                 self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="poto-password")
             job = self._threads.submit(work)
             self._busy += 1
+        hashing(1)
         # When the thread is done with it: a caller who has gone still keeps a core busy.
         job.add_done_callback(self._release)
         return await asyncio.wrap_future(job)
@@ -107,6 +109,7 @@ class Passwords:
     def _release(self, _: object) -> None:
         with self._lock:
             self._busy -= 1
+        hashing(-1)
 
 
 def random_password() -> str:

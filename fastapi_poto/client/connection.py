@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from opentelemetry import propagate
 
 from ..auth.token_pair import TokenPair
 from ..deadline import DEADLINE_HEADER
@@ -94,6 +95,7 @@ class Connection:
             headers[_DEADLINE] = str(milliseconds_until(deadline))
         if outgoing.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in outgoing.cookies)
+        propagate.inject(headers)  # the trace that the caller is in, if it is in one
         body: dict[str, Any] = {"content": outgoing.content}
         if outgoing.form or outgoing.files:
             body = {"data": outgoing.form, "files": outgoing.files or None}

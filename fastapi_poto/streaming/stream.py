@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from .._compat.starlette import exception_handler, handled, is_default
 from ..context import VARY, CallContext
-from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, Unauthenticated
+from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, StreamLost, Unauthenticated
 from .frames import is_told
 from .hub import hub_of
 from .pump import GATHER, pump_of
@@ -83,6 +83,9 @@ class Stream:
     ) -> None:
         self.context = context
         self.options = options
+        self._observation = context.observation
+        if self._observation is not None:
+            frame = self._observation.counting(frame)
         self._pump = pump_of(items, frame, limit=limit or options.buffer_bytes, context=copy_context())
         self._is_active = is_active
         self._check: asyncio.Task[None] | None = None
@@ -136,6 +139,7 @@ class Stream:
             if self._check is not None:
                 self._check.cancel()
             await self._close()
+            self._observe_end("cut" if self._gave_up else "left")
         if not self._started:
             raise ClientDisconnect
         if self.context.failure is not None:
@@ -149,6 +153,7 @@ class Stream:
             await self._wait()
         if not pump.chunks and (early := self._error()) is not None:
             self._reported = early
+            self._observe_end(_how(early))
             raise early
         await self._start(send)
         head = self.head()
@@ -177,6 +182,7 @@ class Stream:
                 await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
         error = self._reported = self._error()
         shaped = None if error is None else await self._shape(error)
+        self._observe_end("close" if error is None else _how(error), error)
         last = {"type": "http.response.body", "body": head + data + self.tail(error, shaped)}
         if error is not None and shaped is None and not is_told(error):
             self._log(error)
@@ -197,6 +203,11 @@ class Stream:
         body = getattr(response, "body", None)
         is_json = response is not None and "json" in response.headers.get("content-type", "")
         return bytes(body) if body and is_json else None
+
+    def _observe_end(self, how: str, error: BaseException | None = None) -> None:
+        observation, self._observation = self._observation, None
+        if observation is not None:
+            observation.stream_ended(how, error)
 
     async def _wait(self) -> None:
         self._check_client()
@@ -354,3 +365,16 @@ class Stream:
 
     def _log(self, error: BaseException) -> None:
         log.error("%s failed in request %s", self.context.operation, self.context.request_id, exc_info=error)
+
+
+_ENDS: dict[type[PotoError], str] = {
+    ShuttingDown: "shutdown",
+    DeadlineExceeded: "deadline",
+    Unauthenticated: "revoked",
+    StreamLost: "lost",
+}
+
+
+def _how(error: BaseException) -> str:
+    """How telemetry names the end of a stream that failed."""
+    return next((how for cls, how in _ENDS.items() if isinstance(error, cls)), "error")

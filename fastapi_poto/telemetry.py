@@ -1,0 +1,147 @@
+"""What OpenTelemetry is told: of the request's span its operation, of the library its metrics.
+
+Names are those of OpenTelemetry's semantic conventions where they have one. Without a provider nothing is told, and
+nothing is measured. Spans are those of whoever traces the requests: FastAPI itself, or an instrumentation.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Final
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import StatusCode
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+Attributes = Mapping[str, Any]
+
+_meter = metrics.get_meter("fastapi_poto")
+_calls = _meter.create_histogram("rpc.server.call.duration", unit="s", description="Calls, streams to their end.")
+_open_streams = _meter.create_up_down_counter("poto.streams.open", unit="{stream}", description="Open streams.")
+_items = _meter.create_counter("poto.streams.items", unit="{item}", description="Items of streams.")
+_first_items = _meter.create_histogram(
+    "poto.streams.time_to_first_item", unit="s", description="From a stream's start to its first item."
+)
+_stores = _meter.create_histogram(
+    "db.client.operation.duration", unit="s", description="Operations of stores, as their callers wait for them."
+)
+_events = _meter.create_counter("poto.auth.events", unit="{event}", description="Sign-ins, refusals, throttling, …")
+_passwords = _meter.create_up_down_counter(
+    "poto.passwords.hashing", unit="{password}", description="Passwords that are hashed, or wait for it."
+)
+
+_is_on = False
+
+
+def look_for_providers() -> None:
+    """Find out whether anything is to be told. Asked when stores are opened: providers are set before."""
+    global _is_on
+    providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
+    _is_on = any("Proxy" not in type(one).__name__ and "NoOp" not in type(one).__name__ for one in providers)
+
+
+def is_observed(scope: Scope) -> bool:
+    """Whether anybody wants to know of this request."""
+    return _is_on or scope.get("fastapi.telemetry") is not None
+
+
+class Observation:
+    """One call, from its caller's authentication to the end of its response."""
+
+    __slots__ = ("_attributes", "_began", "_span", "first_item", "items")
+
+    def __init__(self, operation: str) -> None:
+        """`operation` is `Module.method`."""
+        self._attributes = {"rpc.system.name": "poto", "rpc.method": operation.replace(".", "/")}
+        self._began = time.perf_counter()
+        self._span = trace.get_current_span()
+        self.items = 0
+        self.first_item: float | None = None
+        if self._span.is_recording():
+            self._span.set_attributes(self._attributes)
+
+    def failed(self, error: BaseException) -> None:
+        """Tell why the call failed, before its response is sent: the span may end with it."""
+        self._attributes["error.type"] = error_type(error)
+        if self._span.is_recording():
+            self._span.set_attribute("error.type", error_type(error))
+
+    def end(self) -> None:
+        _calls.record(time.perf_counter() - self._began, self._attributes)
+
+    # A call that streams
+
+    def counting(self, frame: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+        """`frame`, and every item is counted."""
+        _open_streams.add(1, self._attributes)
+
+        def counted(item: Any) -> bytes:
+            if self.first_item is None:
+                self.first_item = time.perf_counter() - self._began
+            self.items += 1
+            return frame(item)
+
+        return counted
+
+    def stream_ended(self, how: str, error: BaseException | None = None) -> None:
+        """Tell how a stream ended, before its last chunk is sent.
+
+        `how` is close, error, deadline, shutdown, revoked, lost, left (its client has gone) or cut (it did not read).
+        """
+        told: dict[str, Any] = {"poto.stream.items": self.items, "poto.stream.end": how}
+        if self.first_item is not None:
+            told["poto.stream.time_to_first_item"] = self.first_item
+            _first_items.record(self.first_item, self._attributes)
+        _items.add(self.items, self._attributes)
+        _open_streams.add(-1, self._attributes)
+        if self._span.is_recording():
+            self._span.set_attributes(told)
+        if error is not None:
+            self.failed(error)
+            if how == "error" and not isinstance(error, HTTPException) and self._span.is_recording():
+                # It is raised to nobody who would record it.
+                self._span.record_exception(error)
+                self._span.set_status(StatusCode.ERROR)
+
+
+def error_type(error: BaseException) -> str:
+    """The code of an error that callers are told about, the class of any other."""
+    code = getattr(error, "code", None)
+    return code if isinstance(code, str) else type(error).__qualname__
+
+
+def auth_event(name: str) -> None:
+    _events.add(1, {"poto.event": name})
+
+
+def hashing(change: int) -> None:
+    _passwords.add(change)
+
+
+STORE_OPERATIONS: Final = ("read", "write", "add", "swap", "delete")
+
+
+def observe_store(store: Any) -> None:
+    """Have the time of a store's operations measured, if a provider was found."""
+    if not _is_on or "read" in vars(store):
+        return
+    system = type(store).__name__.removesuffix("Store").lower()
+    for name in STORE_OPERATIONS:
+        setattr(store, name, _timed(getattr(store, name), {"db.system.name": system, "db.operation.name": name}))
+
+
+def _timed(operation: Callable[..., Any], attributes: Attributes) -> Callable[..., Any]:
+    @wraps(operation)
+    async def timed(*args: Any, **kwargs: Any) -> Any:
+        began = time.perf_counter()
+        told = attributes
+        try:
+            return await operation(*args, **kwargs)
+        except Exception as error:
+            told = {**attributes, "error.type": error_type(error)}
+            raise
+        finally:
+            _stores.record(time.perf_counter() - began, told)
+
+    return timed
