@@ -35,7 +35,7 @@ PUBLIC = {
         current_user
     """,
     "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote stop",
-    "fastapi_poto.openapi": "offline_docs openapi_3_2 refine_openapi",
+    "fastapi_poto.openapi": "openapi_3_2 poto_docs refine_openapi",
     "fastapi_poto.sessions": "CookieSessions Session SessionManager SessionProvider SessionStats",
     "fastapi_poto.stores": "Appended Batch Entry EventLog MemoryStore Store store_from_url",
     "fastapi_poto.streaming": "Channel Event Member PresenceChange RunningStream Topic describe_download",

@@ -16,7 +16,7 @@ def _header(name: str, description: str, schema: Schema) -> HeaderObject:
 DEADLINE: Final = _header(
     "Poto-Timeout-Ms",
     "How long the caller waits, in milliseconds. After that the call is cancelled, and answered with 504.",
-    {"type": "integer", "minimum": 1},
+    {"type": "integer", "minimum": 1, "maximum": 9_999_999_999},
 )
 LAST_EVENT_ID: Final = _header(
     "Last-Event-ID",

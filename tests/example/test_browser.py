@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.example.conftest import Running
 
@@ -63,4 +63,5 @@ def test_a_visitor_tries_the_api(page: Page) -> None:
 
     answer = execute(page, "Chat_ask")
     assert answer.locator(".response-col_status").inner_text().startswith("200")
-    assert "event: close" in answer.inner_text()
+    expect(answer.first).to_contain_text("complete")
+    expect(answer.first).to_contain_text("event: close")

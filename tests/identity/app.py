@@ -5,7 +5,7 @@ import os
 from fastapi import FastAPI
 
 from fastapi_poto import OIDC, ApiKeys, OwnSignIn, Poto, poto_router
-from fastapi_poto.openapi import offline_docs
+from fastapi_poto.openapi import poto_docs
 from tests.e2e.app import Files, Keep, Llm, Verbs, Who
 from tests.secret import SECRET
 
@@ -19,5 +19,5 @@ def make_poto() -> Poto:
 def make_app() -> FastAPI:
     app = FastAPI(swagger_ui_init_oauth={"clientId": "docs", "usePkceWithAuthorizationCodeGrant": True})
     app.include_router(poto_router(Who, Keep, Verbs, Llm, Files, poto=make_poto()))
-    offline_docs(app)
+    poto_docs(app)
     return app

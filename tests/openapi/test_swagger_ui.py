@@ -1,6 +1,8 @@
 """Swagger UI in a real browser, without the internet."""
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,8 +12,8 @@ from fastapi import FastAPI
 from playwright.sync_api import Locator, Page, Request, Route, expect, sync_playwright
 from pydantic import BaseModel, Field
 
-from fastapi_poto import Poto, PotoModule, poto_router, public, roles
-from fastapi_poto.openapi import offline_docs
+from fastapi_poto import Poto, PotoError, PotoModule, poto_router, public, roles
+from fastapi_poto.openapi import poto_docs
 from fastapi_poto.testing import serve
 from tests.secret import SECRET
 
@@ -25,6 +27,13 @@ SHOTS = os.environ.get("SCREENSHOTS")
 class Line(BaseModel):
     sku: str = Field(examples=["apple"])
     quantity: int = Field(1, ge=1)
+
+
+class SoldOut(PotoError):
+    """Nothing is left."""
+
+    code = "sold_out"
+    status = 409
 
 
 class Shop(PotoModule):
@@ -49,6 +58,15 @@ class Shop(PotoModule):
         for number in range(limit):
             yield Line(sku=f"item-{number}")
 
+    @public
+    async def tick(self, pause: float = 0.2, count: int = 10, then: str = "end") -> AsyncIterator[int]:
+        """Numbers, one after the other; and then an end or a failure."""
+        for number in range(count):
+            yield number
+            await asyncio.sleep(pause)
+        if then == "fail":
+            raise SoldOut
+
 
 class Admin(PotoModule):
     """For administrators."""
@@ -63,8 +81,8 @@ def url() -> Iterator[str]:
     app, mounted = FastAPI(title="A shop"), FastAPI()
     app.include_router(poto_router(Shop, Admin, poto=Poto(SECRET)))
     mounted.include_router(poto_router(Shop, poto=Poto(SECRET), prefix="/v1"))
-    offline_docs(app)
-    offline_docs(mounted)
+    poto_docs(app)
+    poto_docs(mounted)
     app.mount("/sub", mounted)
     with serve(app) as live:
         yield live.url
@@ -125,6 +143,15 @@ class Docs:
         status = answer.locator("tbody td.response-col_status").first.inner_text().strip()[:3]
         self.shot(f"answer-{operation}-{status}", block)
         return answer
+
+    def start(self, operation: str, body: str) -> Locator:
+        """Execute a stream; where its events appear."""
+        block = self.block(operation)
+        if block.locator(".try-out__btn.cancel").count() == 0:
+            block.locator(".try-out__btn").click()
+        block.locator("textarea.body-param__text").fill(body)
+        block.locator("button.execute").click()
+        return block.locator(".live-responses-table tbody .response-col_description").first
 
     def shot(self, name: str, part: Locator | None = None) -> None:
         if SHOTS:
@@ -210,6 +237,62 @@ def test_a_visitor(docs: Docs) -> None:
     answer = docs.try_out("Shop_add_line", '{"line": {"sku": "pear"}}')
     assert status_of(answer) == "200"
     expect(answer).to_contain_text(visitor["user_id"])
+
+
+def test_a_stream_plays(docs: Docs) -> None:
+    """Its items are there before it ends, and at the end it says how it ended."""
+    shown = docs.start("Shop_tick", '{"pause": 0.2, "count": 10}')
+    expect(shown).to_contain_text("data: 2")
+    expect(shown).to_contain_text("running")
+    docs.shot("stream-running", docs.block("Shop_tick"))
+    assert "data: 9" not in shown.inner_text()
+    expect(shown).to_contain_text("10 events, complete")
+    expect(docs.block("Shop_tick").locator(".poto-stop")).to_have_count(0)
+
+
+def test_a_stream_that_fails(docs: Docs) -> None:
+    """The error is shown with its code."""
+    shown = docs.start("Shop_tick", '{"pause": 0, "count": 2, "then": "fail"}')
+    expect(shown).to_contain_text("2 events, failed")
+    expect(shown).to_contain_text('{"$error":{"code":"sold_out","detail":"Nothing is left"}}')
+    docs.shot("stream-failed", docs.block("Shop_tick"))
+
+
+def test_a_stream_is_stopped(docs: Docs) -> None:
+    """By a button, which is there while the stream runs; what came stays, and the next one starts anew."""
+    block = docs.block("Shop_tick")
+    shown = docs.start("Shop_tick", '{"pause": 0.1, "count": 100000}')
+    expect(shown).to_contain_text("data: 3")
+    block.locator(".poto-stop").click()
+    expect(shown).to_contain_text("stopped")
+    expect(block.locator(".poto-stop")).to_have_count(0)
+    docs.shot("stream-stopped", block)
+    expect(docs.start("Shop_tick", '{"pause": 0, "count": 1}')).to_contain_text("1 event, complete")
+
+
+def test_a_stream_of_thousands_stays_quick(docs: Docs) -> None:
+    """Only the last events are kept; how many there were is said."""
+    began = time.monotonic()
+    shown = docs.start("Shop_tick", '{"pause": 0, "count": 4000}')
+    expect(shown).to_contain_text("4000 events, complete")
+    expect(shown).to_contain_text("3951 earlier events are not shown")
+    expect(shown).to_contain_text("data: 3999")
+    assert time.monotonic() - began < 8
+    docs.shot("stream-of-thousands", docs.block("Shop_tick"))
+
+
+def test_one_click_signs_a_visitor_in(docs: Docs) -> None:
+    """Authorize says which ways there are, and the first of them needs nothing."""
+    docs.page.locator(".scheme-container .btn.authorize").click()
+    ways = docs.page.locator(".poto-ways")
+    docs.shot("ways-to-sign-in")
+    ways.get_by_role("button", name="Sign in as a new visitor").click()
+    expect(ways).to_contain_text("Signed in as visitor_")
+    docs.shot("signed-in-by-a-click")
+    docs.page.locator(".modal-ux .close-modal").click()
+    answer = docs.try_out("Auth_me")
+    assert status_of(answer) == "200"
+    expect(answer).to_contain_text("visitor_")
 
 
 def test_a_mounted_application(docs: Docs) -> None:

@@ -42,9 +42,10 @@ def read(page: Page, origin: str, path: str, until: str = FINAL) -> list[dict[st
 
 
 def test_the_end_stops_reconnecting(one: LiveApp, page: Page) -> None:
-    """Items, then one reconnection that is answered 204: the browser closes the source by itself."""
+    """Items, an end that the page is told of, and one reconnection that is answered 204: the source is closed."""
     seen = read(page, one.url, "/Wire/items?count=2")
-    assert [event["event"] for event in seen] == ["open", "message", "message", "reconnecting", "closed"]
+    assert [event["event"] for event in seen] == ["open", "message", "message", "close", "reconnecting", "closed"]
+    assert seen[3] == {"event": "close", "data": "", "id": "~end"}
 
 
 def test_names_and_ids(one: LiveApp, page: Page) -> None:

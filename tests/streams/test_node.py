@@ -32,10 +32,11 @@ def read(node: Path, kind: str, url: str) -> list[dict[str, Any]]:
 
 
 def test_eventsource_parser(one: LiveApp, node: Path) -> None:
-    """Items, names, ids and the error come out; pings and the end bring nothing that looks like an item."""
+    """Items, names, ids, the error and the end come out; pings bring nothing, and the end has no data."""
     assert read(node, "parser", f"{one.url}/Wire/named") == [
         {"event": "progress", "id": "one", "data": '{"sku":"a","quantity":1}'},
         {"event": "message", "data": '{"sku":"b","quantity":1}'},
+        {"event": "close", "id": "~end", "data": ""},
         {"event": "end"},
     ]
     events = read(node, "parser", f"{one.url}/Wire/late?kind=poto")
@@ -45,6 +46,7 @@ def test_eventsource_parser(one: LiveApp, node: Path) -> None:
         {"event": "retry", "data": "2500"},
         {"event": "message", "data": "1"},
         {"event": "message", "data": "2"},
+        {"event": "close", "id": "~end", "data": ""},
         {"event": "end"},
     ]
 

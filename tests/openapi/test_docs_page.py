@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from fastapi_poto import ConfigurationError, PotoModule
-from fastapi_poto.openapi import offline_docs
+from fastapi_poto.openapi import poto_docs
 
 from .conftest import app_of
 
@@ -17,12 +17,25 @@ class Shop(PotoModule):
     async def act(self) -> None: ...
 
 
+def test_the_plugin_comes_between_swagger_ui_and_its_start() -> None:
+    """Whether Swagger UI is this server's or the CDN's."""
+    for offline, source in ((True, "/_docs/swagger-ui-bundle.js"), (False, "https://cdn.jsdelivr.net/")):
+        app = app_of(Shop)
+        poto_docs(app, offline=offline)
+        client = TestClient(app)
+        text = client.get("/docs").text
+        places = [text.index(source), text.index("/_docs/docs_page.js"), text.index("SwaggerUIBundle({")]
+        assert places == sorted(places)
+        assert "executeRequest" in client.get("/_docs/docs_page.js").text
+        assert (client.get("/_docs/swagger-ui.css").status_code == 200) is offline
+
+
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 @pytest.mark.parametrize("root_path", ["", "/api"])
 def test_pages_name_no_other_host(page: str, root_path: str) -> None:
     """All that a page loads comes from this server, below its root path too."""
     app = app_of(Shop)
-    offline_docs(app)
+    poto_docs(app)
     client = TestClient(app, root_path=root_path)
     text = client.get(page).text
     assert "//" not in re.sub(r"<!--.*?-->|//\s.*", "", text).replace("https://redocly.com", "")
@@ -40,7 +53,7 @@ def test_the_applications_own_settings_hold() -> None:
     app = app_of(
         Shop, app=FastAPI(docs_url="/help", redoc_url=None, swagger_ui_parameters={"docExpansion": "none"}, title="T")
     )
-    offline_docs(app)
+    poto_docs(app)
     client = TestClient(app)
     text = client.get("/help").text
     assert '"docExpansion": "none"' in text
@@ -52,7 +65,7 @@ def test_the_applications_own_settings_hold() -> None:
 def test_mistakes_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pages, or without the extra, it is an error that names the cure."""
     with pytest.raises(ConfigurationError, match="docs_url"):
-        offline_docs(FastAPI(docs_url=None, redoc_url=None))
+        poto_docs(FastAPI(docs_url=None, redoc_url=None))
     monkeypatch.setitem(sys.modules, "fastapi_offline", None)
     with pytest.raises(ConfigurationError, match=r"fastapi-poto\[offline\]"):
-        offline_docs(FastAPI())
+        poto_docs(FastAPI())
