@@ -66,7 +66,7 @@ class Poto:
 
     `secret` signs tokens: one, several (the current one first), or a mapping from key id to secret.
     Without one, a memory store gets one for the process and a warning; any other store refuses to start.
-    `store` is a URL or a `SessionStore`, and says where users, sessions, refresh tokens, counters and
+    `store` is a URL or a `Store`, and says where users, sessions, refresh tokens, counters and
     replay buffers live; `users` and `sessions` can be given on their own (`sessions="cookie://"` keeps
     them encrypted in the browser). `passwords` has other parameters for hashing. `on_event` is called with each
     `AuditEvent`. `credentials` are the ways to know a caller, in the order in which they are asked; without them, the
@@ -93,7 +93,7 @@ class Poto:
         _check_protocol("users", users, NoneType, UserProvider)
         self.settings = with_options(settings or Settings(), options)
         self.clock = clock
-        self.store = store_from_url(store) if isinstance(store, str) else store
+        self.store = store_from_url(store, clock=clock) if isinstance(store, str) else store
         self.secrets = _secrets(secret, self.store, strict=strict)
         if users is None:
             users = MemoryUsers() if isinstance(self.store, MemoryStore) else StoreUsers(self.store)
@@ -176,15 +176,16 @@ class Poto:
             "idle": settings.session_idle,
             "absolute": settings.session_absolute,
             "max_keys": settings.session_keys,
-            "is_active": self.authenticator.is_active,
         }
         if given in ("cookie", "cookie://"):
-            return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives)
+            is_active = self.authenticator.is_active
+            return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives, is_active=is_active)
         if given is not None and not isinstance(given, str | Store):
             _check_protocol("sessions", given, NoneType, SessionProvider)
             return given
-        self.session_store = store_from_url(given) if isinstance(given, str) else given or self.store
-        return SessionManager(self.session_store, value_bytes=settings.session_value_bytes, **lives)
+        self.session_store = store_from_url(given, clock=self.clock) if isinstance(given, str) else given or self.store
+        value_bytes = settings.session_value_bytes
+        return SessionManager(self.session_store, sign_ins=self.store, value_bytes=value_bytes, **lives)
 
     @property
     def _managed(self) -> list[ManagedCredentials]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastapi_poto import testing
+from tests.stores.fixtures import postgres_server, redis_server, store, store_url  # noqa: F401
 
 _TESTS = str(Path(__file__).parent)
 _SLOW = {"browser", "conformance", "compat", "deployments"}

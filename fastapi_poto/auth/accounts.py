@@ -19,9 +19,6 @@ from .users import VISITOR_PREFIX, name_key, new_user_id, storable
 class SessionEnder(Protocol):
     """What signing in and out asks of the sessions."""
 
-    async def rotate(self, user_id: str) -> None:
-        """Give the user's session a new id; its data stays."""
-
     async def end(self, user_id: str) -> None:
         """Delete the user's session."""
 
@@ -111,8 +108,8 @@ class Accounts:
         await self._users.remove(user_id)
         await self._external_users.forget(user_id)
         await self._keys.forget(user_id)
+        await self._sessions.end(user_id)  # before what says which session it is
         await self._token_families.forget(user_id)
-        await self._sessions.end(user_id)
         self._audit("user_removed", user_id=user_id)
 
     async def remove_visitor(self, user_id: str) -> None:

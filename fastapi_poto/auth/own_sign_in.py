@@ -23,6 +23,8 @@ class SignedIn(Identity):
     """Somebody who signed in here."""
 
     token: Claims
+    session: str
+    """The generation of their session, as of this call."""
     by_cookie: bool = False
 
     @property
@@ -48,7 +50,7 @@ class OwnSignIn(ManagedCredentials):
     def attach(self, services: Services) -> None:
         self.issuer = services.settings.auth.issuer
         self._access_tokens = services.access_tokens
-        self._is_active = services.token_families.is_active
+        self._token_families = services.token_families
         self._users = services.users
         self._clock = services.clock
         self._cookies = services.cookies
@@ -81,7 +83,7 @@ class OwnSignIn(ManagedCredentials):
     async def is_active(self, identity: Identity) -> bool:
         """Whether the sign-in has not ended, and its user has at least the roles of then. It may outlive its token."""
         claims = cast("SignedIn", identity).token
-        if not await self._is_active(claims.user_id, claims.family, claims.epoch):
+        if not await self._token_families.is_active(claims.user_id, claims.family, claims.epoch):
             return False
         user = await self._users.get(claims.user_id)
         return user is not None and identity.user.roles <= user.roles
@@ -92,13 +94,17 @@ class OwnSignIn(ManagedCredentials):
     async def _check(self, known: SignedIn | Claims, key: bytes, *, by_cookie: bool = False) -> SignedIn:
         claims = known if isinstance(known, Claims) else known.token
         user_id = claims.user_id
-        if claims.expires_at > self._clock() and await self._is_active(user_id, claims.family, claims.epoch):
-            user = await self._users.get(user_id)
-            if user is not None:
-                if isinstance(known, SignedIn) and (known.user is user or known.user == user):
-                    return known
-                made = SignedIn(user, self.name, expires_at=claims.expires_at, token=claims, by_cookie=by_cookie)
-                self._known.keep(key, made)
-                return made
+        session = None
+        if claims.expires_at > self._clock():
+            session = await self._token_families.session(user_id, claims.family, claims.epoch)
+        user = await self._users.get(user_id) if session is not None else None
+        if session is not None and user is not None:
+            if isinstance(known, SignedIn) and known.session == session and (known.user is user or known.user == user):
+                return known
+            made = SignedIn(
+                user, self.name, expires_at=claims.expires_at, token=claims, session=session, by_cookie=by_cookie
+            )
+            self._known.keep(key, made)
+            return made
         self._known.pop(key, None)
         raise Unauthenticated

@@ -88,7 +88,7 @@ class SignIn:
         await self._rehash(user, password, account.password_hash)
         if user.visitor:
             await self._visitors.note(user.id)
-        begun = await self._begin(user.id, epoch)
+        begun = await self._token_families.begin(user.id, epoch=epoch)
         self._audit("signed_in", user_id=user.id, family=begun.family, address=address)
         return self.pair(begun)
 
@@ -138,7 +138,7 @@ class SignIn:
         user = await self._authenticator.user(visitor.id)
         if user is None:
             raise self._authenticator.refuse_bad()
-        begun = await self._begin(user.id, epoch)
+        begun = await self._token_families.begin(user.id, epoch=epoch)
         self._audit("upgraded", user_id=user.id, family=begun.family)
         return self.pair(begun)
 
@@ -159,11 +159,6 @@ class SignIn:
         ttl = max(1, int(min(self._access_ttl, refresh.ends_at - self._clock())))
         token, _ = self._access_tokens.issue(refresh.user_id, family=refresh.family, epoch=refresh.epoch, ttl=ttl)
         return TokenPair(access_token=token, expires_in=ttl, refresh_token=refresh.token, user_id=refresh.user_id)
-
-    async def _begin(self, user_id: str, epoch: int) -> RefreshToken:
-        begun = await self._token_families.begin(user_id, epoch=epoch)
-        await self._sessions.rotate(user_id)
-        return begun
 
     async def _rehash(self, user: User, password: str, password_hash: str | None) -> None:
         """Bring the hash up to today's parameters; if there is no room for it now, at another sign-in."""

@@ -14,7 +14,7 @@ _REMEMBERED = 10_000
 
 
 class StoreUsers:
-    """Users in a `SessionStore`, shared by all processes on it.
+    """Users in a `Store`, shared by all processes on it.
 
     `user:<id>` has the fields `login` (JSON: name, hash, visitor), `roles` (JSON list) and `disabled`;
     `name:<name>` has `id`. A record of a user is written before its name is claimed and removed before the

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ..errors import RefreshReused, Unauthenticated
 from ..settings import AuthSettings
+from ..stores import records
 from ..stores.base import Store
 from .secrets import Secrets
 from .users import storable
@@ -151,10 +152,19 @@ class TokenFamilies:
         raise Unauthenticated
 
     async def is_active(self, user_id: str, family: str, epoch: int) -> bool:
-        """Whether an access token of this family is still good. Asked on every call."""
+        """Whether an access token of this family is still good."""
+        return await self.session(user_id, family, epoch) is not None
+
+    async def session(self, user_id: str, family: str, epoch: int) -> str | None:
+        """The generation of the user's session while an access token of this family is good, else None.
+
+        Asked on every call.
+        """
         field = f"f:{family}"
-        fields = await self._store.read(f"auth:{user_id}", ("epoch", field))
-        return fields is not None and field in fields and fields.get("epoch", b"0") == b"%d" % epoch
+        fields = await self._store.read(_record(user_id), ("epoch", "session", field))
+        if fields is None or field not in fields or fields.get("epoch", b"0") != b"%d" % epoch:
+            return None
+        return records.generation(fields.get("session"))
 
     async def end(self, user_id: str, family: str) -> bool:
         """End one sign-in; whether it was the user's last: then their session ends with it."""
@@ -234,7 +244,7 @@ class TokenFamilies:
 
 
 def _record(user_id: str) -> str:
-    return f"auth:{user_id}"
+    return records.sign_ins(user_id)
 
 
 def _epoch(fields: Mapping[str, bytes] | None) -> int:

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLarge
 from ..settings import DAY
+from ..stores import records
 from ..stores.base import Store
 from .session import Caller, Session, SessionStats
 
@@ -97,13 +98,10 @@ class CookieSessions:
             raise SessionEnded("A session needs a signed-in caller")
         return Session(_CookieBackend(self, caller, caller.user.id))
 
-    async def rotate(self, user_id: str) -> None:
-        """Nothing to do: the cookie has no id, is bound to its user, and is another one after every write."""
-
     async def end(self, user_id: str) -> None:
         """Refuse all cookies that the user has had so far."""
         mark = {"epoch": secrets.token_bytes(8)}
-        await self.store.write(f"cookie:{user_id}", mark, create=True, expires_in=self.absolute + 60)
+        await self.store.write(records.cookie_sessions(user_id), mark, create=True, expires_in=self.absolute + 60)
 
     async def stats(self, *, limit: int = 100_000) -> SessionStats:
         """The server cannot know how many cookies there are."""
@@ -111,7 +109,7 @@ class CookieSessions:
 
     async def epoch(self, user_id: str) -> bytes | None:
         """What marks the cookies since the user's last sign-out; None if that was longer ago than a cookie lives."""
-        found = await self.store.read(f"cookie:{user_id}", ("epoch",))
+        found = await self.store.read(records.cookie_sessions(user_id), ("epoch",))
         return None if found is None else found.get("epoch")
 
     def seal(

@@ -75,9 +75,9 @@ class Session(Generic[Shape]):
     """What a user keeps between calls; every operation is one atomic step, shared by all of the user's sign-ins.
 
     Values are what JSON holds and Python's rich types, models included (see codec), up to 64 KiB each; keys are
-    strings of up to 200 bytes that do not start with `~`, up to 256 of them. A session that is not touched costs
-    nothing; one that was never written is empty. Past a limit: `TooLarge`, and nothing has changed. A write after
-    the caller's sign-in was ended raises `SessionEnded`. A store that is down raises `Unavailable`.
+    strings of up to 200 bytes, up to 256 of them. A session that is not touched costs
+    nothing; one that was never written is empty. Past a limit: `TooLarge`, and nothing has changed. A write of a call
+    that began before the session was ended raises `SessionEnded`. A store that is down raises `Unavailable`.
 
     `Session[Cart]` has the fields of the Pydantic model `Cart` as its keys: values are validated, absent ones are
     the model's defaults, and `load()` gives them together as a `Cart`.
@@ -196,10 +196,8 @@ class Session(Generic[Shape]):
     def _check_key(self, key: str) -> None:
         if not self._knows(key):
             raise KeyError(f"{self._need_shape().__name__} has no field {key!r}")
-        if not key or key[0] == "~" or not is_name(key, KEY_BYTES):
-            raise SessionValueError(
-                f"A session key is text of 1 to {KEY_BYTES} bytes, with no NUL, and no '~' in front: {key!r}"
-            )
+        if not is_name(key, KEY_BYTES):
+            raise SessionValueError(f"A session key is text of up to {KEY_BYTES} bytes, with no NUL: {key!r}")
 
     def _bytes(self, key: str, value: Any) -> bytes:
         if self._shape is None:
@@ -277,9 +275,6 @@ class SessionProvider(Protocol):
     def handle(self, caller: Caller) -> Session[Any]:
         """The session of the call's user. Does no I/O."""
         ...
-
-    async def rotate(self, user_id: str) -> None:
-        """Give the user's session another id; its values stay."""
 
     async def end(self, user_id: str) -> None:
         """Remove the user's session."""

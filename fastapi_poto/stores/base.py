@@ -1,6 +1,7 @@
 """The protocol that every store implements: records of named fields, each field atomic on its own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Protocol, runtime_checkable
 
@@ -8,18 +9,35 @@ from ..errors import BadRequest
 from .log import EventLog
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How long a record lives that an operation makes, in seconds. `ends_in` is a limit that nothing prolongs."""
+
+    expires_in: float
+    ends_in: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Names of records, and the cursor of the next page; None at the end."""
+
+    names: list[str]
+    cursor: str | None
+
+
 @runtime_checkable
 class Store(Protocol):
     """Records of named fields that expire as a whole.
 
     A record is a session, a user, a token family, a counter: whatever has a few fields, each
-    changed on its own. `record` is `"<kind>:<id>"`, fields are non-empty strings, values are bytes.
+    changed on its own. `record` is a name of `records`, fields are strings without NUL, values are bytes.
     Every operation is atomic, alone and against all others of any process on the same store, and
     what it acknowledged is what the next one sees. An expired record does not exist.
 
-    `expires_in` is in seconds from now: given, it becomes the record's life; None leaves the life
-    of an existing record as it is and gives a new one no end. A write without `create` never
-    brings a record into being, so a slow writer cannot undo a delete.
+    A write without `create` never brings a record into being, so a slow writer cannot undo a delete; nor does one
+    with `create` where a `delete` has barred the name. `create` may be the `Life` of a record that is made.
+    `expires_in` is in seconds from now: given, it becomes the record's life, up to the end that its `Life` set; None
+    leaves the life of an existing record as it is, and gives a new one that of `create`, or no end.
 
     A name of more than 1,024 bytes, with a NUL or a lone surrogate raises `BadRequest`: a user name that a client
     sent may be part of it. A store object serves any number of event loops and threads of its process.
@@ -40,7 +58,7 @@ class Store(Protocol):
         record: str,
         changes: Mapping[str, bytes | None],
         *,
-        create: bool = False,
+        create: bool | Life = False,
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> bool:
@@ -56,14 +74,14 @@ class Store(Protocol):
         field: str,
         by: int,
         *,
-        create: bool = False,
+        create: bool | Life = False,
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> int | None:
         """Add to an integer field (absent: 0; kept as ASCII digits) and give the sum; None if no such record.
 
-        `expires_in` here holds for a record that this call creates, so that a counter's window is
-        not prolonged by counting. Raises `ValueError` if the field is not an integer of 64 bits.
+        Raises `ValueError` if the field is not an integer of 64 bits. `create=Life(…)` gives a counter a window that
+        counting does not prolong.
         """
         ...
 
@@ -74,26 +92,28 @@ class Store(Protocol):
         old: bytes | None,
         new: bytes | None,
         *,
-        create: bool = False,
+        create: bool | Life = False,
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> bool | None:
         """Compare and set: `new` if the field is `old` (None: absent); False if it is not; None if no such record.
 
-        With `create` a record that is not there counts as one without fields: None is never given.
+        With `create` a record that is not there counts as one without fields: None means that it is barred.
         """
         ...
 
-    async def delete(self, record: str) -> bool:
-        """Remove the record with all its fields; False if there was none."""
+    async def delete(self, record: str, *, bar_for: float = 0.0) -> bool:
+        """Remove the record with all its fields; False if there was none.
+
+        For `bar_for` seconds nobody can make it again.
+        """
         ...
 
-    async def rename(self, record: str, new: str) -> bool:
-        """Move the record with its life to another name; False if there is no such record, or the name is taken."""
-        ...
+    async def names(self, prefix: str, *, cursor: str | None = None, limit: int = 1000) -> Page:
+        """Names of live records that start with `prefix`, in no order, about `limit` at a time.
 
-    async def scan(self, prefix: str, *, limit: int = 1000) -> list[str]:
-        """Names of live records that start with `prefix`, in no order; for administration, never for a call."""
+        For administration, never for a call. A record that is there all the time is on one page or, rarely, on two.
+        """
         ...
 
     async def purge(self, *, limit: int = 500) -> int:
@@ -158,3 +178,17 @@ def take_number(options: dict[str, str], name: str, default: float) -> float:
     if not 0 < number < inf:
         raise ValueError(f"{name} is to be more than 0")
     return number
+
+
+def life_of(create: bool | Life, expires_in: float | None) -> tuple[float | None, float | None]:
+    """Of a record that an operation makes: in how many seconds it expires, and the limit of that."""
+    if not isinstance(create, Life):
+        return expires_in, None
+    end = None if create.ends_in == inf else create.ends_in
+    return min(create.expires_in if expires_in is None else expires_in, create.ends_in), end
+
+
+def range_of(prefix: str, cursor: str | None) -> tuple[str, str]:
+    """The names that `names` is to give, in the order of their bytes: from the first on, and before the last."""
+    # No name has a NUL, so the next one after the cursor that is possible has the letter 1 more.
+    return prefix if cursor is None else cursor + "\x01", prefix + "\U0010ffff"

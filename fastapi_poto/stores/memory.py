@@ -3,25 +3,28 @@
 import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from threading import Lock
 
 from ..errors import TooLarge
-from .base import check_integer, check_name, parse_integer
+from .base import Life, Page, check_integer, check_name, life_of, parse_integer
 from .log import EventLog
 from .log_memory import MemoryLog
 
 
 class _Record:
-    __slots__ = ("expires_at", "fields", "queued_at")
+    """`expires_at` never passes `ends_at`. A barred one does not exist, and keeps others from making it."""
+
+    __slots__ = ("barred", "ends_at", "expires_at", "fields", "queued_at")
 
     def __init__(self) -> None:
         self.fields: dict[str, bytes] = {}
-        self.expires_at: float | None = None
-        self.queued_at: float | None = None
+        self.expires_at = self.ends_at = self.queued_at = inf
+        self.barred = False
 
 
 class MemoryStore:
-    """Keeps every promise of `SessionStore` within one process, for all its event loops and threads; ends with it.
+    """Keeps every promise of `Store` within one process, for all its event loops and threads; ends with it.
 
     Other processes see nothing of it: with several workers, every worker would know other sessions.
     """
@@ -36,24 +39,36 @@ class MemoryStore:
 
     def _find(self, name: str) -> _Record | None:
         record = self._records.get(name)
-        if record is not None and record.expires_at is not None and record.expires_at <= self._clock():
+        if record is None or (record.expires_at == inf and not record.barred):
+            return record
+        if record.expires_at <= self._clock():
             del self._records[name]
             return None
-        return record
+        return None if record.barred else record
 
-    def _expire(self, name: str, record: _Record, expires_in: float | None) -> None:
-        if expires_in is None:
-            return
-        at = record.expires_at = self._clock() + expires_in
+    def _obtain(self, name: str, create: bool | Life) -> _Record | None:
+        found = self._find(name)
+        return _Record() if found is None and create and name not in self._records else found
+
+    def _keep(self, name: str, record: _Record, create: bool | Life, expires_in: float | None) -> None:
+        if self._records.get(name) is not record:
+            self._records[name] = record
+            expires_in, ends_in = life_of(create, expires_in)
+            record.ends_at = inf if ends_in is None else self._clock() + ends_in
+        if expires_in is not None:
+            self._expire(name, record, min(self._clock() + expires_in, record.ends_at))
+
+    def _expire(self, name: str, record: _Record, at: float) -> None:
+        record.expires_at = at
         # One queue entry a record, moved on when it comes up: a life that is prolonged often costs nothing.
-        if record.queued_at is None or at < record.queued_at:
+        if at < record.queued_at:
             self._queue_up(at, name, record)
 
     def _queue_up(self, at: float, name: str, record: _Record) -> None:
         record.queued_at = at
         heapq.heappush(self._queue, (at, name))
-        if len(self._queue) > 2 * len(self._records) + 1_000:  # of records that were deleted or renamed since
-            self._queue = [(one.queued_at, key) for key, one in self._records.items() if one.queued_at is not None]
+        if len(self._queue) > 2 * len(self._records) + 1_000:  # of records that were deleted since
+            self._queue = [(one.queued_at, key) for key, one in self._records.items() if one.queued_at < inf]
             heapq.heapify(self._queue)
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
@@ -74,17 +89,15 @@ class MemoryStore:
         record: str,
         changes: Mapping[str, bytes | None],
         *,
-        create: bool = False,
+        create: bool | Life = False,
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> bool:
         check_name(record)
         with self._lock:
-            found = self._find(record)
+            found = self._obtain(record, create)
             if found is None:
-                if not create:
-                    return False
-                found = _Record()
+                return False
             if max_fields is not None:
                 kept = found.fields
                 count = len(kept) + sum(
@@ -99,8 +112,7 @@ class MemoryStore:
                     found.fields[field] = value
                 else:
                     found.fields.pop(field, None)
-            self._records[record] = found
-            self._expire(record, found, expires_in)
+            self._keep(record, found, create, expires_in)
             return True
 
     async def add(
@@ -109,26 +121,21 @@ class MemoryStore:
         field: str,
         by: int,
         *,
-        create: bool = False,
+        create: bool | Life = False,
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> int | None:
         check_name(record)
         with self._lock:
-            found = self._find(record)
-            made = found is None
+            found = self._obtain(record, create)
             if found is None:
-                if not create:
-                    return None
-                found = _Record()
+                return None
             old = found.fields.get(field)
             total = check_integer((0 if old is None else parse_integer(old)) + check_integer(by))
             if old is None and max_fields is not None and len(found.fields) >= max_fields:
                 raise TooLarge(f"More than {max_fields} fields")
             found.fields[field] = b"%d" % total
-            if made:
-                self._records[record] = found
-                self._expire(record, found, expires_in)
+            self._keep(record, found, create, expires_in)
             return total
 
     async def swap(
@@ -138,17 +145,15 @@ class MemoryStore:
         old: bytes | None,
         new: bytes | None,
         *,
-        create: bool = False,
+        create: bool | Life = False,
         expires_in: float | None = None,
         max_fields: int | None = None,
     ) -> bool | None:
         check_name(record)
         with self._lock:
-            found = self._find(record)
+            found = self._obtain(record, create)
             if found is None:
-                if not create:
-                    return None
-                found = _Record()
+                return None
             if found.fields.get(field) != old:
                 return False
             if old is None and new is not None and max_fields is not None and len(found.fields) >= max_fields:
@@ -157,41 +162,28 @@ class MemoryStore:
                 found.fields[field] = new
             else:
                 found.fields.pop(field, None)
-            self._records[record] = found
-            self._expire(record, found, expires_in)
+            self._keep(record, found, create, expires_in)
             return True
 
-    async def delete(self, record: str) -> bool:
+    async def delete(self, record: str, *, bar_for: float = 0.0) -> bool:
         check_name(record)
         with self._lock:
             found = self._find(record)
             if found is not None:
                 del self._records[record]
+            if bar_for:
+                bar = self._records[record] = _Record()
+                bar.barred = True
+                self._expire(record, bar, self._clock() + bar_for)
             return found is not None
 
-    async def rename(self, record: str, new: str) -> bool:
-        check_name(record)
-        check_name(new)
+    async def names(self, prefix: str, *, cursor: str | None = None, limit: int = 1000) -> Page:
         with self._lock:
-            found = self._find(record)
-            if found is None or self._find(new) is not None:
-                return False
-            del self._records[record]
-            self._records[new] = found
-            if found.expires_at is not None:
-                self._queue_up(found.expires_at, new, found)
-            return True
-
-    async def scan(self, prefix: str, *, limit: int = 1000) -> list[str]:
-        with self._lock:
-            names = [name for name in self._records if name.startswith(prefix)]
-            found: list[str] = []
-            for name in names:
-                if len(found) >= limit:
-                    break
-                if self._find(name) is not None:
-                    found.append(name)
-            return found
+            after = [name for name in self._records if name.startswith(prefix) and (cursor is None or name > cursor)]
+            found = heapq.nsmallest(limit, after)
+            return Page(
+                [name for name in found if self._find(name) is not None], found[-1] if len(after) > limit else None
+            )
 
     async def purge(self, *, limit: int = 500) -> int:
         removed = 0
@@ -200,14 +192,13 @@ class MemoryStore:
             while removed < limit and self._queue and self._queue[0][0] <= now:
                 _, name = heapq.heappop(self._queue)
                 record = self._records.get(name)
-                if record is None or record.expires_at is None:
+                if record is None:
                     continue
                 if record.expires_at <= now:
                     del self._records[name]
                     removed += 1
-                elif record.queued_at is not None and record.queued_at <= now:
-                    record.queued_at = record.expires_at
-                    heapq.heappush(self._queue, (record.expires_at, name))
+                elif record.queued_at <= now:
+                    self._queue_up(record.expires_at, name, record)
         return removed + await self.log.purge(limit=limit)
 
     async def ping(self) -> None:

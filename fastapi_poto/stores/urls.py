@@ -1,38 +1,39 @@
 """One URL says where everything is kept."""
 
+import time
+from collections.abc import Callable
+
 from ..errors import ConfigurationError
 from .base import Store
 from .memory import MemoryStore
 
 _POSTGRES = {"postgresql", "postgres", "postgresql+asyncpg"}
-_REDIS = {"redis", "rediss", "unix", "redis+unix"}
-_FORMS = "memory://, sqlite:///file.db, postgresql://…, redis://…, rediss://… or redis+unix:///path"
+_REDIS = {"redis", "rediss", "unix", "redis+unix", "valkey", "valkeys", "sentinel", "sentinels"}
+_FORMS = "memory://, sqlite:///file.db, postgresql://…, redis://…, rediss://…, sentinel://… or redis+unix:///path"
 
 
-def store_from_url(url: str) -> Store:
+def store_from_url(url: str, *, clock: Callable[[], float] = time.time) -> Store:
     """The store that `url` names, not connected yet: `await store.open()` does that, or its first use.
 
-    Raises `ConfigurationError`, which names the cure, for a URL of no known form and for a driver that is missing.
+    Records expire by `clock`, in Redis by its own. Raises `ConfigurationError`, which names the cure, for a URL of no
+    known form and for a driver that is missing.
     """
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()
     if not separator:
         raise ConfigurationError(f"This is not a store's URL: {url.rpartition('@')[2]!r}. Write {_FORMS}.")
     if scheme == "memory":
-        return MemoryStore()
+        return MemoryStore(clock=clock)
     if scheme in ("sqlite", "sqlite+aiosqlite"):
-        from .sql import SqlStore
-        from .sqlite import SqliteDriver
+        from .sqlite import SqliteStore
 
-        return SqlStore(SqliteDriver.from_url(url))
+        return SqliteStore.from_url(url, clock=clock)
     if scheme in _POSTGRES:
         try:
-            from .postgres import PostgresDriver
+            from .postgres import PostgresStore
         except ImportError as missing:
             raise _missing(scheme, "sql", missing) from missing
-        from .sql import SqlStore
-
-        return SqlStore(PostgresDriver.from_url(url))
+        return PostgresStore(url, clock=clock)
     if scheme in _REDIS:
         try:
             from .redis import RedisStore

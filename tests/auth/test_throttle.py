@@ -82,9 +82,9 @@ async def test_who_is_right_too_late_is_as_wrong_as_anybody(house: House) -> Non
     first = await throttle.begin(account, "192.0.2.1")
     for _ in range(4):
         await throttle.begin(account, "192.0.2.1")
-    before = {name: await house.store.read(name) for name in await house.store.scan("throttle:")}
+    before = {name: await house.store.read(name) for name in (await house.store.names("throttle:")).names}
     assert not await throttle.succeeded(first)
-    assert {name: await house.store.read(name) for name in await house.store.scan("throttle:")} == before
+    assert {name: await house.store.read(name) for name in (await house.store.names("throttle:")).names} == before
     house.clock.advance(1.1)
     last = await throttle.begin(account, "192.0.2.1")
     assert await throttle.succeeded(last)
@@ -215,6 +215,6 @@ async def test_counters_of_junk_are_none(house: House) -> None:
     """Threat 28: bytes that are no number count as nothing, and sign-in goes on."""
     await house.poto.accounts.create(NAME, PASSWORD)
     await fail(house)
-    (record,) = await house.store.scan("throttle:account:")
+    (record,) = (await house.store.names("throttle:account:")).names
     await house.store.write(record, {"tries": b"soon"})
     await house.poto.sign_in.login(NAME, PASSWORD, "a")

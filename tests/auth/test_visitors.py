@@ -31,7 +31,7 @@ async def test_idle_visitors_are_purged_with_their_sessions(house: House) -> Non
     assert house.sessions.ended == [idle.user_id]
     with pytest.raises(Unauthenticated):
         await house.poto.sign_in.login(idle.user_id, idle.password or "", "a")
-    assert not [name for name in await house.store.scan("") if idle.user_id in name and name[:6] != "owner:"]
+    assert not [name for name in (await house.store.names("")).names if idle.user_id in name and name[:6] != "owner:"]
 
 
 async def test_purging_lets_others_have_their_turns() -> None:
@@ -46,8 +46,8 @@ async def test_purging_lets_others_have_their_turns() -> None:
         await asyncio.sleep(0)
         wait_queue += 1
     assert wait_queue >= 25
-    assert await house.store.scan("user:") == []
-    assert await house.store.scan("visitor") == []
+    assert (await house.store.names("user:")).names == []
+    assert (await house.store.names("visitor")).names == []
 
 
 async def test_before_their_time_nobody_is_purged(house: House) -> None:

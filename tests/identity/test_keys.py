@@ -251,11 +251,11 @@ async def test_the_store_has_no_secret(house: House) -> None:
     """Neither the key nor its secret can be read out of the store; and a removed user leaves nothing there."""
     ann = await house.user("ann", "staff")
     key = await house.poto.keys.create(ann.id, name="cron")
-    records = {name: await house.store.read(name) for name in await house.store.scan("")}
+    records = {name: await house.store.read(name) for name in (await house.store.names("")).names}
     assert key.split("_", 2)[2] not in repr(records)
     await house.poto.accounts.remove(ann.id)
     assert await house.status(key) == 401
-    assert await house.store.scan("key") == []
+    assert (await house.store.names("key")).names == []
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ async def test_wrong_arguments(house: House, arguments: dict[str, Any], error: t
     for nobody, says in (("nobody", "No such user"), ("corp:ann", "Only users of this application")):
         with pytest.raises(NotFound, match=says):
             await house.poto.keys.create(nobody, name="a")
-    assert await house.store.scan("key") == []
+    assert (await house.store.names("key")).names == []
 
 
 async def test_a_user_has_at_most_100(house: House) -> None:

@@ -266,7 +266,7 @@ async def test_own_users_whose_id_has_a_colon(issuer: Issuer, world: World) -> N
         await provider.add(Account(User("ldap:ann", name=f"ann {id(provider)}"), None))
         await provider.set_disabled("ldap:ann")
         assert await provider.get("ldap:ann") is None
-    assert await world.poto.store.scan("external:") == []
+    assert (await world.poto.store.names("external:")).names == []
     with pytest.raises(NotFound):
         await StoreUsers(world.poto.store).set_disabled("corp:nobody")
 

@@ -320,7 +320,7 @@ def test_health() -> None:
 
 def test_the_log_says_why_a_store_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A caller is told no more than 503; who started it reads what the driver said."""
-    store = f"sqlite:///{tmp_path}/missing/poto.db"
+    store = f"sqlite:///{tmp_path}"  # a directory
     with TestClient(app_of(poto_router(Shop, poto=Poto(SECRET, store=store)))) as client:
         answer = client.post("/auth/visitor")
     assert answer.status_code == 503

@@ -90,13 +90,13 @@ def test_18_a_foreign_origin(own: World, origin: str, status: int) -> None:
 def test_18_get_changes_nothing(own: World) -> None:
     """Threat 18: GET, HEAD and OPTIONS with the cookie do what they do for anybody, and nothing is written."""
     cookies = sign_in(own)
-    before = {name: own.do(own.poto.store.read(name)) for name in own.do(own.poto.store.scan(""))}
+    before = {name: own.do(own.poto.store.read(name)) for name in own.do(own.poto.store.names("")).names}
     for path in ("/Vault/me", "/Vault/kept", "/auth/me", "/plain"):
         assert call(own, cookies, "GET", path, Origin="https://evil.example").status_code == 200
     for path in ("/auth/logout", "/auth/visitor", "/auth/refresh", "/auth/login", "/auth/upgrade", "/Vault/keep"):
         for verb in ("GET", "HEAD", "OPTIONS"):
             assert call(own, cookies, verb, path).status_code == 405
-    assert {name: own.do(own.poto.store.read(name)) for name in own.do(own.poto.store.scan(""))} == before
+    assert {name: own.do(own.poto.store.read(name)) for name in own.do(own.poto.store.names("")).names} == before
 
 
 def test_18_refresh_and_logout(own: World) -> None:

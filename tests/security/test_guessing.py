@@ -305,4 +305,4 @@ def test_24_idle_visitors_are_purged(own: World) -> None:
     assert own.login(idle["user_id"], idle["password"]).status_code == 401
     assert own.do(own.poto.users.get(idle["user_id"])) is None
     assert own.do(own.poto.users.get(active["user_id"])) is not None
-    assert own.do(own.poto.store.scan("session:")) == []
+    assert own.do(own.poto.store.names("session:")).names == []

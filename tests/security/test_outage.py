@@ -1,4 +1,4 @@
-"""Threat 19: the store is away. With writers at work and nothing lost: tests/sessions/test_faults.py."""
+"""Threat 19: the store is away. With writers at work and nothing lost: tests/stores/test_faults.py."""
 
 import time
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def test_19_the_store_is_down(server: RedisServer | PostgresServer) -> None:
                 assert answer.status_code == 503, (path, answer.text)
                 assert int(answer.headers["retry-after"]) >= 1
                 assert answer.json()["code"] == "unavailable"
-                # 1 s (tests/sessions/test_faults.py holds it to that) and what a busy machine adds.
+                # 1 s (tests/stores/test_faults.py holds it to that) and what a busy machine adds.
                 assert seconds < 2, path
             assert own.http.get("/Vault/status").json() == "open"
             # Who is refused anyway is refused without the store.

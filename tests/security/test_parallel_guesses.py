@@ -78,7 +78,7 @@ async def _burst(urls: list[str], store: str) -> tuple[list[httpx.Response], htt
         await poto.open()
         counted = await poto.store.read(f"throttle:account:{await _key(poto)}") or {}
         from_addresses = 0
-        for name in await poto.store.scan("throttle:address:"):
+        for name in (await poto.store.names("throttle:address:")).names:
             from_addresses += int((await poto.store.read(name) or {})["count"])
         await poto.close()
         return [*answers, *more[:50], *more[51:]], more[50], (int(counted["tries"][1:].split(b",")[0]), from_addresses)

@@ -184,7 +184,7 @@ def test_25_nothing_secret_is_kept(cluster: Cluster) -> None:
     pair = cluster.here.post("/auth/visitor").json()
 
     async def everything(poto: Poto) -> str:
-        names = await poto.store.scan("", limit=10_000)
+        names = (await poto.store.names("", limit=10_000)).names
         return repr([(name, await poto.store.read(name)) for name in names])
 
     kept = cluster.do(everything)

@@ -199,7 +199,7 @@ def test_25_a_visitors_password(own: World, caplog: pytest.LogCaptureFixture) ->
 
 
 async def everything(own: World) -> list[Any]:
-    return [(name, await own.poto.store.read(name)) for name in await own.poto.store.scan("")]
+    return [(name, await own.poto.store.read(name)) for name in (await own.poto.store.names("")).names]
 
 
 def test_25_nobody_gives_themselves_a_role(own: World) -> None:

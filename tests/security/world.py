@@ -89,6 +89,7 @@ class Vault(PotoModule):
         await self.session.set(key, value)
 
     async def keep_slowly(self, key: str, value: int) -> None:
+        await self.session.set("begun", value)
         await asyncio.sleep(0.3)
         await self.session.set(key, value)
 

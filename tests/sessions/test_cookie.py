@@ -348,9 +348,8 @@ async def test_the_store_is_down(browser: Browser, clock: Clock) -> None:
         await sessions.handle(browser.call()).get("a")
 
 
-async def test_stats_and_rotate(sessions: CookieSessions, browser: Browser) -> None:
+async def test_stats(sessions: CookieSessions, browser: Browser) -> None:
     """There is nothing to count on the server, and no id to change."""
-    await sessions.rotate("ada")
     assert not (await sessions.stats()).complete
     assert await read(sessions, browser) == {"a": 1}
 

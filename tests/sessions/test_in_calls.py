@@ -118,7 +118,7 @@ async def test_plain_routes_share_the_session() -> None:
 
 
 async def test_a_session_survives_the_sign_ins() -> None:
-    """A visitor who takes a name, and signs in again, keeps what was in the session; after the sign-out it is empty."""
+    """A visitor who takes a name, and signs in again, keeps what was in the session; the last sign-out empties it."""
     visitor = await visitor_of(app_of())
     await visitor.post("/Shop/put", key="a", value="kept")
     named = {"username": "ada", "password": "correct horse battery"}
@@ -126,10 +126,13 @@ async def test_a_session_survives_the_sign_ins() -> None:
     assert answer.is_success, answer.text
     visitor.pair = answer.json()
     assert (await visitor.get("/Shop/one", key="a")).json() == "kept"
-    visitor.pair = (await visitor.client.post("/auth/login", data=named)).json()
+    first, visitor.pair = visitor.pair, (await visitor.client.post("/auth/login", data=named)).json()
     assert (await visitor.get("/Shop/one", key="a")).json() == "kept"
     assert (await visitor.post("/auth/logout")).status_code == 204
     assert (await visitor.get("/Shop/one", key="a")).status_code == 401
+    visitor.pair = first
+    assert (await visitor.get("/Shop/one", key="a")).json() == "kept"
+    assert (await visitor.post("/auth/logout")).status_code == 204
     visitor.pair = (await visitor.client.post("/auth/login", data=named)).json()
     assert (await visitor.get("/Shop/one", key="a")).json() is None
 

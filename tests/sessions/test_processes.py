@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from tests.processes import LiveProcess, serve_processes
-
-from .conftest import SHARED_STORES, url_of
+from tests.stores.fixtures import SHARED_STORES, url_of
 
 pytestmark = pytest.mark.anyio
 
@@ -123,14 +122,17 @@ async def test_a_slow_writer_beside_a_logout(caller: Caller, tmp_path: Path, tou
     await caller.call("put", 0, key="old", value=1)
     pair = (await caller.client.post(f"{caller.servers[0].url}/auth/visitor")).json()
     name, password = pair["user_id"], pair["password"]
+    first = Caller(caller.client, caller.servers, pair["access_token"])
     slow, other = await sign_in(caller, name, password), await sign_in(caller, name, password)
     writing = asyncio.create_task(slow.send("POST", "/Box/write_slowly", 1, gate=str(gate), touch=touch))
     await waiting(gate)
-    assert (await slow.send("POST", "/auth/logout", 2)).status_code == 204
+    for device in (first, slow, other):
+        assert (await device.send("POST", "/auth/logout", 2)).status_code == 204
     gate.touch()
     answer = await writing
     assert answer.status_code == 409, answer.text
     assert answer.json()["code"] == "session_ended"
+    other = await sign_in(caller, name, password)
     for server in range(PROCESSES):
         assert await other.things(server) == {}
     await other.call("put", 3, key="fresh", value=1)

@@ -1,17 +1,8 @@
-"""The stores of the sessions' suites, for the logs beside the records."""
+"""What the suites of records and of logs share."""
 
 from uuid import uuid4
 
 import pytest
-
-from tests.sessions.conftest import (  # noqa: F401 - fixtures
-    SHARED_STORES,
-    postgres_server,
-    redis_server,
-    store,
-    store_url,
-    url_of,
-)
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from cryptography.x509.oid import NameOID
 from fastapi_poto import Poto
 from fastapi_poto.errors import ConfigurationError, Unavailable
 from fastapi_poto.stores import MemoryStore, store_from_url
+from fastapi_poto.stores.postgres import PostgresStore
 from fastapi_poto.stores.redis import RedisStore
-from fastapi_poto.stores.sql import SqlStore
+from fastapi_poto.stores.sqlite import SqliteStore
 from tests.servers import PostgresServer, RedisServer, accepts, free_port
 
 pytestmark = pytest.mark.anyio
@@ -30,10 +31,10 @@ pytestmark = pytest.mark.anyio
     ("url", "kind"),
     [
         ("memory://", MemoryStore),
-        ("sqlite:///some.db", SqlStore),
-        ("sqlite:////tmp/some.db?synchronous=full&busy_timeout=2", SqlStore),
-        ("postgresql://user:pass@host/db?pool_size=3", SqlStore),
-        ("postgres://host/db", SqlStore),
+        ("sqlite:///some.db", SqliteStore),
+        ("sqlite:////tmp/some.db?synchronous=full&busy_timeout=2", SqliteStore),
+        ("postgresql://user:pass@host/db?pool_size=3", PostgresStore),
+        ("postgres://host/db", PostgresStore),
         ("redis://localhost:6379/0", RedisStore),
         ("rediss://localhost:6379/0", RedisStore),
         ("redis://:pass@localhost:6379/0?timeout=2&pool_size=5&health_check_interval=30", RedisStore),
@@ -92,7 +93,7 @@ def test_a_missing_driver(monkeypatch: pytest.MonkeyPatch, url: str, package: st
 
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("postgres", "redis"):
+    for name in ("postgres", "postgres_pool", "postgres_schema", "redis", "redis_client"):
         monkeypatch.delitem(sys.modules, f"fastapi_poto.stores.{name}", raising=False)
     real = builtins.__import__
 
@@ -160,10 +161,12 @@ async def test_nobody_listens(scheme: str) -> None:
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """An SQLite file that cannot be made is Unavailable, not an error of the driver's."""
+    """An SQLite file that can never be made is an error at start-up that names the directory."""
     store = store_from_url(f"sqlite:///{tmp_path}/no/such/folder/poto.db")
-    with pytest.raises(Unavailable):
+    with pytest.raises(ConfigurationError, match="/no/such/folder"):
         await store.open()
+    with pytest.raises(Unavailable):
+        await store.read("test:x")
     (tmp_path / "no/such/folder").mkdir(parents=True)
     await store.open()
     await store.close()
@@ -200,7 +203,8 @@ async def test_tables_made_at_once(postgres_server: PostgresServer, tmp_path: Pa
 
     admin = store_from_url(postgres_server.url)
     await admin.open()
-    await admin._db.execute("DROP TABLE IF EXISTS poto_fields, poto_records, poto_schema", ())  # type: ignore[attr-defined]
+    drop = "DROP TABLE IF EXISTS poto_fields, poto_records, poto_schema, poto_events, poto_logs"
+    await admin._pool.run(lambda db: db.execute(drop))  # type: ignore[attr-defined]
     await admin.close()
     for url in (postgres_server.url, f"sqlite:///{tmp_path}/poto.db"):
         stores = [store_from_url(url) for _ in range(6)]

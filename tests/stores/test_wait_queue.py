@@ -3,7 +3,7 @@
 import asyncio
 import time
 from asyncio import AbstractEventLoop
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -79,27 +79,16 @@ async def test_callers_who_leave_the_line() -> None:
     await wait_queue.take()
 
 
-def _runs(task: "asyncio.Task[Any]", name: str) -> bool:
-    """Whether a task waits in a coroutine of this name."""
-    coroutine: Any = task.get_coro()
-    while coroutine is not None and getattr(coroutine, "__name__", "") != name:
-        coroutine = getattr(coroutine, "cr_await", None)
-    return coroutine is not None
-
-
-async def test_callers_who_leave_while_their_connection_goes_back(postgres_server: PostgresServer) -> None:
+async def test_callers_who_leave_at_any_moment(postgres_server: PostgresServer) -> None:
     """More of them than there are connections, and the next caller is served."""
     store = store_from_url(f"{postgres_server.url}?pool_size=2")
     await store.open()
-    left = 0
-    for _ in range(5):
+    for turns in range(40):
         reading = asyncio.create_task(store.read("record:1"))
-        while not reading.done():
+        for _ in range(turns % 20):
             await asyncio.sleep(0)
-            if _runs(reading, "release"):
-                left += reading.cancel()
+        reading.cancel()
         await asyncio.wait([reading])
-    assert left >= 5
     assert await store.read("record:1") is None
     await store.close()
 

@@ -1,0 +1,275 @@
+"""Connections to PostgreSQL, by asyncpg: what callers ask goes out together, and every wait has an end."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from math import ceil
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from ..errors import ConfigurationError
+from . import postgres_schema as schema
+from .base import take_number
+from .batches import Batches
+from .log_sql import Flow, Rows
+from .outage import Outage
+from .per_loop import PerLoop
+
+T = TypeVar("T")
+
+logger = logging.getLogger("fastapi_poto.stores")
+
+# What says that the server is not there, going, full, or overtaken: never that a statement is wrong.
+_UNREACHABLE = (
+    TimeoutError,
+    OSError,
+    EOFError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.PostgresIOError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+# A pooler gave another server connection than the one that knows the statement.
+_STATEMENT_LOST = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+
+# What libpq knows and asyncpg does not, and what nobody misses: `timeout` ends every wait.
+_LIBPQ_ONLY = {
+    *("connect_timeout", "gssencmode", "gsslib", "krbsrvname", "keepalives", "keepalives_idle", "keepalives_interval"),
+    *("keepalives_count", "tcp_user_timeout", "sslcompression", "sslsni", "requirepeer", "fallback_application_name"),
+    *("client_encoding", "load_balance_hosts", "channel_binding"),
+}
+_MIGRATION_SECONDS = 60.0
+_BATCHES_AT_ONCE = 2
+
+
+class PostgresPool:
+    """At most `pool_size` connections for each event loop. Works behind PgBouncer, in transaction mode too."""
+
+    skip_locked = "FOR UPDATE SKIP LOCKED"
+
+    def __init__(self, url: str) -> None:
+        """A libpq URL, several hosts included, whose `pool_size` and `timeout` (seconds) are ours."""
+        parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
+        try:
+            self._timeout = take_number(query, "timeout", 0.5)
+            self._size = ceil(take_number(query, "pool_size", 10))
+        except ValueError as error:
+            raise ConfigurationError(f"{parts.scheme}://…?{parts.query}: {error}") from None
+        if query.get("channel_binding") == "require":
+            logger.warning(
+                "channel_binding=require is left out: asyncpg has none. sslmode=verify-full knows the server."
+            )
+        if "," in parts.netloc or "," in query.get("host", ""):
+            query.setdefault("target_session_attrs", "read-write")
+        query = {name: value for name, value in query.items() if name not in _LIBPQ_ONLY}
+        self._dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
+        self._outage = Outage(f"The PostgreSQL store at {parts.netloc.rpartition('@')[2]}{parts.path}")
+        self._connected = PerLoop(self._attach)
+        self._ready = False
+        self._pooled = False
+        """Whether a pooler is in between, which takes no settings and forgets statements."""
+
+    async def read(self, sql: str, arguments: Sequence[Any]) -> Rows:
+        """The rows of one statement."""
+        rows: Rows = await self.run(lambda db: db.fetch(sql, *arguments))
+        return rows
+
+    execute = read
+
+    async def transact(self, flow: Flow[T]) -> T:
+        """Run the statements of a flow in a transaction."""
+
+        async def work(db: Any) -> T:
+            async with db.transaction():
+                try:
+                    sql, arguments = next(flow)
+                    while True:
+                        sql, arguments = flow.send(await db.fetch(sql, *arguments))
+                except StopIteration as done:
+                    result: T = done.value
+                    return result
+
+        return await self.run(work)
+
+    async def open(self) -> None:
+        """Make the tables, or bring them to this release's version."""
+        found = await self._run(schema.version)
+        if found != schema.SCHEMA_VERSION:
+            try:
+                await self._run(schema.migrate, patience=_MIGRATION_SECONDS)
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise ConfigurationError(
+                    f"The tables of poto are {'not there' if not found else 'of an older release'}, and this role may"
+                    f" not change that ({error}). Start the application once with a role that may create tables."
+                ) from error
+        self._ready = True
+
+    async def close(self) -> None:
+        """Let go of this loop's connections."""
+        self._ready = False
+        connected = self._connected.pop()
+        if connected is not None:
+            connected.closed = True
+        while connected is not None and connected.idle:
+            db = connected.idle.pop()
+            try:
+                await db.close(timeout=self._timeout)
+            except _UNREACHABLE:
+                db.terminate()
+
+    async def ask(self, sql: str, arguments: Sequence[Any]) -> Any:
+        """The one row that a statement gives, whose first argument is a record's name."""
+        if not self._ready:
+            await self.open()
+        return await self._connected.get().batches(sql).ask(arguments)
+
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Work with a connection of one's own."""
+        if not self._ready:
+            await self.open()
+        return await self._run(work)
+
+    async def _run(self, work: Callable[[Any], Awaitable[T]], *, patience: float | None = None) -> T:
+        try:
+            async with asyncio.timeout(self._timeout if patience is None else patience):
+                return await self._use(self._connected.get(), work)
+        except TimeoutError as error:
+            raise self._outage.failed(error) from error
+
+    async def _use(self, connected: "_Connected", work: Callable[[Any], Awaitable[T]]) -> T:
+        """Work with a connection. One that fails is dropped at once: a polite end waits for a server that is gone."""
+        try:
+            async with connected.free:
+                db = connected.take() or await self.connect()
+                try:
+                    result = await work(db)
+                except BaseException as error:
+                    if isinstance(error, _UNREACHABLE) or not isinstance(error, asyncpg.PostgresError):
+                        db.terminate()
+                    raise
+                finally:
+                    connected.put_back(db)
+            self._outage.answered()
+            return result
+        except asyncpg.ClientConfigurationError:
+            raise
+        except _STATEMENT_LOST:
+            if self._pooled:
+                raise
+            self._pooled = True
+            connected.drop()
+            return await self._use(connected, work)
+        except _UNREACHABLE as error:
+            raise self._outage.failed(error) from error
+
+    async def connect(self) -> Any:
+        """A new connection, made in a task: asyncpg leaves a failed future behind where a caller gives up midway."""
+        connecting = asyncio.ensure_future(self._dial())
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_hang_up)
+            raise
+
+    async def _dial(self) -> Any:
+        settings = {"application_name": "fastapi_poto"}
+        if not self._pooled:
+            # What a server does for us ends when we have given up; and it is told which level this is written for.
+            timeout = str(ceil(self._timeout * 1000))
+            more = {"statement_timeout": timeout, "default_transaction_isolation": "read committed"}
+            try:
+                return await asyncpg.connect(self._dsn, timeout=self._timeout, server_settings=settings | more)
+            except asyncpg.ProtocolViolationError as error:
+                if "startup parameter" not in str(error):
+                    raise
+                self._pooled = True  # PgBouncer
+        return await asyncpg.connect(self._dsn, timeout=self._timeout, server_settings=settings, statement_cache_size=0)
+
+    def _attach(self) -> "_Connected":
+        return _Connected(self._make_batches, self._size)
+
+    def _make_batches(self, connected: "_Connected", sql: str) -> "Batches[Sequence[Any]]":
+        async def run(jobs: list[Sequence[Any]]) -> Sequence[Any]:
+            results: list[Any] = [None] * len(jobs)
+            for wave in [range(len(jobs))] if sql is schema.READ else _waves(jobs):
+                work = partial(_fetch, sql=sql, jobs=[jobs[number] for number in wave])
+                for number, row in zip(wave, await self._use(connected, work), strict=True):
+                    results[number] = row
+            return results
+
+        at_once = min(_BATCHES_AT_ONCE, self._size)
+        return Batches(run, self._outage, at_once=at_once, patience=self._timeout)
+
+
+class _Connected:
+    """Connections of one event loop, and what waits for them."""
+
+    def __init__(self, make_batches: "Callable[[_Connected, str], Batches[Sequence[Any]]]", size: int) -> None:
+        self.free = asyncio.Semaphore(size)
+        self.idle: list[Any] = []
+        self.closed = False
+        self._make_batches = make_batches
+        self._batches: dict[str, Batches[Sequence[Any]]] = {}
+
+    def batches(self, sql: str) -> "Batches[Sequence[Any]]":
+        """Those of one statement."""
+        found = self._batches.get(sql)
+        if found is None:
+            found = self._batches[sql] = self._make_batches(self, sql)
+        return found
+
+    def take(self) -> Any:
+        """A connection that is open; None if there is none."""
+        while self.idle:
+            db = self.idle.pop()
+            if not db.is_closed():
+                return db
+        return None
+
+    def put_back(self, db: Any) -> None:
+        if self.closed:
+            db.terminate()
+        elif not db.is_closed():
+            self.idle.append(db)
+
+    def drop(self) -> None:
+        """End all that nobody uses."""
+        while self.idle:
+            self.idle.pop().terminate()
+
+
+def _hang_up(connecting: "asyncio.Future[Any]") -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().terminate()
+
+
+def _waves(jobs: Sequence[Sequence[Any]]) -> list[list[int]]:
+    """Writes that may share a transaction, by their numbers.
+
+    Each record once and in the order of the names: then transactions never wait for each other in a circle.
+    """
+    waves: list[dict[str, int]] = []
+    for number, job in enumerate(jobs):
+        wave = next((wave for wave in waves if job[0] not in wave), None)
+        if wave is None:
+            waves.append(wave := {})
+        wave[job[0]] = number
+    return [[wave[name] for name in sorted(wave)] for wave in waves]
+
+
+async def _fetch(db: Any, sql: str, jobs: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    if len(jobs) == 1:
+        rows: Sequence[Any] = await db.fetch(sql, *jobs[0])
+    else:
+        rows = await db.fetchmany(sql, jobs)
+    return rows
