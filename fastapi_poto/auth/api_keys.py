@@ -42,8 +42,9 @@ class ApiKeys(ManagedCredentials):
         self.routes = routes
 
     def attach(self, services: Services) -> None:
-        self._services = services
+        super().attach(services)
         self._keys, self._users, self._clock = services.keys, services.users, services.clock
+        self._throttle, self._audit, self._address = services.throttle, services.audit, services.address
         self._keys.accepted = True
         self._known: Remembered[KeyIdentity] = Remembered(services.settings.auth.remembered_tokens, 128)
 
@@ -87,11 +88,10 @@ class ApiKeys(ManagedCredentials):
         return owner is not None and identity.user.roles <= owner.roles
 
     async def _count_wrong(self, connection: HTTPConnection, key_id: str) -> None:
-        services = self._services
-        address = services.address(connection.scope)
-        with services.audit.throttling(address, "key"):
-            await services.throttle.wrong_key(address)
-        services.audit("key_refused", key_id=key_id or None, address=address)
+        address = self._address(connection.scope)
+        with self._audit.throttling(address, "key"):
+            await self._throttle.wrong_key(address)
+        self._audit("key_refused", key_id=key_id or None, address=address)
 
 
 def _sent(connection: HTTPConnection) -> bytes | None:

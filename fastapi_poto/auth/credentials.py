@@ -67,8 +67,13 @@ class Services(Protocol):
 class ManagedCredentials:
     """The base of `Credentials` that need the runtime, its store, say, or that are opened and closed with it."""
 
+    _services: Services | None = None
+
     def attach(self, services: Services) -> None:
         """Called once, before all else. Raises `ConfigurationError` for what cannot work together."""
+        if self._services is not None:
+            raise ConfigurationError(f"This {type(self).__name__} is another Poto's already. Make one for each.")
+        self._services = services
 
     async def open(self) -> None:
         """Called when the application starts, or else before the first call. What is away now may come later."""

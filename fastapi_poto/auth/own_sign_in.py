@@ -48,6 +48,7 @@ class OwnSignIn(ManagedCredentials):
     name = "token"
 
     def attach(self, services: Services) -> None:
+        super().attach(services)
         self.issuer = services.settings.auth.issuer
         self._access_tokens = services.access_tokens
         self._token_families = services.token_families

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from fastapi_poto import OIDC, ConfigurationError, OwnSignIn, Poto
+from fastapi_poto import OIDC, ApiKeys, ConfigurationError, OwnSignIn, Poto
 from fastapi_poto.auth import StoreUsers
 from fastapi_poto.auth.oidc.claims import read_roles
 from fastapi_poto.errors import NotFound
@@ -374,17 +374,29 @@ def test_mistakes_are_seen_at_start_up(options: dict[str, Any], says: str) -> No
 
 def test_two_that_claim_the_same_callers() -> None:
     """Two entries for one issuer, or with one name, and two own sign-ins, are an error at start-up."""
-    one = OIDC("https://a.example", audience="shop", name="corp")
+
+    def one() -> OIDC:
+        return OIDC("https://a.example", audience="shop", name="corp")
+
     for other in (
         OIDC("https://a.example", audience="shop", name="other"),
         OIDC("https://b.example", audience="shop", name="corp"),
     ):
         with pytest.raises(ConfigurationError, match="two entries have the"):
-            Poto(SECRET, credentials=[one, other])
+            Poto(SECRET, credentials=[one(), other])
     with pytest.raises(ConfigurationError, match="two entries have the"):
         Poto(SECRET, credentials=[OwnSignIn(), OwnSignIn()])
     with pytest.raises(ConfigurationError, match="two entries have the issuer"):
-        Poto(SECRET, issuer="https://a.example", credentials=[OwnSignIn(), one])
+        Poto(SECRET, issuer="https://a.example", credentials=[OwnSignIn(), one()])
+
+
+@pytest.mark.parametrize("make", [OwnSignIn, ApiKeys, lambda: OIDC("https://a.example", audience="shop")])
+def test_each_runtime_has_its_own(make: Any) -> None:
+    """What is decided about a user in one store must not be looked up in another: an object of two is refused."""
+    shared = make()
+    Poto(SECRET, credentials=[shared])
+    with pytest.raises(ConfigurationError, match="another Poto's already"):
+        Poto(SECRET, credentials=[shared])
 
 
 async def test_one_verification_for_many_calls(issuer: Issuer, world: World) -> None:

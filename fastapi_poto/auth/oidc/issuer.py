@@ -104,6 +104,7 @@ class OIDC(ManagedCredentials):
         )
 
     def attach(self, services: Services) -> None:
+        super().attach(services)
         self._clock = services.clock
         self._users = services.external_users
         self._longest = services.settings.auth.refresh_absolute
