@@ -3,6 +3,7 @@
 <!-- run: server -->               also serve the block's `app`; http://localhost:8000 in later blocks is that server
 <!-- run: skip because REASON -->  do not run it
 <!-- run: fails with TEXT -->      it must fail, and say TEXT
+<!-- needs: npm -->                run it only where npm's registry may be asked: in `make conformance`
 <!-- file: NAME -->                also write the block into a file of that name, for the blocks after it
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
-_DIRECTIVE = re.compile(r"^\s*<!--\s*(?P<name>run|file):\s*(?P<value>.*?)\s*-->\s*$")
+_DIRECTIVE = re.compile(r"^\s*<!--\s*(?P<name>run|file|needs):\s*(?P<value>.*?)\s*-->\s*$")
 
 # Languages that are not run: data and drawings.
 INERT = {"", "text", "json", "http", "toml", "ini", "yaml", "nginx", "dockerfile", "css", "html", "mermaid", "diff"}
@@ -27,6 +28,7 @@ class Block:
     code: str
     run: str = ""
     file: str | None = None
+    needs: str | None = None
 
     @property
     def where(self) -> str:
@@ -53,8 +55,8 @@ def read_blocks(path: Path) -> list[Block]:
             indent = len(found["indent"])
             code = "\n".join(one[indent:] if not one[:indent].strip() else one for one in lines[start:position])
             language = found["info"].strip().partition(" ")[0].lower()
-            run, file = directives.pop("run", ""), directives.pop("file", None)
-            blocks.append(Block(path, start + 1, language, code + "\n", run, file))
+            run, file, needs = directives.pop("run", ""), directives.pop("file", None), directives.pop("needs", None)
+            blocks.append(Block(path, start + 1, language, code + "\n", run, file, needs))
             position += 1
         elif line.strip() and directives:
             raise ValueError(f"{path}:{position}: a directive stands before something that is no code block")

@@ -8,6 +8,7 @@ and TypeScript blocks are run by Node, each alone.
 import ast
 import asyncio
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -55,6 +56,8 @@ class Page:
         if block.run.startswith("skip"):
             if not block.run.startswith("skip because "):
                 raise Failed(f"{block.where}: say why: <!-- run: skip because … -->")
+            return
+        if block.needs is not None and block.needs not in os.environ.get("DOCS_HAVE", "").split():
             return
         expected = block.run.removeprefix("fails with ") if block.run.startswith("fails with ") else None
         try:

@@ -26,13 +26,21 @@ def test_the_blocks_run(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def run_page(page: Path, folder: Path) -> "subprocess.CompletedProcess[str]":
+@pytest.mark.conformance
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.needs for block in read_blocks(page))], ids=name_of)
+def test_the_blocks_that_need_npm_run(page: Path, tmp_path: Path) -> None:
+    """So do those that install something from npm."""
+    done = run_page(page, tmp_path, DOCS_HAVE="npm")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_page(page: Path, folder: Path, **more: str) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("POTO_")}
     environment |= {name: secrets.token_urlsafe(48) for name in ("POTO_SECRET", "POTO_PREVIOUS_SECRETS")}
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.docs.runner", str(page)],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env={**environment, "PYTHONPATH": str(ROOT), **more},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
