@@ -33,30 +33,35 @@ def in_process() -> None:
         "Litestar, 1 route": BUILDERS["litestar"](1),
         "Litestar, 200 routes": BUILDERS["litestar"](200),
     }
+    samples = _measure(entries, "One authenticated POST, in process (a bearer token, 3 fields in, 4 fields out)")
+    for label, one, other, wanted in (
+        ("FastAPI / poto, 1 method", "FastAPI by hand, 1 route", "poto, 1 method", "at least 5"),
+        ("FastAPI / poto, 200 methods", "FastAPI by hand, 200 routes", "poto, 200 methods", "at least 20"),
+        ("poto, 1,000 / 1 method", "poto, 1,000 methods", "poto, 1 method", "at most 1.2"),
+        ("poto / mount", "poto, 1 method", "mount (floor)", "at most 1.7"),
+        ("Litestar / poto, 1 method", "Litestar, 1 route", "poto, 1 method", "no bound"),
+    ):
+        print(f"  {label:28} {_ratio(samples, one, other):8.2f}  ({wanted})")
+
+
+def _measure(entries: dict[str, tuple[Any, str, str, bytes]], title: str) -> dict[str, list[float]]:
+    """Seconds a call, of each entry in each round."""
     callers = {name: call_of(*entry) for name, entry in entries.items()}
+    samples: dict[str, list[float]] = {name: [] for name in callers}
     with asyncio.Runner() as runner:
-        samples: dict[str, list[float]] = {name: [] for name in callers}
         for caller in callers.values():
             runner.run(repeat(caller, 50))
         for _ in range(ROUNDS):
             for name, caller in callers.items():
                 samples[name].append(runner.run(repeat(caller, CALLS)))
-    median = {name: statistics.median(times) for name, times in samples.items()}
-    print("\nOne authenticated POST, in process (a bearer token, 3 fields in, 4 fields out)")
-    for name, seconds in median.items():
-        print(f"  {name:28} {seconds * 1e6:8.1f} µs")
+    print(f"\n{title}")
+    for name, times in samples.items():
+        print(f"  {name:28} {statistics.median(times) * 1e6:8.1f} µs")
+    return samples
 
-    def ratio(one: str, other: str) -> float:
-        return statistics.median(a / b for a, b in zip(samples[one], samples[other], strict=True))
 
-    for label, one, other, wanted in (
-        ("FastAPI / poto, 1 method", "FastAPI by hand, 1 route", "poto, 1 method", "at least 5"),
-        ("FastAPI / poto, 200 methods", "FastAPI by hand, 200 routes", "poto, 200 methods", "at least 20"),
-        ("poto, 1,000 / 1 method", "poto, 1,000 methods", "poto, 1 method", "at most 1.2"),
-        ("poto / mount", "poto, 1 method", "mount (floor)", "at most 2"),
-        ("Litestar / poto, 1 method", "Litestar, 1 route", "poto, 1 method", "no bound"),
-    ):
-        print(f"  {label:28} {ratio(one, other):8.2f}  ({wanted})")
+def _ratio(samples: dict[str, list[float]], one: str, other: str) -> float:
+    return statistics.median(a / b for a, b in zip(samples[one], samples[other], strict=True))
 
 
 def call_of(app: Any, path: str, token: str, body: bytes) -> Callable[[], Any]:
@@ -107,6 +112,34 @@ async def repeat(call: Callable[[], Any], times: int) -> float:
     for _ in range(times):
         await call()
     return (time.perf_counter() - start) / times
+
+
+def traced() -> None:
+    """The same in process with a tracer provider set, which is for good: in a process of its own."""
+    command = [sys.executable, "-c", "from benchmarks.calls import _traced; _traced()"]
+    subprocess.run(command, check=True)
+
+
+def _traced() -> None:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+
+    class Exporter(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(Exporter()))
+    trace.set_tracer_provider(provider)
+    samples = _measure(
+        {name: BUILDERS[name](1) for name in ("mount", "poto", "fastapi")}, "The same with a tracer provider set"
+    )
+    for label, one, other, wanted in (
+        ("FastAPI / poto", "fastapi", "poto", "at least 4"),
+        ("poto / mount", "poto", "mount", "at most 1.3"),
+    ):
+        print(f"  {label:28} {_ratio(samples, one, other):8.2f}  ({wanted})")
 
 
 def through_uvicorn(seconds: int = 4, rounds: int = 3) -> None:
@@ -168,6 +201,7 @@ def _wait_for(port: int) -> None:
 
 def main() -> None:
     in_process()
+    traced()
     through_uvicorn()
 
 

@@ -57,12 +57,16 @@ class MountedOperation:
         self._limited = None if limit is None else _fastapi.limit_body(self._call_directly, limit)
         self._is_fast = not call.operation.needs_dependencies and not mount_point.dependencies and "{" not in self.path
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def tell_route(self, scope: Scope) -> None:
+        """Tell whoever instruments the application what was found: they read it in the scope."""
         scope["endpoint"] = self.endpoint
         scope["route"] = self._route
+        _fastapi.tell_route(scope, self.path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.tell_route(scope)
         scope.setdefault("path_params", {})
         overrides: Mapping[Any, Any] = getattr(self._provider, "dependency_overrides", None) or {}
-        _fastapi.tell_route(scope, self.path)
         if self._is_fast and not overrides:
             if self._limited is None:
                 await self.call(scope, receive, send, self._direct, max_body_size=self._max_body_size)
@@ -278,8 +282,8 @@ class _Table:
             return
         if any(route.matches(scope)[0] is not Match.NONE for route in self.others):
             return
-        _fastapi.tell_route(scope, path)
         verbs = sorted(verb for verb, other in self.mounted if other == path)
+        self.mounted[verbs[0], path].tell_route(scope)
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(verbs)})
 
 

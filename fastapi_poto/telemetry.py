@@ -37,8 +37,13 @@ _is_on = False
 def look_for_providers() -> None:
     """Find out whether anything is to be told. Asked when stores are opened: providers are set before."""
     global _is_on
-    providers = (trace.get_tracer_provider(), metrics.get_meter_provider())
-    _is_on = any("Proxy" not in type(one).__name__ and "NoOp" not in type(one).__name__ for one in providers)
+    _is_on = any(_is_set(one) for one in (trace.get_tracer_provider(), metrics.get_meter_provider()))
+
+
+def _is_set(provider: Any) -> bool:
+    """Whether this is no stand-in of the API's own. There is no public question for it."""
+    cls = type(provider)
+    return not (cls.__module__.startswith("opentelemetry.") and ("Proxy" in cls.__name__ or "NoOp" in cls.__name__))
 
 
 def is_observed(scope: Scope) -> bool:
