@@ -15,7 +15,7 @@ from .context import SCOPE_KEY, CallContext, enter
 from .deadline import DEADLINE_HEADER, parse_deadline
 from .error_bodies import error_response
 from .errors import BadRequest, DeadlineExceeded, InternalError, PotoError, RequestTimeout
-from .telemetry import Observation, is_observed
+from .telemetry import Observation, attributes_of, is_observed
 
 log = logging.getLogger("fastapi_poto")
 
@@ -44,6 +44,7 @@ class Pipeline:
         """`name` is the operation's, `Module.method`."""
         self.runtime = runtime
         self.name = name
+        self._attributes = attributes_of(name)
 
     async def authenticate(self, scope: Scope) -> Any:
         """The `Identity` behind a request; None without credentials. Raises what its caller is told."""
@@ -75,7 +76,7 @@ class Pipeline:
             if not self.runtime.is_open:
                 await self.runtime.open()
             if is_observed(scope):
-                context.observation = Observation(self.name)
+                context.observation = Observation(self._attributes)
             if authenticate:
                 # Before anything of the body is read.
                 identity = await self.authenticate(scope)

@@ -31,13 +31,13 @@ _passwords = _meter.create_up_down_counter(
     "poto.passwords.hashing", unit="{password}", description="Passwords that are hashed, or wait for it."
 )
 
-_is_on = False
+_traces = _measures = False
 
 
 def look_for_providers() -> None:
     """Find out whether anything is to be told. Asked when stores are opened: providers are set before."""
-    global _is_on
-    _is_on = any(_is_set(one) for one in (trace.get_tracer_provider(), metrics.get_meter_provider()))
+    global _traces, _measures
+    _traces, _measures = _is_set(trace.get_tracer_provider()), _is_set(metrics.get_meter_provider())
 
 
 def _is_set(provider: Any) -> bool:
@@ -48,7 +48,12 @@ def _is_set(provider: Any) -> bool:
 
 def is_observed(scope: Scope) -> bool:
     """Whether anybody wants to know of this request."""
-    return _is_on or scope.get("fastapi.telemetry") is not None
+    return _traces or _measures or scope.get("fastapi.telemetry") is not None
+
+
+def attributes_of(operation: str) -> Attributes:
+    """Of an operation, `Module.method`."""
+    return {"rpc.system.name": "poto", "rpc.method": operation.replace(".", "/")}
 
 
 class Observation:
@@ -56,24 +61,23 @@ class Observation:
 
     __slots__ = ("_attributes", "_began", "_span", "first_item", "items")
 
-    def __init__(self, operation: str) -> None:
-        """`operation` is `Module.method`."""
-        self._attributes = {"rpc.system.name": "poto", "rpc.method": operation.replace(".", "/")}
+    def __init__(self, attributes: Attributes) -> None:
+        """`attributes` are those of `attributes_of`."""
+        self._attributes = attributes
         self._began = time.perf_counter()
         self._span = trace.get_current_span()
         self.items = 0
         self.first_item: float | None = None
-        if self._span.is_recording():
-            self._span.set_attributes(self._attributes)
+        self._span.set_attribute("rpc.method", attributes["rpc.method"])
 
     def failed(self, error: BaseException) -> None:
         """Tell why the call failed, before its response is sent: the span may end with it."""
-        self._attributes["error.type"] = error_type(error)
-        if self._span.is_recording():
-            self._span.set_attribute("error.type", error_type(error))
+        self._attributes = {**self._attributes, "error.type": error_type(error)}
+        self._span.set_attribute("error.type", error_type(error))
 
     def end(self) -> None:
-        _calls.record(time.perf_counter() - self._began, self._attributes)
+        if _measures:
+            _calls.record(time.perf_counter() - self._began, self._attributes)
 
     # A call that streams
 
@@ -100,11 +104,10 @@ class Observation:
             _first_items.record(self.first_item, self._attributes)
         _items.add(self.items, self._attributes)
         _open_streams.add(-1, self._attributes)
-        if self._span.is_recording():
-            self._span.set_attributes(told)
+        self._span.set_attributes(told)
         if error is not None:
             self.failed(error)
-            if how == "error" and not isinstance(error, HTTPException) and self._span.is_recording():
+            if how == "error" and not isinstance(error, HTTPException):
                 # It is raised to nobody who would record it.
                 self._span.record_exception(error)
                 self._span.set_status(StatusCode.ERROR)
@@ -129,7 +132,7 @@ STORE_OPERATIONS: Final = ("read", "write", "add", "swap", "delete")
 
 def observe_store(store: Any) -> None:
     """Have the time of a store's operations measured, if a provider was found."""
-    if not _is_on or "read" in vars(store):
+    if not _measures or "read" in vars(store):
         return
     system = type(store).__name__.removesuffix("Store").lower()
     for name in STORE_OPERATIONS:
