@@ -112,4 +112,4 @@ def make_app(store: str = "memory://", **options: object) -> FastAPI:
 
 
 def make_stored_app() -> FastAPI:
-    return make_app(os.environ["TEST_STORE"], visitors_per_hour=0)
+    return make_app(os.environ["TEST_STORE"], visitors_per_hour=None)

@@ -21,7 +21,7 @@ from tests.servers import PostgresServer, RedisServer
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveApp]:
-    with serve(make_app(visitors_per_hour=0, replay_grace=5)) as server:
+    with serve(make_app(visitors_per_hour=None, replay_grace=5)) as server:
         yield server
 
 

@@ -24,7 +24,7 @@ from tests.secret import SECRET
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveApp]:
-    with serve(make_app(visitors_per_hour=0)) as server:
+    with serve(make_app(visitors_per_hour=None)) as server:
         yield server
 
 

@@ -31,6 +31,7 @@ from fastapi_poto import (
     Session,
     Settings,
     Store,
+    Topic,
     User,
     UserProvider,
     current_context,
@@ -41,7 +42,7 @@ from fastapi_poto import (
 )
 from fastapi_poto.auth import Authenticator
 from fastapi_poto.auth.keys import ApiKey
-from fastapi_poto.client import PotoClient, TokenPair, events, remote
+from fastapi_poto.client import PotoClient, TokenPair, events, remote, stop
 
 
 class Line(BaseModel):
@@ -187,6 +188,44 @@ async def keys() -> None:
     assert_type(await poto.keys.create("ann", name="cron"), str)
     assert_type(await poto.keys.list("ann"), Sequence[ApiKey])
     assert_type(await poto.authenticator.authenticate({}), Identity | None)
+
+
+class Notice(BaseModel):
+    text: str
+
+
+inbox = Topic("inbox:{user}", Notice, keep=500, life=300)
+lines = Topic("lines", Line)
+
+
+class Inbox(PotoModule):
+    async def get_notices(self) -> AsyncIterator[Event[Notice]]:
+        async for event in self.subscribe(inbox(user=self.user.id), policy="latest"):
+            assert_type(event.data, Notice)
+            yield event
+
+    async def get_both(self) -> AsyncIterator[Event[Notice | Line]]:
+        async for event in self.subscribe(inbox(user="ada"), lines()):
+            assert_type(event, Event[Notice | Line])
+            yield event
+
+    async def get_texts(self) -> AsyncIterator[Event[str]]:
+        async for event in self.subscribe(inbox(user="ada")):
+            yield event.map(lambda notice: notice.text)
+
+    async def wrong(self) -> None:
+        self.subscribe(inbox(user="ada"), policy="drop")  # type: ignore[call-overload]
+        self.subscribe("inbox:ada")  # type: ignore[call-overload]
+
+
+async def topics(poto: Poto) -> None:
+    assert_type(await poto.publish(inbox(user="ada"), Notice(text="hi")), str)
+    await poto.publish(inbox(user="ada"), Line(sku="a"))  # type: ignore[misc]
+    await poto.publish(inbox(user="ada"), "hi")  # type: ignore[misc]
+    async for event in poto.subscribe(inbox(user="ada"), after="start"):
+        assert_type(event.data.text, str)
+    await poto.streams.stop("id")
+    await stop(remote(Shop.get_status))  # type: ignore[arg-type]
 
 
 @app.get("/plain")
