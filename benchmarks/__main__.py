@@ -1,9 +1,9 @@
-"""`python -m benchmarks [calls] [streams] [sessions] [auth] [identity]`: all of them, or those that are named."""
+"""`python -m benchmarks [calls] [streams] [sessions] [auth] [identity] [logs]`: all of them, or those named."""
 
 import importlib
 import sys
 
-ALL = ("calls", "streams", "sessions", "auth", "identity")
+ALL = ("calls", "streams", "sessions", "auth", "identity", "logs")
 
 
 def main(names: list[str]) -> None:

@@ -44,6 +44,8 @@ def _welcome(url: str) -> str:
     return f"""
   The API and its documentation:
     {url}/docs
+  A room to talk in, with several tabs:
+    {url}/room
   A public call:
     curl {url}/Shop/articles
   A visitor, and an answer token by token:

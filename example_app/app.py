@@ -1,11 +1,14 @@
-"""The app: three modules, one runtime, and an admin who is made at the first start."""
+"""The app: four modules, one runtime, and an admin who is made at the first start."""
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi.responses import FileResponse
 
 from fastapi_poto import Poto, poto_router
 from fastapi_poto.errors import UsernameTaken
@@ -13,6 +16,7 @@ from fastapi_poto.openapi import poto_docs
 
 from .admin import Admin
 from .chat import Chat
+from .room import Room, keep_listening
 from .shop import Shop
 
 ADMIN = "admin"
@@ -27,10 +31,17 @@ def make_app(secret: str | None = None, store: str = "memory://") -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with poto.running():
             await _make_admin(poto)
+            listening = asyncio.create_task(keep_listening(poto))
             yield
+            listening.cancel()
 
     app = FastAPI(title="Tea shop", version="1.0", lifespan=lifespan)
-    app.include_router(poto_router(Shop, Chat, Admin, poto=poto))
+    app.include_router(poto_router(Shop, Chat, Room, Admin, poto=poto))
+
+    @app.get("/room", include_in_schema=False)
+    def room() -> FileResponse:
+        return FileResponse(Path(__file__).with_name("room.html"))
+
     poto_docs(app)  # /docs plays streams, and needs no CDN
     return app
 
