@@ -38,6 +38,7 @@ from .auth.password_checks import PasswordChecks
 from .auth.throttle import Throttle
 from .auth.token_families import TokenFamilies
 from .auth.visitors import Visitors
+from .cors import CorsArguments, cors_arguments
 from .errors import ConfigurationError, Unavailable
 from .options import PotoOptions
 from .sessions import CookieSessions, SessionManager
@@ -244,6 +245,14 @@ class Poto:
     async def who(self, channel: Channel[Any]) -> list[Member]:
         """The users who subscribe to a channel with `presence=True`, in all processes."""
         return await self.broker.who(channel)
+
+    def cors(self) -> CorsArguments:
+        """The arguments of `CORSMiddleware` for `allowed_origins`: `app.add_middleware(CORSMiddleware, **poto.cors())`.
+
+        Raises `ConfigurationError` if there are no such origins.
+        """
+        auth = self.settings.auth
+        return cors_arguments(auth.allowed_origins, cookies=auth.cookies)
 
     # Opening and closing
 

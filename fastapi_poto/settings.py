@@ -73,7 +73,7 @@ class AuthSettings:
     cookies: bool = False
     """Also accept the access token in a cookie, with CSRF protection, and set it for clients that ask."""
     allowed_origins: Sequence[str] = ()
-    """Origins besides the request's own that may write with the cookie."""
+    """Origins of pages besides the request's own: they may write with the cookie, and `Poto.cors()` lets them call."""
 
     remembered_tokens: int = 10_000
     """How many verified signatures are kept, so that a token is decoded once."""

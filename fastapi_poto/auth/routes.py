@@ -65,6 +65,7 @@ class Me(BaseModel):
     """Who calls."""
 
     user_id: str
+    name: str | None = Field(description="What the user signs in with; null for a visitor.")
     roles: list[str]
     visitor: bool
 
@@ -227,7 +228,7 @@ def auth_router(poto: Runtime) -> APIRouter:
         """Who calls"""
         response.headers["Cache-Control"] = "no-store"
         user = identity_of(request).user
-        return Me(user_id=user.id, roles=sorted(user.roles), visitor=user.visitor)
+        return Me(user_id=user.id, name=user.name, roles=sorted(user.roles), visitor=user.visitor)
 
     return router
 

@@ -192,6 +192,7 @@ async def test_own_sign_in_can_be_left_out(badge: Badge) -> None:
         assert (await http.post("/Desk/fast", json={"note": "a"}, headers=headers)).status_code == 401
         assert (await http.get("/auth/me", headers={"X-Badge": "ann"})).json() == {
             "user_id": "badge:ann",
+            "name": None,
             "roles": ["staff"],
             "visitor": False,
         }

@@ -50,7 +50,7 @@ async def test_the_whole_walk(client: httpx.AsyncClient) -> None:
         "access_token", "token_type", "expires_in", "refresh_token", "user_id", "password",
     }  # fmt: skip
     me = await client.get("/auth/me", headers=bearer(visitor))
-    assert me.json() == {"user_id": visitor.json()["user_id"], "roles": [], "visitor": True}
+    assert me.json() == {"user_id": visitor.json()["user_id"], "name": None, "roles": [], "visitor": True}
     name = {"username": "ann", "password": "correct horse"}
     upgraded = await client.post("/auth/upgrade", json=name, headers=bearer(visitor))
     assert upgraded.status_code == 200, upgraded.text

@@ -33,6 +33,22 @@ def test_the_four_clients(npm: Npm, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [one.split() for one in said] == [["1", "tea-0", "tea-1"]] * 2
 
 
+@pytest.mark.conformance
+def test_the_streams_of_front_ends(npm: Npm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/frontends.md writes around the generated client of streams compiles, and ends after three items."""
+    blocks = read_blocks(PAGE.with_name("frontends.md"))
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stack:
+        page = Page(stack)
+        page.run(next(block for block in blocks if block.run == "server"))
+        assert page.url
+        (generated,) = [block for block in blocks if block.language == "ts"]
+        token = httpx.post(f"{page.url}/auth/visitor").json()["access_token"]
+        tokens = f"export const accessToken = async (): Promise<string> => {json.dumps(token)}"
+        said = generated_client(npm, generated, page.url, tokens=tokens)
+    assert said.split() == ["0", "1", "2"]
+
+
 def code_of(block: Block, url: str) -> str:
     return block.code.replace("http://localhost:8000", url)
 
@@ -42,8 +58,10 @@ def node(code: str, folder: Path) -> str:
     return run(NODE, "block.mjs", cwd=folder, timeout=30).stdout
 
 
-def generated_client(npm: Npm, block: Block, url: str) -> str:
+def generated_client(npm: Npm, block: Block, url: str, **files: str) -> str:
     folder = npm.workspace("page")
+    for name, text in files.items():
+        (folder / f"{name}.ts").write_text(text)
     (folder / "openapi.json").write_text(httpx.get(f"{url}/openapi.json").raise_for_status().text)
     (folder / "block.ts").write_text(code_of(block, url))
     run(NODE, npm.tool("openapi-ts"), "-i", "openapi.json", "-o", "client", "--silent", cwd=folder)

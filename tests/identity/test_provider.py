@@ -45,7 +45,7 @@ async def test_calls_streams_and_sessions(provider: Provider, one: httpx.AsyncCl
     """A token that the provider made opens calls, streams and a session; its roles are there."""
     cron = caller(one, provider.token())
     me = await cron.value("GET", "/auth/me")
-    assert me == {"user_id": "corp:cron", "roles": ["staff"], "visitor": False}
+    assert me == {"user_id": "corp:cron", "name": None, "roles": ["staff"], "visitor": False}
     assert await cron.items("/Who/names") == ["corp:cron"] * 3
     assert await cron.call("/Keep/add", key="n") == 1
     assert await caller(one, provider.token()).call("/Keep/add", key="n") == 2

@@ -214,7 +214,7 @@ def test_25_nobody_gives_themselves_a_role(own: World) -> None:
     }
     pair = own.http.post("/auth/visitor", json=wish, params={"roles": "admin"}).json()
     assert own.get("/auth/me", pair["access_token"]).json() == {
-        "user_id": pair["user_id"], "roles": [], "visitor": True,
+        "user_id": pair["user_id"], "name": None, "roles": [], "visitor": True,
     }  # fmt: skip
     name = {"username": NAME, "password": PASSWORD}
     named = own.post("/auth/upgrade", pair, **name, **wish)
