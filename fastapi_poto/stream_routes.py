@@ -10,7 +10,7 @@ from starlette.types import Scope
 from .auth.routes import AuthRoute
 from .calls.responses import activity_check, base_options
 from .context import SCOPE_KEY, CallContext
-from .errors import Forbidden, NotFound, PastReplay, PotoError, Unavailable
+from .errors import Forbidden, NotFound, PastReplay, PotoError, Unauthenticated, Unavailable
 from .pipeline import Pipeline
 from .runtime import Poto
 from .streaming.event_stream import ResumedStream
@@ -105,5 +105,5 @@ def stream_router(poto: Poto) -> APIRouter:
             **arguments,
         )
         route: Any = router.routes[-1]
-        route.poto, route.poto_errors = poto, (Unavailable, *errors)
+        route.poto, route.poto_errors = poto, (Unauthenticated, Unavailable, *errors)
     return router

@@ -130,6 +130,11 @@ class AuthRoute(APIRoute):
     poto_errors: tuple[type[PotoError], ...] = ()
     guarded = False
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], *, responses: Any = None, **arguments: Any) -> None:
+        # As methods have it: FastAPI's own description of a 422 would bring FastAPI's components.
+        described = {422: {"description": InvalidArguments.default_detail()}, **(responses or {})}
+        super().__init__(path, endpoint, responses=described, **arguments)
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)  # 405
@@ -255,7 +260,6 @@ def add_route(
         name=f"Auth.{name}",
         summary=summary,
         description=description.strip(),
-        responses={422: {"description": InvalidArguments.default_detail()}},
         dependencies=[Depends(one) for one in poto.authenticator.security] if guarded else None,
         **arguments,
     )
