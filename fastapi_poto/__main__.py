@@ -1,8 +1,8 @@
-"""`python -m fastapi_poto audit module:app`."""
+"""`python -m fastapi_poto --help`."""
 
 import sys
 
-from .audit.command import main
+from .commands.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

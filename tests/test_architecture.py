@@ -157,4 +157,5 @@ def test_the_wheel(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("fastapi_poto-*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert packed == {*map(name_of, FILES), "fastapi_poto/py.typed"}
+    files = {name_of(path) for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert packed == files

@@ -75,6 +75,16 @@ class StoreUsers:
             await self._free(before, user_id)
         return True
 
+    async def account(self, user_id: str) -> Account | None:
+        """The account with this id, disabled ones included."""
+        return await self._read(user_id)
+
+    async def page(self, cursor: str | None = None, *, limit: int = 500) -> tuple[list[Account], str | None]:
+        """Accounts, about `limit` of them, and the cursor of the next page: for administration, never for a call."""
+        page = await self._store.names("user:", cursor=cursor, limit=limit)
+        found = [await self._read(name.removeprefix("user:")) for name in page.names]
+        return [account for account in found if account is not None], page.cursor
+
     async def remove(self, user_id: str) -> None:
         account = await self._read(user_id)
         await self._store.delete(f"user:{user_id}")

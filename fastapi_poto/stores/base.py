@@ -116,6 +116,13 @@ class Store(Protocol):
         """
         ...
 
+    async def life(self, record: str) -> Life | None:
+        """How long the record still lives, `inf` without an end; None if there is no such record.
+
+        For administration: a copy lives as long as the original.
+        """
+        ...
+
     async def purge(self, *, limit: int = 500) -> int:
         """Remove up to `limit` expired records and give their number; blocks other callers for one batch at most."""
         ...
@@ -178,6 +185,11 @@ def take_number(options: dict[str, str], name: str, default: float) -> float:
     if not 0 < number < inf:
         raise ValueError(f"{name} is to be more than 0")
     return number
+
+
+def life_left(now: float, expires_at: float | None, ends_at: float | None) -> Life:
+    """The life of a record that has these times, in seconds."""
+    return Life(*(inf if at is None else max(0.001, at - now) for at in (expires_at, ends_at)))
 
 
 def life_of(create: bool | Life, expires_in: float | None) -> tuple[float | None, float | None]:

@@ -7,7 +7,7 @@ from math import inf
 from threading import Lock
 
 from ..errors import TooLarge
-from .base import Life, Page, check_integer, check_name, life_of, parse_integer
+from .base import Life, Page, check_integer, check_name, life_left, life_of, parse_integer
 from .log import EventLog
 from .log_memory import MemoryLog
 
@@ -184,6 +184,12 @@ class MemoryStore:
             return Page(
                 [name for name in found if self._find(name) is not None], found[-1] if len(after) > limit else None
             )
+
+    async def life(self, record: str) -> Life | None:
+        check_name(record)
+        with self._lock:
+            found = self._find(record)
+            return None if found is None else life_left(self._clock(), found.expires_at, found.ends_at)
 
     async def purge(self, *, limit: int = 500) -> int:
         removed = 0

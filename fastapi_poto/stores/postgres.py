@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import TooLarge
 from . import postgres_schema as schema
-from .base import Life, Page, check_integer, check_name, life_of, range_of
+from .base import Life, Page, check_integer, check_name, life_left, life_of, range_of
 from .log import EventLog
 from .log_postgres import PostgresLog
 from .postgres_pool import PostgresPool
@@ -88,6 +88,12 @@ class PostgresStore:
         first, last = range_of(prefix, cursor)
         rows = await self._pool.run(lambda db: db.fetch(schema.NAMES, first, last, self._clock(), limit))
         return Page([name for (name,) in rows], rows[-1][0] if len(rows) == limit else None)
+
+    async def life(self, record: str) -> Life | None:
+        check_name(record)
+        now = self._clock()
+        found = await self._pool.run(lambda db: db.fetchrow(schema.LIFE, record, now))
+        return None if found is None else life_left(now, *found)
 
     async def purge(self, *, limit: int = 500) -> int:
         removed = await self._pool.run(lambda db: db.fetch(schema.PURGE, self._clock(), limit))

@@ -28,6 +28,9 @@ NAMES = """
     SELECT r.name FROM poto_records r
     WHERE r.name >= $1 AND r.name < $2 AND (r.expires_at IS NULL OR r.expires_at > $3) AND NOT r.barred
     ORDER BY r.name LIMIT $4"""
+LIFE = """
+    SELECT r.expires_at, r.ends_at FROM poto_records r
+    WHERE r.name = $1 AND (r.expires_at IS NULL OR r.expires_at > $2) AND NOT r.barred"""
 PURGE = """
     DELETE FROM poto_records WHERE id IN
     (SELECT id FROM poto_records WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)

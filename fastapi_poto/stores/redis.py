@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from ..errors import TooLarge
 from . import redis_scripts as scripts
-from .base import Life, Page, check_integer, check_name, life_of
+from .base import Life, Page, check_integer, check_name, life_left, life_of
 from .batches import Batches
 from .log import EventLog
 from .log_redis import RedisLog
@@ -139,6 +139,15 @@ class RedisStore:
         if not position:
             number += 1
         return Page(names, f"{number}:{position}" if number < len(nodes) else None)
+
+    async def life(self, record: str) -> Life | None:
+        key = self._key(record)
+        alive, left, seconds, microseconds = await self._ask("EVALSHA", scripts.LIFE, 1, key)
+        if alive is None or alive == scripts.BARRED:
+            return None
+        now = int(seconds) + int(microseconds) / 1e6
+        expires_at = None if left < 0 else now + left / 1000
+        return life_left(now, expires_at, float(alive) / 1000 if alive else None)
 
     async def purge(self, *, limit: int = 500) -> int:
         return 0  # Redis does

@@ -95,6 +95,12 @@ end
 return alive and alive ~= '!' and 1 or 0
 """
 
+# The field NUL, the ms that are left, and Redis's time.
+_LIFE = """
+local time = redis.call('TIME')
+return {redis.call('HGET', KEYS[1], '\\0'), redis.call('PTTL', KEYS[1]), time[1], time[2]}
+"""
+
 
 def _known(text: str) -> str:
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
@@ -105,4 +111,4 @@ def _known(text: str) -> str:
 SCRIPTS: dict[str, str] = {}
 """By the digests that Redis knows them by."""
 
-WRITE, ADD, SWAP, DELETE = map(_known, (_BEGIN + _WRITE, _BEGIN + _ADD, _BEGIN + _SWAP, _DELETE))
+WRITE, ADD, SWAP, DELETE, LIFE = map(_known, (_BEGIN + _WRITE, _BEGIN + _ADD, _BEGIN + _SWAP, _DELETE, _LIFE))

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from ..errors import ConfigurationError, TooLarge
-from .base import Life, Page, check_integer, check_name, life_of, parse_integer, range_of, take_number
+from .base import Life, Page, check_integer, check_name, life_left, life_of, parse_integer, range_of, take_number
 from .log import EventLog
 from .log_sqlite import SqliteLog
 from .sqlite_file import SqliteFile
@@ -32,6 +32,7 @@ _UPSERT = "INSERT INTO poto_fields VALUES (?, ?, ?) ON CONFLICT (record, field) 
 _NAMES = f"""
     SELECT r.name FROM poto_records r WHERE r.name >= ? AND r.name < ? AND {_LIVE} AND NOT r.barred
     ORDER BY r.name LIMIT ?"""
+_LIFE = f"SELECT r.expires_at, r.ends_at FROM poto_records r WHERE r.name = ? AND {_LIVE} AND NOT r.barred"
 _PURGE = """
     DELETE FROM poto_records WHERE id IN
     (SELECT id FROM poto_records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"""
@@ -177,6 +178,12 @@ class SqliteStore:
         arguments = (*range_of(prefix, cursor), self._clock(), limit)
         rows = await self._file.reading(lambda db: db.execute(_NAMES, arguments).fetchall())
         return Page([name for (name,) in rows], rows[-1][0] if len(rows) == limit else None)
+
+    async def life(self, record: str) -> Life | None:
+        check_name(record)
+        now = self._clock()
+        found = await self._file.reading(lambda db: db.execute(_LIFE, (record, now)).fetchone())
+        return None if found is None else life_left(now, *found)
 
     async def purge(self, *, limit: int = 500) -> int:
         removed = await self._file.writing(lambda db: db.execute(_PURGE, (self._clock(), limit)).rowcount)

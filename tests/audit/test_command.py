@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastapi_poto.audit.command import main
+from fastapi_poto.commands.command import main
 from tests.secret import SECRET
 
 APP = """

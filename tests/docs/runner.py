@@ -120,6 +120,7 @@ class Page:
         )
         done = subprocess.run(
             ["bash", "-c", whole],
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             timeout=_SECONDS,

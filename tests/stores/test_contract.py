@@ -5,6 +5,7 @@ import gc
 import threading
 import time
 import warnings
+from math import inf
 from uuid import uuid4
 
 import pytest
@@ -216,6 +217,20 @@ async def test_a_barred_name(store: Store, name: str) -> None:
     while not await store.write(name, {"b": b"2"}, create=True):
         await asyncio.sleep(0.01)
     assert await store.read(name) == {"b": b"2"}
+
+
+async def test_how_long_a_record_lives(store: Store, name: str) -> None:
+    """Until its end and its limit, whatever prolonged it; without an end, for ever; not at all if it is not there."""
+    assert await store.life(name) is None
+    await store.write(name, {}, create=True)
+    assert await store.life(name) == Life(inf)
+    await store.write(f"{name}-short", {}, create=Life(20, ends_in=50))
+    await store.write(f"{name}-short", {}, expires_in=40)
+    life = await store.life(f"{name}-short")
+    assert life is not None
+    assert 20 < life.expires_in <= 40 < life.ends_in <= 50
+    await store.delete(f"{name}-short", bar_for=10)
+    assert await store.life(f"{name}-short") is None
 
 
 async def test_names(store: Store, name: str) -> None:
