@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,18 @@ def test_files_are_rooms(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 400
     assert text.startswith('"""') or not text.strip()
+
+
+def test_the_page_of_the_architecture() -> None:
+    """It has every room in the order of the import contract, and names no file that is not there."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page[page.index("| room | holds |") : page.index("## A call")]
+    rows = [re.findall(r"`([\w/]+)(?:\.py)?`", line.split("|")[1]) for line in table.splitlines()[2:] if line]
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    layers = [set(layer.split(" : ")) for layer in contract if layer != "__main__"]
+    assert [{room.rstrip("/").removesuffix(".py") for room in row} for row in rows] == layers
+    for name in set(re.findall(r"`([a-z_/]+\.py)`", page)):
+        assert any(path.match(name) for path in FILES), name
 
 
 def test_nothing_unpickles() -> None:
