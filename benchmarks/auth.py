@@ -97,7 +97,7 @@ async def _look_ups(folder: Path) -> dict[str, float]:
             async def bare(token: str = token) -> None:
                 jwt.decode(token, SECRET, algorithms=["HS256"], audience="poto", issuer="poto")
 
-            measured["a new token, strict door"] = await _time(strict, 500)
+            measured["a new token, strict parser"] = await _time(strict, 500)
             measured["python-jose's decode alone"] = await _time(bare, 500)
         await poto.close()
     return measured

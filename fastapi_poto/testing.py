@@ -86,7 +86,7 @@ async def _made(poto: Poto, wanted: User, roles: frozenset[str]) -> User:
 def acting_as(app: Any, user: User | str = "tester", *, roles: Iterable[str] = ()) -> Iterator[User]:
     """Within the block every caller of `app` is this user, whatever token they send; there need be no such user.
 
-    It is `app.dependency_overrides[current_user]`, so calls take FastAPI's door. Guards and sessions work as ever.
+    It is `app.dependency_overrides[current_user]`, so calls take the dependency path. Guards and sessions work as ever.
     """
     somebody = user if isinstance(user, User) else User(user, frozenset(roles), name=user)
     overrides = app.dependency_overrides

@@ -1,7 +1,7 @@
 """Real servers for tests: each on a free port, in its own folder, stopped, killed or paused at will.
 
 with RedisServer(tmp_path) as redis:
-    store = open_store(redis.url)
+    store = store_from_url(redis.url)
     redis.kill()       # kill -9
     redis.start()      # on the same port, with the same data
 """

@@ -85,8 +85,8 @@ class Session(Generic[Shape]):
 
     __slots__ = ("_backend", "_shape")
 
-    def __init__(self, backing: SessionBackend, shape: type[BaseModel] | None = None) -> None:
-        self._backend = backing
+    def __init__(self, backend: SessionBackend, shape: type[BaseModel] | None = None) -> None:
+        self._backend = backend
         self._shape = shape
 
     @overload

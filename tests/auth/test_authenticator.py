@@ -1,4 +1,4 @@
-"""The door: which credentials are looked at, what is remembered, and what is asked anew on every call."""
+"""Authentication: which credentials are looked at, what is remembered, and what is asked anew on every call."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What happened at the door is told, with fields, and without secrets."""
+"""What happened at sign-in is told, with fields, and without secrets."""
 
 import logging
 

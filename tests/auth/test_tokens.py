@@ -1,4 +1,4 @@
-"""The strict door in front of python-jose: what is not exactly ours is refused, and nothing else is raised."""
+"""The strict parser in front of python-jose: what was not issued here is refused, and nothing else is raised."""
 
 import base64
 import hmac
@@ -250,7 +250,7 @@ def test_a_good_token_with_bytes_written_over_it(position: int, junk: bytes) -> 
 
 
 def test_python_jose_alone_would_take_what_the_door_refuses() -> None:
-    """The reason for the door: if this fails, python-jose has become strict and the door may become thinner."""
+    """The reason for the parser: if this fails, python-jose has become strict and it may do less."""
     spoiled = signed({**GOOD_HEADER, "crit": ["unknown"], "typ": "else"}, without("exp"))
     assert jwt.decode(spoiled, SECRET, algorithms=["HS256"], audience="poto", issuer="poto")["sub"] == "user_1"
     assert refused(spoiled)

@@ -1,4 +1,4 @@
-"""The same calls through both doors."""
+"""The same calls on both paths."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -37,15 +37,15 @@ class Served:
 Serve = Callable[..., Served]
 
 
-@pytest.fixture(params=["direct", "fastapi"])
-def door(request: pytest.FixtureRequest) -> str:
-    """Which door calls take."""
+@pytest.fixture(params=["fast path", "dependency path"])
+def path(request: pytest.FixtureRequest) -> str:
+    """Which path calls take."""
     return str(request.param)
 
 
 @pytest.fixture
-async def serve(door: str) -> AsyncIterator[Serve]:
-    """`serve(Module, …)` gives an application in which the modules' methods take the door."""
+async def serve(path: str) -> AsyncIterator[Serve]:
+    """`serve(Module, …)` gives an application in which the modules' methods take the path."""
     clients: list[httpx.AsyncClient] = []
     potos: list[Poto] = []
 
@@ -53,7 +53,7 @@ async def serve(door: str) -> AsyncIterator[Serve]:
         app = app or FastAPI()
         poto = arguments.pop("poto", None) or Poto(SECRET)
         dependencies = arguments.pop("dependencies", [])
-        if door == "fastapi":
+        if path == "dependency path":
             dependencies = [Depends(nothing), *dependencies]
         app.include_router(poto_router(*modules, poto=poto, dependencies=dependencies, **arguments), prefix=prefix)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

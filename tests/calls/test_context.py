@@ -215,7 +215,7 @@ def test_pipelined_calls_of_two_users(url: str) -> None:
 
 
 async def test_generators_of_many_callers(live: tuple[str, FastAPI]) -> None:
-    """Each item of each stream is its caller's, in async and in threaded generators, through both doors."""
+    """Each item of each stream is its caller's, in async and in threaded generators, on both paths."""
     url, _ = live
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
 

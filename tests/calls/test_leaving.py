@@ -68,19 +68,19 @@ class Crowd:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.door = threading.Event()
+        self.gate = threading.Event()
         self.inside = self.most = 0
 
     def begin(self) -> None:
         log.seen.clear()
-        self.door.clear()
+        self.gate.clear()
         self.most = 0
 
     def enter(self) -> None:
         with self.lock:
             self.inside += 1
             self.most = max(self.most, self.inside)
-        self.door.wait(20)
+        self.gate.wait(20)
         with self.lock:
             self.inside -= 1
         if self.inside == 0:
@@ -228,7 +228,7 @@ async def test_threads_that_nobody_waits_for_are_no_more_than_others(url: str, m
             calls = (client.post(f"/Leaving/{method}", headers={"Poto-Timeout-Ms": "200"}) for _ in range(30))
             assert {answer.status_code for answer in await asyncio.gather(*calls)} == {504}
         assert crowd.most <= 40
-        crowd.door.set()
+        crowd.gate.set()
         assert (await client.post(f"/Leaving/{method}")).status_code == 204
     log.wait("all out")
 

@@ -89,7 +89,7 @@ async def test_root_path(serve: Serve) -> None:
 
 
 async def test_what_instrumentation_reads(serve: Serve) -> None:
-    """scope has the route with its full path, the method's name, and the path's parameters, through both doors."""
+    """scope has the route with its full path, the method's name, and the path's parameters, on both paths."""
     client = serve(Shop, prefix="/v1").client
     assert (await client.post("/v1/Shop/route")).json() == ["/v1/Shop/route", "Shop.route", "APIRoute", {}]
 

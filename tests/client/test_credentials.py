@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Server:
-    """The application behind a door that counts, with a clock that the test moves."""
+    """The application behind a middleware that counts, with a clock that the test moves."""
 
     def __init__(self) -> None:
         self.clock = Clock()

@@ -224,6 +224,8 @@ class Files(PotoModule):
 def make_app() -> FastAPI:
     app = FastAPI()
     app.include_router(poto_router(Who, Keep, Verbs, Llm, Files, Types, Kept))
-    if os.environ.get("E2E_DOOR") == "fastapi":  # an override of anything sends every call through FastAPI's solver
+    if (
+        os.environ.get("E2E_PATH") == "dependency path"
+    ):  # an override of anything sends every call through FastAPI's solver
         app.dependency_overrides[make_app] = make_app
     return app

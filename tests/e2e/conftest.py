@@ -25,13 +25,13 @@ ServerOf = Callable[[str, str], LiveProcess]
 
 @pytest.fixture(scope="session")
 def server_of() -> Iterator[ServerOf]:
-    """Gives the server with a pair of uvicorn's parts and a door: started when first asked for, then kept."""
+    """Gives the server with a pair of uvicorn's parts and a path: started when first asked for, then kept."""
     with ExitStack() as stack:
 
         @cache
-        def start(parts: str, door: str) -> LiveProcess:
+        def start(parts: str, path: str) -> LiveProcess:
             loop, http = parts.split("-")
-            env = {**MANY_VISITORS, "E2E_DOOR": door}
+            env = {**MANY_VISITORS, "E2E_PATH": path}
             if PROCESSES == 1:
                 return stack.enter_context(serve_process(APP, factory=True, env=env, loop=loop, http=http))
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -41,22 +41,22 @@ def server_of() -> Iterator[ServerOf]:
         yield start
 
 
-@pytest.fixture(params=["direct", "fastapi"])
-def door(request: pytest.FixtureRequest) -> str:
-    """The way into a call: our router's own look-up, or FastAPI's solver."""
+@pytest.fixture(params=["fast path", "dependency path"])
+def path(request: pytest.FixtureRequest) -> str:
+    """The way to a method's arguments: without FastAPI's solver, or through it."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
-def server(server_of: ServerOf, door: str) -> LiveProcess:
-    return server_of("uvloop-httptools", door)
+def server(server_of: ServerOf, path: str) -> LiveProcess:
+    return server_of("uvloop-httptools", path)
 
 
 @pytest.fixture(params=["uvloop-httptools", "asyncio-h11"])
-def either_server(request: pytest.FixtureRequest, server_of: ServerOf, door: str) -> LiveProcess:
+def either_server(request: pytest.FixtureRequest, server_of: ServerOf, path: str) -> LiveProcess:
     """Both of uvicorn's pairs: contextvars leak on each in a way of its own."""
-    return server_of(request.param, door)
+    return server_of(request.param, path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Threats 1 to 7: what is not exactly a good bearer token, at every kind of door of a live server."""
+"""Threats 1 to 7: what is not exactly a good bearer token, at every kind of route of a live server."""
 
 import base64
 import json

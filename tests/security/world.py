@@ -164,7 +164,7 @@ class World:
             return received
 
     def everywhere(self, headers: Any = None) -> list[httpx.Response]:
-        """The same credentials at every kind of door: GET, POST, stream, plain route, sign-in route."""
+        """The same credentials at every kind of route: GET, POST, stream, plain route, sign-in route."""
         return [
             self.http.get("/Vault/me", headers=headers),
             self.http.post("/Vault/whoami", headers=headers, json={}),

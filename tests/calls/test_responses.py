@@ -316,7 +316,7 @@ async def test_body_over_the_limit(serve: Serve) -> None:
 
 
 async def test_the_routers_own_limit_goes_first(serve: Serve) -> None:
-    """FastAPI's max_body_size of the router holds, in both doors."""
+    """FastAPI's max_body_size of the router holds, on both paths."""
 
     @public
     class Small(PotoModule):
