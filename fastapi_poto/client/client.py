@@ -134,8 +134,8 @@ class PotoClient:
     async def me(self) -> User:
         """Who the server says is calling. Raises `Unauthenticated`."""
         outgoing = Outgoing("GET", "/auth/me")
-        answer = (await self._connection.call(outgoing, deadline=deadline_of_call(self._timeout))).json()
-        return User(answer["user_id"], frozenset(answer["roles"]), answer["visitor"])
+        told = (await self._connection.call(outgoing, deadline=deadline_of_call(self._timeout))).json()
+        return User(told["user_id"], frozenset(told["roles"]), told["visitor"])
 
     async def _sign_in(self, outgoing: Outgoing, model: type[Pair], *, anonymous: bool = True) -> Pair:
         deadline = deadline_of_call(self._timeout)

@@ -1,4 +1,4 @@
-"""One client's way to its server: requests with credentials and deadlines, answers or errors."""
+"""One client's way to its server: requests with credentials and deadlines, responses or errors."""
 
 import asyncio
 import time
@@ -38,10 +38,10 @@ class Connection:
         classes: Mapping[str, type[PotoError]] | None = None,
         anonymous: bool = False,
     ) -> httpx.Response:
-        """The whole answer to a call that went well."""
+        """The whole response to a call that went well."""
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                response = await self._answer(outgoing, deadline, anonymous=anonymous)
+                response = await self._respond(outgoing, deadline, anonymous=anonymous)
                 await _read(response)
         except TimeoutError:
             raise DeadlineExceeded from None
@@ -53,12 +53,12 @@ class Connection:
     async def stream(
         self, outgoing: Outgoing, *, deadline: float | None, classes: Mapping[str, type[PotoError]]
     ) -> AsyncIterator[httpx.Response]:
-        """An answer that goes on, once its status is known to be good."""
+        """A response that goes on, once its status is known to be good."""
         # A middleware that compresses would hold items back until it has enough of them.
         outgoing.headers["Accept-Encoding"] = "identity"
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                response = await self._answer(outgoing, deadline)
+                response = await self._respond(outgoing, deadline)
                 if not response.is_success:
                     await _read(response)
         except TimeoutError:
@@ -70,8 +70,8 @@ class Connection:
         finally:
             await response.aclose()
 
-    async def _answer(self, outgoing: Outgoing, deadline: float | None, *, anonymous: bool = False) -> httpx.Response:
-        """The head of the answer. If our token was refused, it was before the call began: once more with another."""
+    async def _respond(self, outgoing: Outgoing, deadline: float | None, *, anonymous: bool = False) -> httpx.Response:
+        """The head of the response. A token that was refused was so before the call began: once more with another."""
         tokens = None if anonymous else await self._credentials.usable()
         response = await self._send(outgoing, tokens, deadline)
         if response.status_code != 401 or tokens is None or tokens.refresh_token is None:

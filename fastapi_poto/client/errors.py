@@ -45,7 +45,7 @@ def error_from_body(
     headers: Mapping[str, str] | None = None,
     classes: Mapping[str, type[PotoError]] = _FRAMEWORK,
 ) -> PotoError:
-    """The error that a body tells of: of an answer with its status and headers, or of a frame of a stream.
+    """The error that a body tells of: of a response with its status and headers, or of a frame of a stream.
 
     An unknown code is a plain `PotoError` that has it; a plain HTTP error is the class of its status, if there is one.
     """
@@ -81,10 +81,10 @@ def _error(
 def _payload(body: bytes) -> dict[str, Any]:
     """The error in a body or an event; nothing in what no framework wrote, such as a proxy's page."""
     with contextlib.suppress(ValueError, RecursionError):
-        answer = json.loads(body)
-        if isinstance(answer, dict):
-            inner = answer.get(ERROR_MEMBER)
-            return inner if isinstance(inner, dict) else answer
+        told = json.loads(body)
+        if isinstance(told, dict):
+            inner = told.get(ERROR_MEMBER)
+            return inner if isinstance(inner, dict) else told
     return {}
 
 

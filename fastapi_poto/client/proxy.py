@@ -127,7 +127,7 @@ class RemoteMethod:
         operation, options = self._operation, self._options
         if self._connection.buffers:
             raise ConfigurationError(
-                f"{operation.where} streams, and a client of an application in this process only gets whole answers. "
+                f"{operation.where} streams, and a client of an application in this process only gets whole responses. "
                 "Serve it: with fastapi_poto.testing.serve(app) as live: ..."
             )
         deadline = deadline_of_call(options.stream_timeout)

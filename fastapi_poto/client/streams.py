@@ -22,7 +22,7 @@ log = logging.getLogger("fastapi_poto")
 T = TypeVar("T")
 
 Open = Callable[[str | None], AbstractAsyncContextManager[httpx.Response]]
-"""Starts the call, or goes on with it after the item of this id. The answer's status is good."""
+"""Starts the call, or goes on with it after the item of this id. The response's status is good."""
 
 _LONGEST_DELAY: Final = 5.0
 
