@@ -46,7 +46,7 @@ class Event(Generic[T]):
             if value is not None and _BREAKS_A_LINE.search(value):
                 raise ValueError(f"the {field} of a server-sent event must not contain CR, LF or NUL: {value!r}")
         if self.event in ("close", "error", "open", "gap"):
-            raise ValueError(f"the event name {self.event!r} is one of the stream's own")
+            raise ValueError(f"the event name {self.event!r} is that of a stream's first or last frame, or of a gap")
         if self.id == END_ID:
             raise ValueError(f"the id {END_ID!r} is that of a stream's last frame")
 

@@ -70,6 +70,11 @@ class Pump:
             if self._task is not None:
                 self._task.cancel()
 
+    @property
+    def is_done(self) -> bool:
+        """Whether there is no generator any more that would have to be closed."""
+        return self._task is None or self._task.done()
+
     async def closed(self, timeout: float) -> bool:
         """Wait until the generator has been closed; False if that takes longer than `timeout` seconds."""
         task, self._task = self._task, None

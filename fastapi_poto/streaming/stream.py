@@ -19,7 +19,7 @@ from ..context import VARY, CallContext
 from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, StreamLost, Unauthenticated
 from .frames import is_told
 from .hub import hub_of
-from .pump import GATHER, pump_of
+from .pump import GATHER, LARGE, pump_of
 
 log = logging.getLogger("fastapi_poto")
 
@@ -63,7 +63,8 @@ class Stream:
     """Sends what a pump makes. What it looks like on the wire is said by the classes that use this one.
 
     The request's task sends; the generator has a task of its own (see `pump`), and so has the watch for the client's
-    leaving. Nothing else runs per stream: keep-alives, timeouts and deadlines are visits of the loop's one timer.
+    leaving, unless the stream has ended before anybody could leave. Nothing else runs per stream: keep-alives, timeouts
+    and deadlines are visits of the loop's one timer.
     """
 
     keep_alive: ClassVar[bytes] = b""
@@ -117,14 +118,16 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        hub = hub_of(loop)
         task = self._task = cast("asyncio.Task[Any]", asyncio.current_task())
         self.context.begin_stream()
         self._pump.start()
-        # In an empty context: where the server reads on in the caller's context, the next request would inherit it.
-        watcher = loop.create_task(self._watch(), context=Context())
-        hub.add(self, self._begin_time())
+        watcher: asyncio.Task[None] | None = None
         try:
+            await asyncio.sleep(0)  # what is ready is made now
+            if not self._has_ended_at_once():
+                # In an empty context: where the server reads on in the caller's, the next request would inherit it.
+                watcher = loop.create_task(self._watch(), context=Context())
+                hub_of(loop).add(self, self._begin_time())
             await self._serve(send)
         except asyncio.CancelledError:
             if not self._gave_up:
@@ -133,13 +136,13 @@ class Stream:
         except _ClientGone:
             self._leave()
         finally:
-            hub.discard(self)
             self._is_over = True
-            watcher.cancel()
+            if watcher is not None:
+                hub_of(loop).discard(self)
+                watcher.cancel()
             if self._check is not None:
                 self._check.cancel()
             await self._close()
-            self._observe_end("cut" if self._gave_up else "left")
         if not self._started:
             raise ClientDisconnect
         if self.context.failure is not None:
@@ -147,43 +150,53 @@ class Stream:
         if self.background is not None:
             await self.background()
 
+    def _has_ended_at_once(self) -> bool:
+        """Whether all of it goes out in one write, as any response: nothing is left to be watched or timed."""
+        return self._pump.ended and self._pump.size < LARGE
+
     async def _serve(self, send: Send) -> None:
+        await self._begin(send)
+        data, is_last = self.head(), False
+        while not is_last:
+            chunk, is_last = await self._ready()
+            data = data + chunk if data else chunk
+            if data and not is_last:
+                await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
+                data = b""
+        await self._end(send, data)
+
+    async def _begin(self, send: Send) -> None:
+        """Send the status line, once the first item is there or is waited for no longer."""
         pump = self._pump
         while not (pump.chunks or pump.ended or self._first_over or self._interruption):
             await self._wait()
         if not pump.chunks and (early := self._error()) is not None:
             self._reported = early
-            self._observe_end(_how(early))
             raise early
         await self._start(send)
-        head = self.head()
-        data = b""
-        if not pump.chunks and not pump.ended:
-            self._ping_due = True
-        while True:
-            if pump.chunks:
-                if monotonic() - self._sent_at < GATHER and len(pump.chunks) == 1 and not pump.ended:
-                    await pump.gather()
-                data = pump.take()
-                if not pump.chunks and pump.ended and not self._interruption:
-                    break
-            elif pump.ended or self._interruption:
-                data = b""
-                break
-            elif self._ping_due:
-                data = self.keep_alive
-            else:
-                await self._wait()
-                continue
-            self._ping_due = False
-            if head:
-                data, head = head + data, b""
-            if data:
-                await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
+        self._ping_due = not pump.chunks and not pump.ended
+
+    async def _ready(self) -> tuple[bytes, bool]:
+        """What goes out next, and whether nothing comes after it."""
+        pump = self._pump
+        while not pump.chunks:
+            if pump.ended or self._interruption:
+                return b"", True
+            if self._ping_due:
+                self._ping_due = False
+                return self.keep_alive, False
+            await self._wait()
+        self._ping_due = False
+        if len(pump.chunks) == 1 and not pump.ended and monotonic() - self._sent_at < GATHER:
+            await pump.gather()
+        data = pump.take()
+        return data, not pump.chunks and pump.ended and not self._interruption
+
+    async def _end(self, send: Send, data: bytes) -> None:
+        """Send what is left, and how it ended."""
         error = self._reported = self._error()
         shaped = None if error is None else await self._shape(error)
-        self._observe_end("close" if error is None else _how(error), error)
-        last = {"type": "http.response.body", "body": head + data + self.tail(error, shaped)}
+        last = {"type": "http.response.body", "body": data + self.tail(error, shaped)}
         if error is not None and shaped is None and not is_told(error):
             self._log(error)
         self.context.failure = error.__cause__ or error if isinstance(error, InternalError) else error
@@ -247,8 +260,11 @@ class Stream:
         if not pump.ended:
             pump.stop()
         closed = False
-        with CancelScope(shield=True):
-            closed = await pump.closed(self.options.cleanup_timeout)
+        if pump.is_done:
+            closed = await pump.closed(0)  # it awaits nothing
+        else:
+            with CancelScope(shield=True):
+                closed = await pump.closed(self.options.cleanup_timeout)
         if not closed:
             log.warning(
                 "%s did not end within %s s after its client had left (request %s)",

@@ -136,8 +136,8 @@ def test_retry_joins_the_next_frame() -> None:
     assert (event.retry, event.data) == (2500, "1")
 
 
-@pytest.mark.parametrize("name", ["close", "error"])
-def test_names_of_last_frames_are_refused(name: str) -> None:
-    """An item that is called like a stream's end would be taken for it."""
+@pytest.mark.parametrize("name", ["close", "error", "open", "gap"])
+def test_names_of_the_streams_own_frames_are_refused(name: str) -> None:
+    """An item that is called like a beginning, an end or a gap would be taken for it."""
     with pytest.raises(ValueError, match="last frame"):
         Event(data=1, event=name)
