@@ -27,7 +27,7 @@ $(VENV)/.stamp: pyproject.toml scripts/make-venv
 	@touch $@
 
 servers:  ## what the tests start: Redis, PostgreSQL, and curl (Debian packages)
-	@scripts/install-servers redis-server postgresql curl
+	@scripts/install-servers redis-server postgresql pgbouncer curl
 
 test: servers lint types  ## lint, types, and all tests but the slow ones
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -204,26 +205,27 @@ async def litestar(url: str) -> None:
     from litestar.channels.backends.redis import RedisChannelsStreamBackend
     from redis.asyncio import Redis
 
-    plugin = ChannelsPlugin(
-        backend=RedisChannelsStreamBackend(history=100, redis=Redis.from_url(url)), arbitrary_channels_allowed=True
-    )
+    backend = RedisChannelsStreamBackend(history=100, redis=Redis.from_url(url))
+    plugin = ChannelsPlugin(backend=backend, arbitrary_channels_allowed=True)
     late: list[float] = []
-    async with plugin, plugin.start_subscription(["bench"]) as subscription:
+    await plugin._on_startup()
+    subscriber = await plugin.subscribe(["bench"])
 
-        async def listen() -> None:
-            async for event in subscription.iter_events():
-                late.append(1000 * (time.time() - float(event.split()[0])))
-                if len(late) == MESSAGES:
-                    return
+    async def listen() -> None:
+        async for event in subscriber.iter_events():
+            late.append(1000 * (time.time() - float(event.split()[0])))
+            if len(late) == MESSAGES:
+                return
 
-        listening = asyncio.create_task(listen())
-        begin = time.monotonic()
-        for number in range(MESSAGES):
-            await asyncio.sleep(max(0.0, begin + number / RATE - time.monotonic()))
-            await plugin.wait_published(b"%f %d" % (time.time(), number), ["bench"])
-        await asyncio.wait_for(listening, 10)
+    listening = asyncio.create_task(listen())
+    begin = time.monotonic()
+    for number in range(MESSAGES):
+        await asyncio.sleep(max(0.0, begin + number / RATE - time.monotonic()))
+        await plugin.wait_published(b"%f %d" % (time.time(), number), ["bench"])
+    await asyncio.wait_for(listening, 10)
     p50, p99 = percentile(late, 0.5), percentile(late, 0.99)
-    print(f"  {'Litestar':<12} delivery p50 {p50:6.2f} ms, p99 {p99:6.2f} ms (Redis streams, one process)")
+    print(f"  {'Litestar':<12} delivery p50 {p50:6.2f} ms, p99 {p99:6.2f} ms (Redis streams, one process)", flush=True)
+    os._exit(0)  # its workers wait for Redis and cannot be cancelled
 
 
 async def bare(url: str) -> None:
@@ -275,16 +277,20 @@ def main() -> None:
                 asyncio.run(measure(url, name))
             if measure is delivery:
                 asyncio.run(bare(redis.url))
-                asyncio.run(litestar(redis.url))
+                sys.stdout.flush()
+                subprocess.run([sys.executable, "-m", "benchmarks.logs", "--litestar", redis.url], check=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen")
+    parser.add_argument("--litestar")
     parser.add_argument("--keys")
     parser.add_argument("--count", type=int, default=0)
     chosen = parser.parse_args()
     if chosen.listen:
         asyncio.run(listener(chosen.listen, json.loads(chosen.keys), chosen.count))
+    elif chosen.litestar:
+        asyncio.run(litestar(chosen.litestar))
     else:
         main()

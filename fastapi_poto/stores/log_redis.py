@@ -252,7 +252,7 @@ class _RedisWatch:
             await asyncio.sleep(_BEAT_SECONDS / 4)
 
     async def _send(self, connection: Any) -> None:
-        with suppress(RedisError, OSError):
+        with suppress(RedisError, OSError, AttributeError):  # the last: redis-py, of a connection that was just closed
             while True:
                 await connection.send_command(*await self._commands.get())
 
