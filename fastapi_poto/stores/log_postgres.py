@@ -23,7 +23,6 @@ _MOST_BYTES: Final = 7_000
 """Of one NOTIFY, which may have 8,000."""
 _BEAT_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.05
-_PROBE_SECONDS: Final = 1.0
 
 # The row of a log is locked before its ids are given, so they rise in the order of commits. `count` events and
 # perhaps an end have `ids` ids. What a concurrent append wrote is not seen by this statement's deletion: the next
@@ -105,7 +104,11 @@ class PostgresLog(SqlLog):
 
     async def watch(self, on_wake: OnWake) -> "_PostgresWatch":
         await self._db.read("SELECT 1", ())
-        return _PostgresWatch(self._connect, on_wake)
+
+        async def notify(message: str) -> None:
+            await self._db.execute("SELECT pg_notify($1, $2)", (CHANNEL, message))
+
+        return _PostgresWatch(self._connect, notify, on_wake)
 
 
 class _Merged:
@@ -181,8 +184,11 @@ class _Notifier:
 class _PostgresWatch:
     """One connection that listens, for as long as it lives and again after that."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]], on_wake: OnWake) -> None:
+    def __init__(
+        self, connect: Callable[[], Awaitable[Any]], notify: Callable[[str], Awaitable[None]], on_wake: OnWake
+    ) -> None:
         self._connect = connect
+        self._notify = notify
         self._on_wake = on_wake
         self._keys: set[str] = set()
         self._nonce = token_hex(8)
@@ -217,27 +223,29 @@ class _PostgresWatch:
 
     async def _listen(self, connection: Any) -> None:
         """Return, or raise, when the connection is lost."""
+        loop = asyncio.get_running_loop()
         while True:
             self._heard.clear()
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await connection.execute(f"NOTIFY {CHANNEL}, '{self._nonce}'")
-            every = _BEAT_SECONDS
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_PROBE_SECONDS):
-                    await self._heard.wait()
-            if not self._heard.is_set():
-                every = _POLL_SECONDS
-                if not self._warned:
-                    self._warned = True
-                    log.warning(
-                        "PostgreSQL's notifications do not arrive (PgBouncer in transaction mode?): logs that are "
-                        "followed are looked at every %d ms. Give a URL past the pooler, or use its session mode.",
-                        1000 * _POLL_SECONDS,
-                    )
-            end = asyncio.get_running_loop().time() + _BEAT_SECONDS
-            while asyncio.get_running_loop().time() < end:
+            end = loop.time() + _BEAT_SECONDS
+            async with asyncio.timeout(_BEAT_SECONDS):
+                await connection.execute("SELECT 1")  # a connection whose other end is gone says nothing by itself
+            # By another connection: what the listening one sends comes back to it even where nothing else does.
+            await self._notify(self._nonce)
+            self._wake_all()
+            # Until what was sent has come back, nothing can be relied on to arrive.
+            while not self._heard.is_set() and loop.time() < end:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_POLL_SECONDS):
+                        await self._heard.wait()
                 self._wake_all()
-                await asyncio.sleep(every)
+            await asyncio.sleep(max(0.0, end - loop.time()))
+            if not self._heard.is_set() and not self._warned:
+                self._warned = True
+                log.warning(
+                    "PostgreSQL's notifications do not arrive (PgBouncer in transaction mode?): logs that are followed "
+                    "are looked at every %d ms. Give a URL past the pooler, or use its session mode.",
+                    1000 * _POLL_SECONDS,
+                )
 
     def _wake_all(self) -> None:
         if self._keys:
