@@ -31,9 +31,9 @@ PUBLIC = {
     """,
     "fastapi_poto.audit": "Finding Report Row audit",
     "fastapi_poto.auth": """
-        Accounts AuditEvent Authenticator Credentials CurrentSession CurrentUser ManagedCredentials MemoryUsers
-        OwnSignIn Passwords Secrets SignIn StoreUsers TokenPair VisitorTokens auth_router bearer_token current_session
-        current_user
+        Accounts ApiKey AuditEvent Authenticator Credentials CurrentSession CurrentUser ExternalUsers Keys
+        ManagedCredentials MemoryUsers OwnSignIn Passwords Secrets SignIn StoreUsers TokenPair VisitorTokens auth_router
+        bearer_token current_session current_user
     """,
     "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote stop",
     "fastapi_poto.openapi": "openapi_3_2 poto_docs refine_openapi",

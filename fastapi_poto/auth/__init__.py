@@ -5,6 +5,8 @@ from .authenticator import Authenticator
 from .credentials import Credentials, ManagedCredentials, bearer_token
 from .dependencies import CurrentSession, CurrentUser, current_session, current_user
 from .events import AuditEvent
+from .external_users import ExternalUsers
+from .keys import ApiKey, Keys
 from .own_sign_in import OwnSignIn
 from .passwords import Passwords
 from .routes import auth_router
@@ -16,11 +18,14 @@ from .users import MemoryUsers
 
 __all__ = [
     "Accounts",
+    "ApiKey",
     "AuditEvent",
     "Authenticator",
     "Credentials",
     "CurrentSession",
     "CurrentUser",
+    "ExternalUsers",
+    "Keys",
     "ManagedCredentials",
     "MemoryUsers",
     "OwnSignIn",

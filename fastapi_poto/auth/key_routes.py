@@ -83,12 +83,21 @@ def add_key_routes(router: APIRouter, poto: Runtime, keys: Keys) -> None:
         """Revoke an API key"""
         await keys.revoke(key_id, user_id=owner(request).id)
 
-    always: tuple[type[PotoError], ...] = (Unauthenticated, Forbidden, Unavailable)
-    routes: list[tuple[Any, str, str, tuple[type[PotoError], ...], dict[str, Any]]] = [
-        (list_keys, "GET", "keys", (), {}),
-        (create_key, "POST", "keys", (BadRequest, NotFound, Conflict, TooLarge), {}),
-        (rotate_key, "POST", "keys/{key_id}/rotate", (NotFound, Conflict, TooLarge), {}),
-        (revoke_key, "DELETE", "keys/{key_id}", (NotFound,), {"status_code": 204}),
-    ]
-    for endpoint, verb, path, errors, arguments in routes:
-        add_route(router, poto, endpoint, path, verb=verb, errors=always + errors, guarded=True, **arguments)
+    def add(endpoint: Any, verb: str, path: str, *errors: type[PotoError], **arguments: Any) -> None:
+        always = (Unauthenticated, Forbidden, Unavailable)
+        add_route(
+            router,
+            poto,
+            endpoint,
+            path,
+            name=endpoint.__name__,
+            verb=verb,
+            errors=always + errors,
+            guarded=True,
+            **arguments,
+        )
+
+    add(list_keys, "GET", "keys")
+    add(create_key, "POST", "keys", BadRequest, NotFound, Conflict, TooLarge)
+    add(rotate_key, "POST", "keys/{key_id}/rotate", NotFound, Conflict, TooLarge)
+    add(revoke_key, "DELETE", "keys/{key_id}", NotFound, status_code=204)

@@ -179,7 +179,9 @@ def auth_router(poto: Runtime) -> APIRouter:
     ) -> Callable[[Callable[..., Any]], None]:
         def add(endpoint: Callable[..., Any]) -> None:
             if poto.signs_in or name == "me":
-                add_route(router, poto, endpoint, name, verb=verb, errors=errors, guarded=guarded, **arguments)
+                add_route(
+                    router, poto, endpoint, name, name=name, verb=verb, errors=errors, guarded=guarded, **arguments
+                )
 
         return add
 
@@ -244,6 +246,7 @@ def add_route(
     endpoint: Callable[..., Any],
     path: str,
     *,
+    name: str,
     verb: str,
     errors: tuple[type[PotoError], ...],
     guarded: bool,
@@ -251,7 +254,6 @@ def add_route(
 ) -> None:
     """Add a sign-in route; its summary and description are the endpoint's docstring."""
     summary, _, description = inspect.cleandoc(endpoint.__doc__ or "").partition("\n")
-    name = endpoint.__name__ if "/" in path or path == "keys" else path
     router.add_api_route(
         f"/{path}",
         endpoint,

@@ -40,8 +40,7 @@ from fastapi_poto import (
     roles,
     rpc,
 )
-from fastapi_poto.auth import Authenticator
-from fastapi_poto.auth.keys import ApiKey
+from fastapi_poto.auth import ApiKey, Authenticator
 from fastapi_poto.client import PotoClient, TokenPair, events, remote, stop
 
 
