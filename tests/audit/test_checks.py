@@ -223,8 +223,11 @@ def test_two_routers_that_share_a_sign_in() -> None:
 
 def test_issuers_without_an_audience() -> None:
     """A token for any other application would be good: a warning, unless the authorized parties are named."""
-    url = "https://login.example"
-    open_, bound = OIDC(url, audience=None, name="corp"), OIDC(url, audience=None, authorized_parties=["web"])
-    assert found(report_of(Fine, poto=Poto(SECRET, credentials=[open_]))) == [("warning", "OIDC corp")]
-    assert found(report_of(Fine, poto=Poto(SECRET, credentials=[bound]))) == []
-    assert found(report_of(Fine, auth=False, poto=Poto(SECRET, credentials=[OwnSignIn(), bound]))) == []
+
+    def report(*parties: str, auth: bool = True) -> Report:
+        issuer = OIDC("https://login.example", audience=None, name="corp", authorized_parties=parties)
+        return report_of(Fine, poto=Poto(SECRET, credentials=[OwnSignIn(), issuer]), auth=auth)
+
+    assert found(report()) == [("warning", "OIDC corp")]
+    assert found(report("web")) == []
+    assert found(report("web", auth=False)) == []
