@@ -1,15 +1,21 @@
 """Callers whom an issuer knows: their claims, their rights, and what is decided about them here."""
 
 import asyncio
+import base64
+import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from fastapi_poto import OIDC, ApiKeys, ConfigurationError, OwnSignIn, Poto
 from fastapi_poto.auth import StoreUsers
 from fastapi_poto.auth.oidc.claims import read_roles
-from fastapi_poto.errors import NotFound
+from fastapi_poto.auth.oidc.token import parse
+from fastapi_poto.errors import NotFound, Unauthenticated
 from fastapi_poto.users import Account, User
 from tests.identity.conftest import World, make_world
 from tests.identity.issuer import Issuer
@@ -64,6 +70,9 @@ async def test_algorithms(issuer: Issuer, key: Any, algorithm: str) -> None:
         {"exp": "9999999999"},
         {"exp": True},
         {"exp": 1},
+        {"exp": 10**400},
+        {"exp": 1e308, "iat": -(10**400)},
+        {"exp": []},
         {"iat": ...},
         {"iat": 99_999_999_999},
         {"nbf": 99_999_999_999},
@@ -81,7 +90,7 @@ async def test_algorithms(issuer: Issuer, key: Any, algorithm: str) -> None:
         {"typ": "Refresh"},
         {"iss": "https://elsewhere.example"},
     ],
-    ids=str,
+    ids=lambda changes: str(changes)[:40],
 )
 async def test_claims_that_do_not_hold(issuer: Issuer, world: World, changes: dict[str, Any]) -> None:
     """Every one of them is the same 401 as any other bad token."""
@@ -404,3 +413,52 @@ async def test_one_verification_for_many_calls(issuer: Issuer, world: World) -> 
     token = issuer.token()
     assert await asyncio.gather(*(world.status(token) for _ in range(100))) == [200] * 100
     assert issuer.fetched == {"/.well-known/openid-configuration": 1, "/jwks": 1}
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from([10**400, -(10**400)]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+CLAIMS = st.sampled_from(["aud", "sub", "iat", "exp", "nbf", "azp", "typ", "tid", "scope", "scp", "roles", "name"])
+MEMBERS = st.sampled_from(["alg", "kid", "typ", "crit", "jwk", "x"])
+
+
+def test_whatever_is_signed(issuer: Issuer) -> None:
+    """No claims and no header make anything but a user or a 401, with every check switched on and off."""
+    strict = {"authorized_parties": ["web"], "required": {"tid": "t1"}, "scopes_as_roles": True}
+    worlds = [make_world(issuer, roles=["roles", "scope.a"], **options) for options in ({}, strict)]
+
+    @settings(max_examples=200, deadline=None)
+    @given(claims=st.dictionaries(CLAIMS, JSON, max_size=3), header=st.dictionaries(MEMBERS, JSON, max_size=1))
+    def check(claims: dict[str, Any], header: dict[str, Any]) -> None:
+        signed = issuer.token(**{"azp": "web", "tid": "t1", **claims})
+        _, payload, signature = signed.split(".")
+        head = json.dumps({"alg": "RS256", "kid": "one", **header}).encode()
+        other = f"{base64.urlsafe_b64encode(head).rstrip(b'=').decode()}.{payload}.{signature}"
+        for world in worlds:
+            for token in (signed, other):
+                with suppress(Unauthenticated):
+                    assert runner.run(identity_of(world, token)).user.id.startswith("corp:")
+
+    with asyncio.Runner() as runner:
+        check()
+
+
+def test_deep_headers() -> None:
+    """Members that are nested deeper than Python likes are no token."""
+    for depth in (300, 900, 990, 3_000):
+        head = base64.urlsafe_b64encode(b'{"alg":' + b"[" * depth + b"]" * depth + b"}").rstrip(b"=")
+        parsed = parse(head + b".e30.AA")
+        assert parsed is None or parsed.algorithm is None
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_sent(sent: bytes) -> None:
+    """No bytes make anything but a token or None."""
+    assert parse(sent) is None or sent.count(b".") == 2

@@ -43,9 +43,9 @@ class ClaimsPolicy:
             raise Refused("not valid yet")
         if self.audiences and self.audiences.isdisjoint(texts(claims.get(self.audience_claim))):
             raise Refused("for another audience")
-        if self.authorized_parties and claims.get("azp") not in self.authorized_parties:
+        if self.authorized_parties and self.authorized_parties.isdisjoint(texts(claims.get("azp"))):
             raise Refused("given to another party")
-        if str(claims.get("typ", "")).lower() in _NO_ACCESS_TOKENS:
+        if any(type_.lower() in _NO_ACCESS_TOKENS for type_ in texts(claims.get("typ"))):
             raise Refused("no access token")
         subject = claims.get(self.subject)
         if type(subject) is not str or not subject.isprintable() or not subject or not is_name(subject, 512):
@@ -92,4 +92,4 @@ def read_name(claims: Claims) -> str | None:
 
 
 def _number(value: Any) -> bool:
-    return type(value) in (int, float) and isfinite(value)
+    return (type(value) is int and abs(value) < 2**53) or (type(value) is float and isfinite(value))

