@@ -8,7 +8,7 @@ import secrets as random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import BadRequest, ConfigurationError, Conflict, NotFound
+from ..errors import BadRequest, ConfigurationError, Conflict, NotFound, TooLarge
 from ..stores.base import Store
 from ..users import UserProvider
 from .events import Audit
@@ -20,6 +20,8 @@ MAX_KEYS = 100
 
 _SHAPE = re.compile(rb"poto_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _USED_EVERY = 60
+_BEING_MADE = 60
+"""Seconds after which a key that is in the index and nowhere else has expired."""
 _REMEMBERED = 10_000
 
 
@@ -69,7 +71,7 @@ class KeyRecord:
 class Keys:
     """The API keys of the users of a `Poto`. A key is shown once, when it is made or rotated: `poto_<id>_<secret>`.
 
-    `keys:<user id>` has a field for each of a user's keys.
+    `keys:<user id>` has a field for each of a user's keys: when it was made.
     """
 
     def __init__(self, store: Store, users: UserProvider, *, audit: Audit, clock: Callable[[], float]) -> None:
@@ -109,15 +111,12 @@ class Keys:
             raise BadRequest("A key's name has 1 to 100 printable characters")
         if expires_in is not None and not 1 <= expires_in <= 2**31:
             raise BadRequest("A key's life is in seconds, and at least one")
-        index = f"keys:{user_id}"
-        if len(await self._store.read(index) or ()) >= MAX_KEYS and len(await self.list(user_id)) >= MAX_KEYS:
-            raise Conflict(f"A user has at most {MAX_KEYS} keys")
         now = int(self._clock())
         expires = None if expires_in is None else now + int(expires_in)
         key_id, secret = random.token_hex(8), random.token_urlsafe(32)
         said = {"user": user_id, "name": name, "roles": wanted, "created": now, "expires": expires}
         fields: dict[str, bytes | None] = {"key": json.dumps(said).encode(), "hash": _hash(secret.encode()).encode()}
-        await self._store.write(index, {key_id: b""}, create=True)
+        await self._add_to_index(user_id, key_id, now)
         await self._store.write(f"key:{key_id}", fields, create=True, expires_in=expires_in)
         self._audit("key_created", user_id=user_id, key_id=key_id)
         return f"{PREFIX}{key_id}_{secret}"
@@ -126,11 +125,11 @@ class Keys:
         """A user's keys that have not expired, the oldest first."""
         index = f"keys:{user_id}"
         found = []
-        for key_id in await self._store.read(index) or ():
+        for key_id, created in (await self._store.read(index) or {}).items():
             record = await self.read(key_id)
             if record is not None:
                 found.append(record.key)
-            else:
+            elif self._clock() - int(created) > _BEING_MADE:
                 await self._store.write(index, {key_id: None})  # expired
         return sorted(found, key=lambda key: (key.created_at, key.id))
 
@@ -188,6 +187,17 @@ class Keys:
         last = record.key.last_used_at
         if last is None or now - last >= _USED_EVERY:
             await self._store.swap(f"key:{record.key.id}", "used", record.fields.get("used"), b"%d" % now)
+
+    async def _add_to_index(self, user_id: str, key_id: str, now: int) -> None:
+        for is_last in (False, True):
+            try:
+                entry: dict[str, bytes | None] = {key_id: b"%d" % now}
+                await self._store.write(f"keys:{user_id}", entry, create=True, max_fields=MAX_KEYS)
+                return
+            except TooLarge:
+                if is_last:
+                    raise Conflict(f"A user has at most {MAX_KEYS} keys") from None
+                await self.list(user_id)  # lets go of those that expired
 
     async def _of(self, key_id: str, user_id: str | None) -> KeyRecord:
         record = await self.read(key_id)

@@ -292,6 +292,21 @@ async def test_a_user_has_at_most_100(house: House) -> None:
     assert len(await house.poto.keys.list(ann.id)) == 1
 
 
+async def test_a_key_that_is_being_made_is_not_forgotten(house: House) -> None:
+    """A list beside it leaves its place in the index; of 110 that are made at once 100 find room."""
+    ann = await house.user()
+    await house.store.write(f"keys:{ann.id}", {"0" * 16: b"%d" % house.clock()}, create=True)
+    assert await house.poto.keys.list(ann.id) == []
+    assert await house.store.read(f"keys:{ann.id}") != {}
+    house.clock.advance(61)
+    await house.poto.keys.list(ann.id)
+    assert not await house.store.read(f"keys:{ann.id}")
+    made = [house.poto.keys.create(ann.id, name="a") for _ in range(110)]
+    results = await asyncio.gather(*made, return_exceptions=True)
+    assert sum(isinstance(one, Conflict) for one in results) == 10
+    assert len(await house.poto.keys.list(ann.id)) == 100
+
+
 async def test_bytes_that_spell_no_key_open_nothing(house: House) -> None:
     """A record that is broken is 401, not 500."""
     ann = await house.user()
