@@ -30,7 +30,7 @@ from .auth import (
 from .auth.access_tokens import AccessTokens
 from .auth.addresses import client_address
 from .auth.cookies import CookieTransport
-from .auth.credentials import check_distinct
+from .auth.credentials import check_credentials, check_distinct
 from .auth.events import Audit, redact_access_log
 from .auth.external_users import ExternalUsers
 from .auth.keys import Keys
@@ -107,7 +107,7 @@ class Poto:
         self.access_tokens = AccessTokens(self.secrets, auth, clock=clock)
         self.token_families = TokenFamilies(self.store, self.secrets, auth, clock=clock)
         self.authenticator = Authenticator(
-            [OwnSignIn()] if credentials is None else _checked_credentials(credentials), users=users, realm=auth.realm
+            [OwnSignIn()] if credentials is None else check_credentials(credentials), users=users, realm=auth.realm
         )
         self.throttle = Throttle(self.store, auth, self.secrets, clock=clock)
         self._proxies = auth.proxy_networks()
@@ -358,17 +358,6 @@ def _check_protocol(name: str, given: object, plain: type, protocol: type) -> No
         raise ConfigurationError(
             f"Poto({name}={given!r}): a {protocol.__name__} has the methods {', '.join(missing)}. Write them."
         )
-
-
-def _checked_credentials(given: Sequence[Credentials]) -> Sequence[Credentials]:
-    for one in given:
-        missing = [name for name in ("authenticate", "is_active", "security") if not hasattr(one, name)]
-        if missing or isinstance(one, type):
-            raise ConfigurationError(
-                f"Poto(credentials=[{one!r}]): an object with authenticate, is_active and security is needed"
-                f"{', and it lacks ' + ', '.join(missing) if missing else ', not a class: call it'}."
-            )
-    return given
 
 
 def _secrets(secret: SecretValue | None, store: Store, *, strict: bool) -> Secrets:

@@ -86,6 +86,18 @@ class ManagedCredentials:
         return None
 
 
+def check_credentials(given: Sequence[Credentials]) -> Sequence[Credentials]:
+    """Them, or `ConfigurationError` for one that is none."""
+    for one in given:
+        missing = [name for name in ("authenticate", "is_active", "security") if not hasattr(one, name)]
+        if missing or isinstance(one, type):
+            raise ConfigurationError(
+                f"Poto(credentials=[{one!r}]): an object with authenticate, is_active and security is needed"
+                f"{', and it lacks ' + ', '.join(missing) if missing else ', not a class: call it'}."
+            )
+    return given
+
+
 def check_distinct(credentials: Sequence[Credentials]) -> None:
     """Raise `ConfigurationError` for two that claim the same callers."""
     for what in ("issuer", "name"):
