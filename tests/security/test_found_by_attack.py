@@ -27,9 +27,7 @@ class Diary(PotoModule):
         return await self.session.increment(key, by)
 
 
-@pytest.mark.parametrize(
-    ("key", "by"), [("", 1), ("a\0b", 1), ("~seen", 1), ("k" * 300, 1), ("n", 2**63), ("n", -(2**70))]
-)
+@pytest.mark.parametrize(("key", "by"), [("a\0b", 1), ("k" * 300, 1), ("n", 2**63), ("n", -(2**70))])
 def test_a_session_key_or_a_number_of_the_clients(key: str, by: int) -> None:
     """What a method passes on to the session is refused as the client's mistake, 400, and not as the server's."""
     app = FastAPI()
