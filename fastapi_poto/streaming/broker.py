@@ -100,7 +100,7 @@ class Broker:
         limits = [] if user is None else [(f"subscriptions:{user.id}", self._per_user, "This user")]
         if user is None or user.visitor:
             address = self._address_of(context.scope)
-            limits.append((f"subscriptions:@{address}", self._per_address, "This address"))
+            limits.append((f"subscriptions-at:{address}", self._per_address, "This address"))
         return limits
 
     async def who(self, channel: Channel[Any]) -> list[Member]:

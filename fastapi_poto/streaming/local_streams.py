@@ -102,6 +102,7 @@ class LocalStreams:
         if failures:  # who reads the streams here does not suffer for the store
             log.warning("The items of %d streams could not be stored: %s", len(failures), failures[0])
             await asyncio.sleep(_RETRY_SECONDS)
+        over: list[Writer] = []
         for writer, one, (last, ended) in zip(writers, done, numbers, strict=True):
             if isinstance(one, BaseException):
                 if not (ended and writer.may_be_forgotten()):
@@ -110,7 +111,8 @@ class LocalStreams:
             else:
                 self._note(writer, last, one)
             if ended:
-                await self._forget(writer)
+                over.append(writer)
+        await asyncio.gather(*map(self._forget, over))
 
     def _note(self, writer: Writer, last: int, done: Appended | None) -> None:
         writer.stored = max(writer.stored, last)

@@ -2,7 +2,7 @@
 
 The log `stream:<id>` has a frame for each item; its head says whose it is, its end how the generator ended: empty, or
 the status and the body of the error. `seen:<id>` has up to which item a reader in another process has come, and the
-record `readers:<id>` who these are. `streams:<user>` and `streams:@<address>` have a field for each stream that runs,
+record `readers:<id>` who these are. `streams:<user>` and `streams-at:<address>` have a field for each stream that runs,
 `stream-key:<user>:<operation>:<key>` the stream that is found by that key.
 """
 

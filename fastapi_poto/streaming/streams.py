@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic, time
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from starlette.types import Scope
 
 from ..context import CallContext
-from ..errors import Forbidden, NotFound, PastReplay, TooLarge, TooManyRequests, insufficient
+from ..errors import Forbidden, NotFound, PastReplay, TooLarge, TooManyRequests, Unavailable, insufficient
 from ..stores.base import Store
 from ..stores.log import DAY, Entry
 from ..stores.per_loop import PerLoop
@@ -66,7 +67,8 @@ class Ticket:
         for record in records:
             await self._local.leases.release(record, self.stream)
         if claim is not None:
-            await self._local.store.swap(claim[0], "stream", claim[1], None)
+            with suppress(Unavailable):  # then the next call finds that the stream has ended
+                await self._local.store.swap(claim[0], "stream", claim[1], None)
 
 
 class Streams:
@@ -193,7 +195,7 @@ class Streams:
                 await ticket.take(f"streams:{user.id}", info, self._per_user, "This user")
             if user is None or user.visitor:
                 address = self._address_of(context.scope)
-                await ticket.take(f"streams:@{address}", info, self._per_address, "This address")
+                await ticket.take(f"streams-at:{address}", info, self._per_address, "This address")
         except BaseException:
             await ticket.give_back()
             raise
@@ -213,6 +215,7 @@ class Streams:
                 head, has_ended = await self._look(stream)
                 is_alive = await local.leases.is_alive(process)
                 if head is not None and is_alive and not has_ended:
+                    _check_owner(head, user)
                     return await self._read(stream, head, 0)
                 if head is None and is_alive and monotonic() - began < _KEY_PATIENCE:
                     await asyncio.sleep(0.02)  # it has been claimed, and nobody can see it yet
