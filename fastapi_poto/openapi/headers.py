@@ -55,6 +55,7 @@ def stream_words(operation: Operation) -> str:
     )
     if operation.resumable:
         text += " Every event has an id: send the last one as `Last-Event-ID` to go on where you were."
+        text += " The header `Content-Location`, if there is one, is where it is followed (GET) and stopped (DELETE)."
     return (
         f"{text} With `Accept: application/x-ndjson` the items are lines of JSON. A page that waits for whole "
         "responses shows a stream when it has ended."
