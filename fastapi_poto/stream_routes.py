@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, FiniteFloat
 from starlette.types import Scope
 
 from .auth.routes import AuthRoute
@@ -27,7 +27,7 @@ class StreamShown(BaseModel):
     """`Module.method`."""
     key: str
     """By which another call finds it; empty for a stream without a key."""
-    since: float
+    since: FiniteFloat
     """Seconds since 1970."""
 
 

@@ -7,6 +7,8 @@ take FastAPI's own way (`APIRouter.matches`): slower, and FastAPI validates what
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,12 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
 _routing: Any = fastapi.routing
+try:
+    import fastapi._compat.v2 as _loaded
+
+    _v2: Any = _loaded
+except ImportError:
+    _v2 = None
 _RECORDS = {"_IncludedRouter": "effective_candidates", "_EffectiveRouteContext": "from_api_route"}
 _READERS = ("_get_scope_included_router", "_get_scope_effective_route_context")
 ARE_INCLUSIONS_KNOWN = all(hasattr(getattr(_routing, name, None), method) for name, method in _RECORDS.items()) and all(
@@ -108,3 +116,48 @@ def tell_route(scope: Scope, path: str) -> None:
 def limit_body(app: ASGIApp, max_body_size: int | None) -> ASGIApp:
     """The application under a route's own limit, which goes before that of the whole application."""
     return app if _limit_body is None else _limit_body(app, max_body_size)
+
+
+FLOAT_MARK = "x-poto-may-be-infinite"
+"""Stands in the schema of a number that may be NaN or infinite, while `marked_schemas` holds."""
+DEFAULT_MARK = "x-poto-has-default"
+"""Stands in the schema of a member that has a default: FastAPI's documents leave out null, and what is made anew."""
+
+_marks: ContextVar[bool] = ContextVar("poto_marks", default=False)
+
+
+@contextmanager
+def marked_schemas() -> Iterator[None]:
+    """While FastAPI makes a document: mark what its JSON Schemas do not say and a client wants to know.
+
+    Nothing is marked where FastAPI keeps its generator of schemas elsewhere.
+    """
+    generator = getattr(_v2, "GenerateJsonSchema", None)
+    if generator is not None and not hasattr(generator, "__poto__"):
+        _v2.GenerateJsonSchema = _marking(generator)
+    token = _marks.set(True)
+    try:
+        yield
+    finally:
+        _marks.reset(token)
+
+
+def _marking(generator: Any) -> Any:
+    class MarkingJsonSchema(generator):  # type: ignore[misc]
+        __poto__ = True
+
+        def float_schema(self, schema: Any) -> Any:
+            found = super().float_schema(schema)
+            is_finite = schema.get("allow_inf_nan", self._config.allow_inf_nan) is False
+            is_bounded = {"ge", "gt"} & schema.keys() and {"le", "lt"} & schema.keys()
+            if _marks.get() and not is_finite and not is_bounded:
+                found[FLOAT_MARK] = True
+            return found
+
+        def default_schema(self, schema: Any) -> Any:
+            found = super().default_schema(schema)
+            if _marks.get():
+                found[DEFAULT_MARK] = True
+            return found
+
+    return MarkingJsonSchema

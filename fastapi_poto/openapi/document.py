@@ -25,6 +25,7 @@ from .schemas import (
     hoist_unions,
     integers_as_strings,
     mark_binary,
+    numbers_as_they_are,
     reachable,
     references,
     renamed,
@@ -166,9 +167,19 @@ class _Workshop:
                 require_defaults(schema)
             drop_titles(schema)
         changed = self._let_go_of_unchanged()
+        self._say_which_numbers_are_texts()
         self._rename(titles, changed)
         for name in sorted(self.own):
             hoist_unions(self.own[name], name, self.add)
+
+    def _say_which_numbers_are_texts(self) -> None:
+        for shown in self.operations:
+            for schema in _inline([{key: shown.get(key) for key in ("parameters", "requestBody")}]):
+                numbers_as_they_are(schema, comes_out=False)
+            for schema in _inline([shown["responses"]]):
+                numbers_as_they_are(schema, comes_out=True)
+        for name, schema in self.own.items():
+            numbers_as_they_are(schema, comes_out=name not in self.inputs)
 
     def _let_go_of_unchanged(self) -> set[str]:
         """Of the components that others use too, keep those that the wire's rules make different."""

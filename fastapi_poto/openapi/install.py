@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
+from .._compat.fastapi import marked_schemas
 from .document import Document, has_poto_routes, is_poto_route, refine
 from .operation_ids import check_operation_ids
 
@@ -45,7 +46,8 @@ def install() -> None:
             return original(self)
         check_operation_ids(self.routes)  # hides what two routers bring twice: before FastAPI looks
         before = self.openapi_schema
-        document = original(self)  # the same one again, unless routes were added
+        with marked_schemas():
+            document = original(self)  # the same one again, unless routes were added
         return document if document is before else refine(document, self.routes, alone=_of_others(self))
 
     openapi.__poto__ = True  # type: ignore[attr-defined]

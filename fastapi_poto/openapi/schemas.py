@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from .._compat.fastapi import DEFAULT_MARK, FLOAT_MARK
 from ..wire import BIG_INTEGER, is_big
 
 Schema = dict[str, Any]
@@ -17,7 +18,9 @@ _OF_ONE = (
     "items", "additionalProperties", "contentSchema", "contains", "propertyNames", "not", "if", "then", "else",
     "unevaluatedItems", "unevaluatedProperties",
 )  # fmt: skip
+_NO_ESSENCE = ("title", "default", "description", "examples", DEFAULT_MARK, FLOAT_MARK)
 NULL: Schema = {"type": "null"}
+_OF_NUMBERS = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
 
 def ref(name: str) -> Schema:
@@ -164,10 +167,19 @@ def require_defaults(schema: Schema) -> None:
     """What only comes out has all its members: those with a default too."""
     for one in walk(schema):
         for name, member in (one.get("properties") or {}).items():
-            if isinstance(member, dict) and "default" in member:
-                del member["default"]
+            if isinstance(member, dict) and ("default" in member or DEFAULT_MARK in member):
+                member.pop("default", None)
                 if name not in one.setdefault("required", []):
                     one["required"].append(name)
+
+
+def numbers_as_they_are(schema: Schema, *, comes_out: bool) -> None:
+    """What may be NaN or infinite is a text then, since JSON has no such numbers. Nobody has to send one."""
+    for one in walk(schema):
+        one.pop(DEFAULT_MARK, None)
+        if one.pop(FLOAT_MARK, False) and comes_out:
+            number = {key: one.pop(key) for key in _OF_NUMBERS if key in one}
+            one["anyOf"] = [number, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]
 
 
 def say_default(member: Schema, default: Any) -> None:
@@ -272,9 +284,7 @@ def same_for_clients(one: Any, other: Any) -> bool:
 def _essence(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
-    essence = {
-        key: value for key, value in schema.items() if key not in ("title", "default", "description", "examples")
-    }
+    essence = {key: value for key, value in schema.items() if key not in _NO_ESSENCE}
     for key in _OF_MANY:
         if key in essence:
             essence[key] = {name: _essence(value) for name, value in essence[key].items()}

@@ -4,13 +4,14 @@ import datetime
 import decimal
 import enum
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 import httpx
 import pytest
 from fastapi import FastAPI, File, Form, UploadFile
-from pydantic import Base64UrlBytes, BaseModel, ConfigDict, Field
+from pydantic import Base64UrlBytes, BaseModel, ConfigDict, Field, FiniteFloat
 from typing_extensions import TypedDict
 
 from fastapi_poto import BigInt, PotoModule, public
@@ -306,3 +307,51 @@ class Tree(BaseModel):
 
 class Forest(PotoModule):
     async def grow(self, tree: Tree) -> Tree: ...
+
+
+class Measured(BaseModel):
+    plain: float
+    finite: FiniteFloat
+    bounded: float = Field(ge=0, le=1)
+    half_bounded: float = Field(gt=0, description="How much.")
+    maybe: float | None = None
+    made: list[int] = Field(default_factory=list)
+
+
+class Taken(BaseModel):
+    plain: float
+    made: list[int] = Field(default_factory=list)
+
+
+def test_what_comes_out_is_documented_as_it_is() -> None:
+    """A number that may be NaN or infinite is a text then; what is made anew by default is always there, too."""
+
+    class Lab(PotoModule):
+        async def measure(self, taken: Taken) -> Measured: ...
+
+        async def get_one(self, above: float = 0) -> float: ...
+
+        async def stream(self) -> AsyncIterator[float]:
+            yield 1.0
+
+    found = document_of(Lab)
+    texts = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
+    either = {"anyOf": [{"type": "number"}, texts]}
+    members = found.schemas["Measured"]["properties"]
+    assert members["plain"] == either
+    assert members["finite"] == {"type": "number"}
+    assert members["bounded"]["type"] == "number"
+    assert members["half_bounded"] == {
+        "anyOf": [{"type": "number", "exclusiveMinimum": 0}, texts],
+        "description": "How much.",
+    }
+    assert found.schemas["Measured"]["required"] == list(members)
+    assert found.schemas["Taken"] == {
+        "type": "object",
+        "properties": {"plain": {"type": "number"}, "made": {"type": "array", "items": {"type": "integer"}}},
+        "required": ["plain"],
+    }
+    assert found.answer("Lab_get_one")[1] == either
+    assert found.answer("Lab_stream")[1]["oneOf"][0] == either
+    assert found.parameters("Lab_get_one")["above"]["schema"]["type"] == "number"
+    assert "x-poto-may" not in str(found.content)
