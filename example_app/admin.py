@@ -4,11 +4,11 @@ from decimal import Decimal
 from typing import Annotated
 
 from fastapi import Depends
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from fastapi_poto import PotoModule, roles, rpc
 
-from .warehouse import Article, UnknownArticle, Warehouse, get_warehouse
+from .warehouse import Article, Sku, UnknownArticle, Warehouse, get_warehouse
 
 
 class Worth(BaseModel):
@@ -38,7 +38,7 @@ class Admin(PotoModule):
         return article
 
     @rpc(errors=[UnknownArticle])
-    async def patch_stock(self, sku: str, by: int) -> Article:
+    async def patch_stock(self, sku: Sku, by: Annotated[int, Field(examples=[5])]) -> Article:
         """Count pieces in, or out with a negative number."""
         article = self._warehouse.find(sku)
         changed = Article.model_validate({**article.model_dump(), "stock": max(0, article.stock + by)})
@@ -46,7 +46,7 @@ class Admin(PotoModule):
         return changed
 
     @rpc(errors=[UnknownArticle])
-    async def delete_article(self, sku: str) -> None:
+    async def delete_article(self, sku: Sku) -> None:
         """Sell it no longer."""
         self._warehouse.remove(sku)
 

@@ -44,7 +44,10 @@ class Chat(PotoModule):
 
     @rpc(errors=[ContentRefused])
     async def ask(
-        self, question: str, max_tokens: Annotated[int, Field(ge=1, le=500)] = 100, delay: float = 0.03
+        self,
+        question: Annotated[str, Field(examples=["Which tea is best in the morning?"])],
+        max_tokens: Annotated[int, Field(ge=1, le=500)] = 100,
+        delay: float = 0.03,
     ) -> AsyncIterator[Annotated[Token | Finished, Field(discriminator="type")]]:
         """Answer, token by token.
 

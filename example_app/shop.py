@@ -8,11 +8,11 @@ from pydantic import BaseModel, Field
 
 from fastapi_poto import PotoError, PotoModule, public, rpc
 
-from .warehouse import Article, SkuData, SoldOut, UnknownArticle, warehouse
+from .warehouse import Article, Sku, SkuData, SoldOut, UnknownArticle, warehouse
 
 
 class Line(BaseModel):
-    sku: str
+    sku: Sku
     quantity: int = Field(default=1, ge=1, le=100)
 
 
@@ -53,7 +53,7 @@ class Shop(PotoModule):
         return _basket(await self.session.get("basket", {}))
 
     @rpc(errors=[UnknownArticle])
-    async def delete_line(self, sku: str) -> None:
+    async def delete_line(self, sku: Sku) -> None:
         """Take something out of the basket again."""
         if sku not in await self.session.get("basket", {}):
             raise UnknownArticle("That is not in your basket", data=SkuData(sku=sku))
@@ -80,7 +80,7 @@ class Shop(PotoModule):
 
     @public
     @rpc(errors=[UnknownArticle])
-    async def watch_article(self, sku: str, changes: int = 10) -> AsyncIterator[Article]:
+    async def watch_article(self, sku: Sku, changes: int = 10) -> AsyncIterator[Article]:
         """An article now and after each of its next changes, as a stream of events."""
         article = warehouse.find(sku)
         yield article

@@ -2,16 +2,20 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
 from fastapi_poto import PotoError
 
+Sku = Annotated[str, Field(examples=["teapot"])]
+"""With an example for which calls in /docs work."""
+
 
 class Article(BaseModel):
-    sku: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
-    name: str
-    price: Decimal = Field(ge=0, max_digits=8, decimal_places=2)
+    sku: str = Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["teapot"])
+    name: str = Field(examples=["Clay teapot"])
+    price: Decimal = Field(ge=0, max_digits=8, decimal_places=2, examples=["49.00"])
     stock: int = Field(default=0, ge=0)
 
 

@@ -61,6 +61,11 @@ def test_a_visitor_tries_the_api(page: Page) -> None:
     assert me.locator(".response-col_status").inner_text().startswith("200")
     assert visitor["user_id"] in me.inner_text()
 
+    # As they stand: the examples are values for which calls work.
+    for operation in ("Shop_get_articles", "Shop_add_line", "Shop_checkout"):
+        answer = execute(page, operation)
+        assert answer.locator(".response-col_status").inner_text().startswith("200"), operation
+
     answer = execute(page, "Chat_ask")
     assert answer.locator(".response-col_status").inner_text().startswith("200")
     expect(answer.first).to_contain_text("complete")
