@@ -22,8 +22,8 @@ def error_body(error: BaseException) -> bytes:
     if isinstance(error, PotoError):
         payload = error.payload()
         if "data" in payload:
-            data = _data_json(type(error), payload.pop("data"))
-            return b'%b,"data":%b}' % (_json(payload)[:-1], data)
+            del payload["data"]  # which has the conventions of the wire: bytes, big integers
+            return b'%b,"data":%b}' % (_json(payload)[:-1], _data_json(type(error), error.data))
     elif isinstance(error, HTTPException):
         payload = {"detail": error.detail}
     elif isinstance(error, RequestValidationError):

@@ -36,6 +36,7 @@ from typing import Any, ClassVar, Self
 
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 
 class ConfigurationError(Exception):
@@ -91,10 +92,10 @@ class PotoError(HTTPException):
         return any("data" in getattr(base, "__annotations__", ()) for base in bases)
 
     def payload(self) -> dict[str, Any]:
-        """The body of the response, as values that have JSON."""
+        """The body of the response, in JSON's types: what a handler of the application's own sends on."""
         payload: dict[str, Any] = {"code": self.code, "detail": self.detail}
         if self.data is not None or self.declares_data():
-            payload["data"] = self.data
+            payload["data"] = to_jsonable_python(self.data, by_alias=True, inf_nan_mode="strings", fallback=str)
         return payload
 
     def __str__(self) -> str:
