@@ -1,11 +1,12 @@
 """`/streams`: the resumable streams that run, found again, followed and stopped by their users."""
 
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, FiniteFloat
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from .auth.routes import AuthRoute
 from .calls.responses import activity_check, base_options
@@ -44,6 +45,11 @@ class _StreamPipeline(Pipeline):
 
 class StreamRoute(AuthRoute):
     """A route of `/streams`."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in (self.methods or ()) and "{" in self.path:
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "DELETE, GET"})  # of both routes
+        await super().handle(scope, receive, send)
 
     @cached_property
     def _pipeline(self) -> Any:

@@ -67,7 +67,9 @@ class ErrorComponents:
         """`documented` are the errors that have a component of their own anywhere in the document."""
         self._add = add
         own = {error.code for error in documented} | {InvalidArguments.code}
-        self._other_codes = sorted({error.code for error in known_errors()} - own)
+        known = {error.code for error in known_errors()} - {InvalidArguments.code}
+        self._known_codes = sorted(known)
+        self._other_codes = sorted(known - own)
 
     def add_responses(
         self,
@@ -151,15 +153,13 @@ class ErrorComponents:
         return {"oneOf": refs, "discriminator": {"propertyName": "code", "mapping": mapping}}
 
     def _general(self) -> Schema:
-        return self._object("GeneralError", "An error that has no schema of its own.", self._uncommon)
+        properties = {"code": {"type": "string", "enum": self._other_codes}, "detail": _TEXT}
+        return self._object("GeneralError", "An error that has no schema of its own.", properties)
 
     def _any(self) -> Schema:
         """What an application answers by an `HTTPException` has no code, and so no place in a union."""
-        return self._object("AnyError", "Any other error; it may have no code.", self._uncommon, optional={"code"})
-
-    @property
-    def _uncommon(self) -> dict[str, Schema]:
-        return {"code": {"type": "string", "enum": self._other_codes}, "detail": _TEXT}
+        properties = {"code": {"type": "string", "enum": self._known_codes}, "detail": _TEXT}
+        return self._object("AnyError", "Any other error; it may have no code.", properties, optional={"code"})
 
     def _validation(self) -> Schema:
         """A 422: FastAPI's list of what is wrong."""
