@@ -73,7 +73,10 @@ NARROWS_NOT: dict[str, dict[str, str]] = {
     "kubb": {},
     "openapi-generator typescript-fetch": {},
     "swagger-typescript-api": {},
-    "typed-openapi": {},
+    "typed-openapi": dict.fromkeys(
+        ("texts", "models", "members"),
+        "the items of a stream are `unknown` to it: name the components",
+    ),
     "openapi-python-client": {"other": _UNKNOWN} | dict.fromkeys(("texts", "models", "members"), _NO_STREAM_PYTHON),
 }
 

@@ -66,7 +66,9 @@ await runNarrowing(
     const { error } = await client.post<sdk.FeedWordsResponses, sdk.FeedWordsErrors>(plain)
     return error ? failed(error) : 'streamed'
   },
-  async () => all((await sdk.feedWords({ body: { sku: 'gold' }, ...once })).stream, ofWords),
-  async () => all((await sdk.feedLines({ body: { sku: 'gone' }, ...once })).stream, ofLines),
-  async () => all((await sdk.feedNotes({ body: { sku: 'new' }, ...once })).stream, ofNotes),
+  {
+    words: async () => all((await sdk.feedWords({ body: { sku: 'gold' }, ...once })).stream, ofWords),
+    lines: async () => all((await sdk.feedLines({ body: { sku: 'gone' }, ...once })).stream, ofLines),
+    notes: async () => all((await sdk.feedNotes({ body: { sku: 'new' }, ...once })).stream, ofNotes),
+  },
 )

@@ -49,7 +49,9 @@ const text = async (path: string, sku: string) => (await post(path, { sku }, tok
 await runNarrowing(
   async (sku) => refused(await (await post('/Shop/buy', { sku }, token)).json()),
   async () => failed(await (await post('/Feed/words', { sku: 'gold', after: 0 }, token)).json()),
-  async () => payloads(await text('/Feed/words', 'gold')).map(ofWords),
-  async () => payloads(await text('/Feed/lines', 'gone')).map(ofLines),
-  async () => payloads(await text('/Feed/notes', 'new')).map(ofNotes),
+  {
+    words: async () => payloads(await text('/Feed/words', 'gold')).map(ofWords),
+    lines: async () => payloads(await text('/Feed/lines', 'gone')).map(ofLines),
+    notes: async () => payloads(await text('/Feed/notes', 'new')).map(ofNotes),
+  },
 )

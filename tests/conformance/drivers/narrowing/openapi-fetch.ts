@@ -60,7 +60,9 @@ await runNarrowing(
     const { error } = await client.POST('/Feed/words', { body: { sku: 'gold', after: 0 }, parseAs: 'text' })
     return error ? failed(error) : 'streamed'
   },
-  async () => payloads((await client.POST('/Feed/words', { body: { sku: 'gold' }, parseAs: 'text' })).data ?? '').map(ofWords),
-  async () => payloads((await client.POST('/Feed/lines', { body: { sku: 'gone' }, parseAs: 'text' })).data ?? '').map(ofLines),
-  async () => payloads((await client.POST('/Feed/notes', { body: { sku: 'new' }, parseAs: 'text' })).data ?? '').map(ofNotes),
+  {
+    words: async () => payloads((await client.POST('/Feed/words', { body: { sku: 'gold' }, parseAs: 'text' })).data ?? '').map(ofWords),
+    lines: async () => payloads((await client.POST('/Feed/lines', { body: { sku: 'gone' }, parseAs: 'text' })).data ?? '').map(ofLines),
+    notes: async () => payloads((await client.POST('/Feed/notes', { body: { sku: 'new' }, parseAs: 'text' })).data ?? '').map(ofNotes),
+  },
 )

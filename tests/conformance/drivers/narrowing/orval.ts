@@ -66,7 +66,9 @@ await runNarrowing(
     const answer = await api.feedWords({ sku: 'gold', after: 0 })
     return answer.status === 409 ? failed(answer.data) : 'streamed'
   },
-  async () => payloads(String((await api.feedWords({ sku: 'gold' })).data)).map(ofWords),
-  async () => payloads(String((await api.feedLines({ sku: 'gone' })).data)).map(ofLines),
-  async () => payloads(String((await api.feedNotes({ sku: 'new' })).data)).map(ofNotes),
+  {
+    words: async () => payloads(String((await api.feedWords({ sku: 'gold' })).data)).map(ofWords),
+    lines: async () => payloads(String((await api.feedLines({ sku: 'gone' })).data)).map(ofLines),
+    notes: async () => payloads(String((await api.feedNotes({ sku: 'new' })).data)).map(ofNotes),
+  },
 )

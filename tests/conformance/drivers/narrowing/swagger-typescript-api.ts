@@ -59,7 +59,9 @@ await runNarrowing(
     const { error } = await api.feed.feedWords({ sku: 'gold', after: 0 }, { format: 'json' })
     return error ? failed(error) : 'streamed'
   },
-  async () => payloads(await text(api.feed.feedWords({ sku: 'gold' }))).map(ofWords),
-  async () => payloads(await text(api.feed.feedLines({ sku: 'gone' }))).map(ofLines),
-  async () => payloads(await text(api.feed.feedNotes({ sku: 'new' }))).map(ofNotes),
+  {
+    words: async () => payloads(await text(api.feed.feedWords({ sku: 'gold' }))).map(ofWords),
+    lines: async () => payloads(await text(api.feed.feedLines({ sku: 'gone' }))).map(ofLines),
+    notes: async () => payloads(await text(api.feed.feedNotes({ sku: 'new' }))).map(ofNotes),
+  },
 )

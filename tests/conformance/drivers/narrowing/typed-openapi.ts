@@ -1,5 +1,5 @@
 import { createApiClient, type Endpoints, type Schemas } from './generated/api'
-import { payloads, post, runNarrowing, typed, url, visitor, type Exactly, type Left } from './steps'
+import { runNarrowing, typed, url, visitor, type Exactly, type Left } from './steps'
 
 type Failed<Endpoint extends { responses: object }> = Exclude<Endpoint['responses'][keyof Endpoint['responses']], Schemas.Line>
 
@@ -20,7 +20,7 @@ function refused(error: Failed<Endpoints.post_Shop_buy>): string {
   }
 }
 
-function failed(error: Schemas.FeedWordsStreamFailure['$error'] | Schemas.FeedWordsFailure409): string {
+function failed(error: Schemas.FeedWordsFailure409): string {
   switch (error.code) {
     case 'sold_out':
       typed<Exactly<typeof error.data.sku, string>>(true)
@@ -34,16 +34,6 @@ function failed(error: Schemas.FeedWordsStreamFailure['$error'] | Schemas.FeedWo
   }
 }
 
-function ofWords(item: string | Schemas.FeedWordsStreamFailure): string {
-  if (typeof item === 'string') return item
-  return failed(item.$error)
-}
-function ofLines(item: Schemas.Line | Schemas.FeedLinesStreamFailure): string {
-  return '$error' in item ? failed(item.$error) : item.sku
-}
-function ofNotes(item: Schemas.Note | Schemas.FeedNotesStreamFailure): string {
-  return '$error' in item ? failed(item.$error) : `${item.code} ${item.detail}`
-}
 
 const token = await visitor()
 const api = createApiClient(
@@ -57,8 +47,6 @@ const api = createApiClient(
   },
   url,
 )
-const text = async (path: '/Feed/words' | '/Feed/lines' | '/Feed/notes', sku: string) =>
-  (await post(path, { sku }, token)).text()
 
 await runNarrowing(
   async (sku) => {
@@ -69,7 +57,4 @@ await runNarrowing(
     const answer = await api.post('/Feed/words', { header: {}, body: { sku: 'gold', after: 0 }, withResponse: true })
     return answer.status === 409 ? failed(answer.data) : 'streamed'
   },
-  async () => payloads(await text('/Feed/words', 'gold')).map(ofWords),
-  async () => payloads(await text('/Feed/lines', 'gone')).map(ofLines),
-  async () => payloads(await text('/Feed/notes', 'new')).map(ofNotes),
 )

@@ -69,7 +69,9 @@ await runNarrowing(
     const response = await failing(new api.FeedApi(configuration).feedWords({ feedWordsRequest }))
     return failed(api.FeedWordsFailure409FromJSON(await response.json()))
   },
-  async () => payloads(await text('/Feed/words', 'gold')).map(api.FeedWords200ResponseFromJSON).map(ofWords),
-  async () => payloads(await text('/Feed/lines', 'gone')).map(api.FeedLines200ResponseFromJSON).map(ofLines),
-  async () => payloads(await text('/Feed/notes', 'new')).map(api.FeedNotes200ResponseFromJSON).map(ofNotes),
+  {
+    words: async () => payloads(await text('/Feed/words', 'gold')).map(api.FeedWords200ResponseFromJSON).map(ofWords),
+    lines: async () => payloads(await text('/Feed/lines', 'gone')).map(api.FeedLines200ResponseFromJSON).map(ofLines),
+    notes: async () => payloads(await text('/Feed/notes', 'new')).map(api.FeedNotes200ResponseFromJSON).map(ofNotes),
+  },
 )
