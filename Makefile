@@ -15,7 +15,7 @@ ARGS ?=
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.run/pyright
 export npm_config_cache := $(CURDIR)/.run/npm
 
-.PHONY: help setup servers test quick check run lint types bench docs suites conformance clean
+.PHONY: help setup servers test quick check run lint types bench docs suites conformance compat clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,5 +63,8 @@ conformance: setup servers  ## client generators, a real browser, nginx
 	@scripts/install-servers nginx chromium default-jre-headless
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
 
+compat: servers  ## the behaviour on the lowest, newest and coming releases of FastAPI and its kin
+	WORKERS=$(WORKERS) scripts/compat $(ARGS)
+
 clean:  ## remove what the targets made
-	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	rm -rf $(VENV) .compat .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

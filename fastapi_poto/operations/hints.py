@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typing_extensions
 
+from .._compat.pydantic import generic_parameters
 from ..errors import ConfigurationError
 
 _ALIASES = (typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType))
@@ -46,7 +47,7 @@ def substitute(annotation: Any, variables: dict[Any, Any]) -> Any:
     if isinstance(annotation, list):  # what a Callable takes
         return [substitute(one, variables) for one in annotation]
     # Of a generic model with the same variable, Pydantic makes `Page[T]` no alias but `Page` itself.
-    parameters = getattr(annotation, "__pydantic_generic_metadata__", {}).get("parameters", ())
+    parameters = generic_parameters(annotation)
     if parameters:
         model: Any = annotation
         return model[tuple(variables.get(parameter, parameter) for parameter in parameters)]

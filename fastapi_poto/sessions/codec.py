@@ -24,6 +24,8 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, RootModel
 from pydantic_core import PydanticSerializationError
 
+from .._compat.pydantic import generic_arguments, has_private_values
+
 _TAG = "~"
 
 
@@ -185,10 +187,10 @@ class _Packer:
 
     def _model(self, value: BaseModel) -> Any:
         self.builds = True
-        if value.__pydantic_private__:
+        if has_private_values(value):
             self.hides = True
         members = {name: self.member(value, name, item) for name, item in value.__dict__.items()}
-        members |= {name: self.pack(item) for name, item in (value.__pydantic_extra__ or {}).items()}
+        members |= {name: self.pack(item) for name, item in (value.model_extra or {}).items()}
         packed: dict[str, Any] = {_TAG: "model", "type": _class_name(type(value)), "v": members}
         unset = [name for name in type(value).model_fields if name not in value.model_fields_set]
         if unset:
@@ -231,9 +233,9 @@ _ClassName = str | list["_ClassName"]
 
 
 def _class_name(cls: Any) -> _ClassName:
-    generic = getattr(cls, "__pydantic_generic_metadata__", {})
-    if generic.get("args"):
-        return [_class_name(generic["origin"]), *(_class_name(argument) for argument in generic["args"])]
+    origin, arguments = generic_arguments(cls)
+    if arguments:
+        return [_class_name(origin), *(_class_name(argument) for argument in arguments)]
     name = f"{cls.__module__}:{getattr(cls, '__qualname__', cls)}"
     if _find_class(name) is not cls:
         raise TypeError(f"A session cannot keep a {cls}: define the class at the top of a module")
@@ -295,7 +297,7 @@ def _unpack_model(packed: dict[str, Any]) -> BaseModel:
     content = members["root"] if issubclass(cls, RootModel) else members
     model: BaseModel = cls.model_validate(content, by_alias=False, by_name=True)
     for name in packed.get("unset", ()):
-        model.__pydantic_fields_set__.discard(name)
+        model.model_fields_set.discard(name)
     return model
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import Scope
 from typing_extensions import TypeVar
 
+from .._compat.pydantic import validated_fields
 from ..errors import ConfigurationError, SessionConflict, SessionValueError, TooLarge
 from ..stores.base import INTEGER_MAX, INTEGER_MIN, is_name
 from ..users import User
@@ -246,16 +247,13 @@ def check_shape(shape: Any) -> type[BaseModel]:
 
 def _counts_from_zero(shape: type[BaseModel], key: str) -> bool:
     """Whether the store may count without asking the model: a plain `int` that starts at 0 and that nobody checks."""
-    field, decorators = shape.model_fields[key], shape.__pydantic_decorators__
-    checked = {name for one in decorators.field_validators.values() for name in one.info.fields}
-    checked |= {name for one in decorators.validators.values() for name in one.info.fields}
+    field, checked = shape.model_fields[key], validated_fields(shape)
     return (
         field.annotation is int
         and not field.metadata
         and type(field.default) is int
         and field.default == 0
-        and not decorators.model_validators
-        and not decorators.root_validators
+        and checked is not None
         and checked.isdisjoint({key, "*"})
     )
 

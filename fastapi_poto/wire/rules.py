@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import BaseModel, EncodedBytes, Secret, SecretBytes, SecretStr, SerializationInfo, TypeAdapter
 from pydantic_core import CoreConfig, SchemaSerializer
 
+from .._compat.pydantic import serializer_of
 from .integers import is_big
 
 Schema = dict[str, Any]
@@ -128,7 +129,7 @@ def _plain(value: Any) -> Any:
 @lru_cache(maxsize=1024)
 def _serializer_of(cls: Any) -> SchemaSerializer:
     schema = rewired(TypeAdapter[Any](cls).core_schema)
-    return SchemaSerializer(schema, CoreConfig(**CONFIG), _use_prebuilt=False)  # type: ignore[typeddict-item]
+    return serializer_of(schema, CoreConfig(**CONFIG))  # type: ignore[typeddict-item]
 
 
 def _encoding(schema: Schema) -> EncodedBytes | None:

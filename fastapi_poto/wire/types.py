@@ -5,8 +5,9 @@ from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic.json_schema import JsonSchemaMode
-from pydantic_core import CoreConfig, SchemaSerializer, SchemaValidator
+from pydantic_core import CoreConfig, SchemaValidator
 
+from .._compat.pydantic import serializer_of, validator_of
 from .careful import careful
 from .described import as_type_error, describe
 from .rules import CONFIG, Rewire, Schema
@@ -92,8 +93,7 @@ class WireType(Decoder[T]):
             described.document(documented_as)
         super().__init__(schema)
         with as_type_error():
-            # Without `_use_prebuilt=False` nested models would keep the codecs of their own classes.
-            self.serializer = SchemaSerializer(schema, _CONFIG, _use_prebuilt=False)
+            self.serializer = serializer_of(schema, _CONFIG)
         self.to_json = self.serializer.to_json
 
     def encode(self, value: Any) -> bytes:
@@ -121,7 +121,7 @@ def _wire_type(annotation: Any, shown: Any, documented_as: JsonSchemaMode | None
 
 
 def _validator(schema: Schema) -> SchemaValidator:
-    return SchemaValidator(schema, _CONFIG, _use_prebuilt=False)
+    return validator_of(schema, _CONFIG)
 
 
 ANYTHING = WireType[Any](Any)
