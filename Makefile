@@ -15,7 +15,7 @@ ARGS ?=
 export PYRIGHT_PYTHON_CACHE_DIR := $(CURDIR)/.run/pyright
 export npm_config_cache := $(CURDIR)/.run/npm
 
-.PHONY: help setup servers test quick check run lint types bench docs suites conformance compat clean
+.PHONY: help setup servers test quick check run lint types bench docs suites conformance deployments compat clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ suites: setup  ## the concurrent suites alone, at once and over several processe
 conformance: setup servers  ## client generators, a real browser, nginx
 	@scripts/install-servers nginx chromium default-jre-headless
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
+
+deployments: setup servers  ## other servers, told to stop with streams open
+	$(BIN)/python -m pytest -m deployments --timeout 120 $(ARGS)
 
 compat: servers  ## the behaviour on the lowest, newest and coming releases of FastAPI and its kin
 	WORKERS=$(WORKERS) scripts/compat $(ARGS)

@@ -77,13 +77,16 @@ class CutOffError(Exception):
 
 class _WithoutCuts(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info is None or not isinstance(record.exc_info[1], CutOffError)
+        in_text = record.exc_info is None and CutOffError.__name__ in str(record.msg)  # granian formats it itself
+        return not in_text and (record.exc_info is None or not isinstance(record.exc_info[1], CutOffError))
 
 
 @cache
 def _filter_logs() -> None:
-    for name in ("uvicorn.error", "hypercorn.error", "gunicorn.error", "_granian", "granian"):
-        logging.getLogger(name).addFilter(_WithoutCuts())
+    for name in ("uvicorn.error", "hypercorn.error", "gunicorn.error", "_granian"):
+        logger = logging.getLogger(name)
+        for one in (logger, *logger.handlers):  # what comes up from loggers below passes the handlers alone
+            one.addFilter(_WithoutCuts())
 
 
 def cut_off() -> CutOffError:

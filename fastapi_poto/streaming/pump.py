@@ -94,6 +94,11 @@ class Pump:
         self.size += len(chunk)
         self.wake()
 
+    async def closing(self, timeout: float) -> None:
+        """Wait until the generator has been closed, or for `timeout` seconds."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait((self._task,), timeout=timeout)
+
     # The reader's side
 
     async def wait(self) -> None:

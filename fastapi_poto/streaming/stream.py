@@ -194,6 +194,8 @@ class Stream:
 
     async def _end(self, send: Send, data: bytes) -> None:
         """Send what is left, and how it ended."""
+        if isinstance(self._interruption, ShuttingDown):
+            await self._pump.closing(_SHUTDOWN_SEND_TIMEOUT)  # a server may end with its last response
         error = self._reported = self._error()
         shaped = None if error is None else await self._shape(error)
         last = {"type": "http.response.body", "body": data + self.tail(error, shaped)}
