@@ -143,11 +143,11 @@ async def test_what_is_missing_in_a_large_body_has_its_name(serve: Serve) -> Non
         ("missing", ["body", "g"]),
     ]
     answer = await client.post("/Takes/closed", json={"it": {"filler": "x" * 10_000}})
-    assert [(one["type"], one["loc"][-1]) for one in answer.json()["detail"]] == [
+    assert {(one["type"], one["loc"][-1]) for one in answer.json()["detail"]} == {  # in the order of Pydantic's release
         ("missing", "number"),
         ("missing", "another"),
         ("extra_forbidden", "filler"),
-    ]
+    }
 
 
 async def test_secrets_are_not_echoed(serve: Serve) -> None:
