@@ -143,6 +143,7 @@ class Stream:
             if self._check is not None:
                 self._check.cancel()
             await self._close()
+            self._observe_end("cut" if self._gave_up else "left")
         if not self._started:
             raise ClientDisconnect
         if self.context.failure is not None:
@@ -172,6 +173,7 @@ class Stream:
             await self._wait()
         if not pump.chunks and (early := self._error()) is not None:
             self._reported = early
+            self._observe_end(_how(early))
             raise early
         await self._start(send)
         self._ping_due = not pump.chunks and not pump.ended
@@ -198,6 +200,7 @@ class Stream:
             await self._pump.closing(_SHUTDOWN_SEND_TIMEOUT)  # a server may end with its last response
         error = self._reported = self._error()
         shaped = None if error is None else await self._shape(error)
+        self._observe_end("close" if error is None else _how(error), error)
         last = {"type": "http.response.body", "body": data + self.tail(error, shaped)}
         if error is not None and shaped is None and not is_told(error):
             self._log(error)
