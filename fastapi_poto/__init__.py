@@ -6,7 +6,7 @@ from .auth.dependencies import CurrentSession, CurrentUser, current_session, cur
 from .auth.oidc import OIDC
 from .context import CallContext, current_context
 from .errors import ConfigurationError, NoContextError, PotoError
-from .module import PotoModule, public, roles, rpc
+from .module import PotoModule, named, public, roles, rpc
 from .routing import PotoRouter, poto_router
 from .runtime import Poto
 from .sessions import Session
@@ -45,6 +45,7 @@ __all__ = [
     "current_session",
     "current_user",
     "describe_download",
+    "named",
     "poto_router",
     "public",
     "roles",

@@ -21,7 +21,7 @@ _ATTRIBUTE = "__poto_rpc__"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RpcOptions:
-    """What `@rpc`, `@public` and `@roles` recorded for one method or class. None: not said."""
+    """What `@rpc`, `@public`, `@roles` and `@named` recorded for one method or class. None: not said."""
 
     method: str | None = None
     path: str | None = None
@@ -38,6 +38,12 @@ class RpcOptions:
     openapi_extra: Mapping[str, Any] | None = None
     public: bool | None = None
     roles: frozenset[str] | None = None
+    named: bool | None = None
+
+    @property
+    def is_guard(self) -> bool:
+        """Whether it says who may call."""
+        return self.public is not None or bool(self.named)
 
 
 def options_of(target: object) -> RpcOptions | None:
@@ -99,14 +105,19 @@ def roles(*names: str) -> Callable[[F], F]:
     return lambda target: _guard(target, public=False, roles=frozenset(names))
 
 
-def _guard(target: F, *, public: bool, roles: frozenset[str] | None) -> F:
-    before = options_of(target)
-    if before is not None and before.public is not None:
+def named(target: F) -> F:
+    """Let in only callers who have signed in with a name, and no visitors; beside `@roles`, who has one of them."""
+    return _guard(target, named=True)
+
+
+def _guard(target: F, **guard: Any) -> F:
+    before = options_of(target) or RpcOptions()
+    if before.public or (before.is_guard and guard.get("public")) or (before.roles and guard.get("roles")):
         raise ConfigurationError(
-            f"{getattr(target, '__qualname__', target)} has two guards, of @public and @roles. Keep one: "
+            f"{getattr(target, '__qualname__', target)} has two guards, of @public, @roles and @named. Keep one: "
             '@roles("admin", "clerk") lets in who has any of the roles, @public everybody.'
         )
-    return _record(target, public=public, roles=roles)
+    return _record(target, **guard)
 
 
 class PotoModule:

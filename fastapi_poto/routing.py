@@ -1,7 +1,8 @@
 """`PotoRouter`: module classes become routes, each with two paths into one pipeline."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, Final, Unpack
@@ -151,6 +152,7 @@ class PotoRouter(APIRouter):
         poto: Poto,
         auth: APIRouter | None,
         streams: bool,
+        visitors: bool = True,
         **arguments: Unpack[RouterOptions],
     ) -> None:
         lifespan = arguments.pop("lifespan", None)
@@ -159,6 +161,7 @@ class PotoRouter(APIRouter):
         self.operations: tuple[Operation, ...] = ()
         self._tables: dict[int, _Table] = {}
         self._adds_streams = streams
+        self._visitors = visitors
         if auth is not None:
             self.include_router(auth)  # first: it is found without a look at the methods
         for module in modules:
@@ -170,7 +173,7 @@ class PotoRouter(APIRouter):
         ids = {operation.operation_id: operation for operation in self.operations}
         if any(operation.cls is module for operation in self.operations):
             raise ConfigurationError(f"{module.__qualname__} was given twice. Mount it once.")
-        for operation in compile_module(module):
+        for operation in self._compiled(module):
             other = taken.setdefault((operation.verb, operation.path), operation)
             if other is not operation:
                 raise ConfigurationError(
@@ -188,6 +191,13 @@ class PotoRouter(APIRouter):
             if operation.resumable and self._adds_streams:
                 self._adds_streams, self.poto.streams.has_routes = False, True
                 self.include_router(stream_router(self.poto))
+
+    def _compiled(self, module: type[PotoModule]) -> Iterator[Operation]:
+        for operation in compile_module(module):
+            if self._visitors or operation.guard.public:
+                yield operation
+            else:
+                yield replace(operation, guard=replace(operation.guard, named=True))
 
     def _add(self, operation: Operation) -> None:
         call = OperationPipeline(operation, self.poto)
@@ -292,11 +302,13 @@ def poto_router(
     poto: Poto | None = None,
     auth: bool = True,
     streams: bool = True,
+    visitors: bool = True,
     **arguments: Unpack[RouterOptions],
 ) -> PotoRouter:
     """An `APIRouter` that serves the public methods of `modules`, and the sign-in routes unless `auth=False`.
 
-    Where a method is resumable, `/streams` lists, follows and stops what runs, unless `streams=False`.
+    Where a method is resumable, `/streams` lists, follows and stops what runs, unless `streams=False`. With
+    `visitors=False` all that needs a caller is `@named` here.
 
     `arguments` are those of `APIRouter`. Without `poto=`, routers share a runtime made from the environment
     (`POTO_SECRET`, `POTO_STORE`, …). Raises `ConfigurationError`, naming `Class.method` and the cure.
@@ -306,7 +318,8 @@ def poto_router(
     poto = poto or default_poto()
     error_bodies.install()
     install()
-    return PotoRouter(*modules, poto=poto, auth=_sign_in(poto) if auth else None, streams=streams, **arguments)
+    sign_in = _sign_in(poto) if auth else None
+    return PotoRouter(*modules, poto=poto, auth=sign_in, streams=streams, visitors=visitors, **arguments)
 
 
 def _sign_in(poto: Poto) -> APIRouter:

@@ -27,7 +27,7 @@ PUBLIC = {
     "fastapi_poto": """
         ApiKeys AuthSettings BigInt CallContext Channel ConfigurationError Credentials CurrentSession CurrentUser Event
         Identity NoContextError OIDC OwnSignIn Poto PotoError PotoModule PotoRouter Session Settings Store Topic User
-        UserProvider current_context current_session current_user describe_download poto_router public roles rpc
+        UserProvider current_context current_session current_user describe_download named poto_router public roles rpc
     """,
     "fastapi_poto.audit": "Finding Report Row audit",
     "fastapi_poto.auth": """

@@ -21,7 +21,7 @@ class Row:
     verb: str
     path: str
     guard: str
-    """Who may call: `public`, `signed in`, `roles: …`; of a plain route the dependencies that may guard it."""
+    """Who may call: `public`, `signed in`, `named`, `roles: …`; of a plain route the dependencies that may guard it."""
     kind: str
     way: str
     """`fast path`, or `dependency path` and why."""
@@ -62,6 +62,22 @@ def rows(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Row]:
             verb = _verbs(context) or "WS"
             shown = "document" if getattr(route, "include_in_schema", True) is False else "plain route"
             yield Row(verb, path, "public" if shown == "document" else "its own", shown, "Starlette", _module(context))
+
+
+def stranger(row: Row, potos: Sequence[Any]) -> str:
+    """In how many requests a stranger gets there: 1, 2 as a visitor, 3 as who registered; or `no`, or `?`."""
+    if row.guard == "public":
+        return "1"
+    if row.guard not in ("signed in", "named"):
+        return "no" if "roles:" in row.guard else "?"
+    open_to = [
+        poto.settings.auth
+        for poto in ([row.poto] if row.poto is not None else potos)
+        if poto.signs_in and poto.settings.auth.visitors and poto.settings.auth.visitors_per_hour != 0
+    ]
+    if row.guard == "named":
+        return "3" if any(auth.registration for auth in open_to) else "no"
+    return "2" if open_to else "no"
 
 
 def _verbs(context: Any) -> str:
@@ -109,8 +125,10 @@ def modules_of(table: Iterable[Row]) -> list[type[PotoModule]]:
 def drawn(table: Sequence[Row]) -> str:
     """The table as text, in columns."""
     names = [one.name for one in fields(Row)][:6]
-    lines = [names, *([str(getattr(row, name)) for name in names] for row in table)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(names))]
+    potos = list({id(row.poto): row.poto for row in table if row.poto is not None}.values())
+    lines = [[*names, "stranger"]]
+    lines += [[*(str(getattr(row, name)) for name in names), stranger(row, potos)] for row in table]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     drawn_lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     drawn_lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in drawn_lines)

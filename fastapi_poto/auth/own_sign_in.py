@@ -53,6 +53,7 @@ class OwnSignIn(ManagedCredentials):
         self._access_tokens = services.access_tokens
         self._token_families = services.token_families
         self._users = services.users
+        self._lets_visitors_in = services.settings.auth.visitors
         self._clock = services.clock
         self._cookies = services.cookies
         self._known: Remembered[SignedIn | Claims] = Remembered(
@@ -99,7 +100,7 @@ class OwnSignIn(ManagedCredentials):
         if claims.expires_at > self._clock():
             session = await self._token_families.session(user_id, claims.family, claims.epoch)
         user = await self._users.get(user_id) if session is not None else None
-        if session is not None and user is not None:
+        if session is not None and user is not None and (self._lets_visitors_in or not user.visitor):
             if isinstance(known, SignedIn) and known.session == session and (known.user is user or known.user == user):
                 return known
             made = SignedIn(

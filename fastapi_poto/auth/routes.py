@@ -172,13 +172,18 @@ def auth_router(poto: Runtime) -> APIRouter:
     def address(request: Request) -> str:
         return poto.address(request.scope)
 
+    settings = poto.settings.auth
+    strangers = {"upgrade"} if settings.visitors else {"visitor", "upgrade"}
+    absent = strangers if not (settings.visitors and settings.registration) else set[str]()
+    if not poto.signs_in:
+        absent = {"visitor", "login", "refresh", "logout", "upgrade"}
     router = APIRouter(prefix="/auth", tags=["Auth"], route_class=AuthRoute, default_response_class=JSONResponse)
 
     def route(
         name: str, verb: str = "POST", errors: tuple[type[PotoError], ...] = (), guarded: bool = False, **arguments: Any
     ) -> Callable[[Callable[..., Any]], None]:
         def add(endpoint: Callable[..., Any]) -> None:
-            if poto.signs_in or name == "me":
+            if name not in absent:
                 add_route(
                     router, poto, endpoint, name, name=name, verb=verb, errors=errors, guarded=guarded, **arguments
                 )

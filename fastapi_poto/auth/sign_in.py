@@ -42,7 +42,7 @@ class SignIn:
         clock: Callable[[], float],
     ) -> None:
         self._users = users
-        self._access_ttl = settings.access_ttl
+        self._settings = settings
         self._accounts = accounts
         self._passwords = passwords
         self._password_checks = password_checks
@@ -74,6 +74,8 @@ class SignIn:
         passwords are being checked.
         """
         account = await self._accounts.find(username)
+        if account is not None and account.user.visitor and not self._settings.visitors:
+            account = None
         good = await self._password_checks.check(username, account, password, address=address, what="login")
         if account is None or not good:
             raise self._authenticator.refuse()
@@ -97,7 +99,7 @@ class SignIn:
         try:
             user_id = self._token_families.owner(refresh_token)
             user = await self._authenticator.user(user_id)
-            if user is None:
+            if user is None or (user.visitor and not self._settings.visitors):
                 raise Unauthenticated
             rotated = await self._token_families.rotate(refresh_token)
         except RefreshReused as reused:
@@ -156,7 +158,7 @@ class SignIn:
 
     def pair(self, refresh: RefreshToken) -> TokenPair:
         """The tokens that a client is given: no access token outlives its sign-in."""
-        ttl = max(1, int(min(self._access_ttl, refresh.ends_at - self._clock())))
+        ttl = max(1, int(min(self._settings.access_ttl, refresh.ends_at - self._clock())))
         token, _ = self._access_tokens.issue(refresh.user_id, family=refresh.family, epoch=refresh.epoch, ttl=ttl)
         return TokenPair(access_token=token, expires_in=ttl, refresh_token=refresh.token, user_id=refresh.user_id)
 

@@ -53,6 +53,8 @@ class OperationPipeline(Pipeline):
             raise self.poto.authenticator.refuse()
         if guard.roles and guard.roles.isdisjoint(user.roles):
             raise Forbidden(headers=insufficient())
+        if guard.named and user.visitor:
+            raise Forbidden("Not for visitors", headers=insufficient())
 
     # Two ways to the method's arguments. The fast path needs nothing of FastAPI's solver.
 

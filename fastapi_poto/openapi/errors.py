@@ -41,7 +41,7 @@ def errors_of(operation: Operation, *, has_cookies: bool) -> list[type[PotoError
     guarded = not operation.guard.public
     found: list[tuple[bool, type[PotoError]]] = [
         (True, Unauthenticated),  # a public method too: a bad token is refused
-        (bool(operation.guard.roles) or operation.resumable, Forbidden),
+        (bool(operation.guard.roles) or operation.guard.named or operation.resumable, Forbidden),
         (has_cookies, CrossSiteRequest),
         (operation.resumable, PastReplay),
         (operation.resumable, StreamLost),
@@ -55,9 +55,12 @@ def errors_of(operation: Operation, *, has_cookies: bool) -> list[type[PotoError
 
 def reasons_of(operation: Operation) -> dict[type[PotoError], str]:
     """Why a call is refused, where there is one reason."""
-    if not operation.guard.roles or operation.resumable or Forbidden in operation.errors:
+    guard = operation.guard
+    if not (guard.roles or guard.named) or operation.resumable or Forbidden in operation.errors:
         return {}
-    return {Forbidden: "Needs the role " + " or ".join(f"`{name}`" for name in sorted(operation.guard.roles))}
+    if not guard.roles:
+        return {Forbidden: "Not for visitors"}
+    return {Forbidden: "Needs the role " + " or ".join(f"`{name}`" for name in sorted(guard.roles))}
 
 
 class ErrorComponents:

@@ -15,13 +15,18 @@ Events = Literal["all", "some", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Who may call: anybody, anybody signed in (`roles` empty), or who has one of `roles`."""
+    """Who may call: anybody, anybody signed in (`roles` empty), or who has one of `roles`; `named`: no visitors."""
 
     public: bool = False
     roles: frozenset[str] = frozenset()
+    named: bool = False
 
     def __str__(self) -> str:
-        return "public" if self.public else "roles: " + ", ".join(sorted(self.roles)) if self.roles else "signed in"
+        if self.public:
+            return "public"
+        if self.roles:
+            return f"{'named, ' if self.named else ''}roles: {', '.join(sorted(self.roles))}"
+        return "named" if self.named else "signed in"
 
 
 class Source(Enum):

@@ -46,8 +46,8 @@ def guard_of(cls: type, name: str, owner: type) -> Guard:
 
     What opens one class does not open another that only meets it in `cls`: that is an error.
     """
-    of_method = [(base, options) for base, options in _recorded(cls, name) if options.public is not None]
-    of_class = [(base, options) for base in cls.__mro__ if (options := options_of(base)) and options.public is not None]
+    of_method = [(base, options) for base, options in _recorded(cls, name) if options.is_guard]
+    of_class = [(base, options) for base in cls.__mro__ if (options := options_of(base)) and options.is_guard]
     said = of_method or of_class
     if not said:
         return Guard()
@@ -55,7 +55,7 @@ def guard_of(cls: type, name: str, owner: type) -> Guard:
     if options.public:
         closed = [] if of_method else [base for base, options in of_class if not options.public]
         _check_opener(cls, name, opener, [owner, *closed], of_method=bool(of_method))
-    return Guard(bool(options.public), options.roles or frozenset())
+    return Guard(bool(options.public), options.roles or frozenset(), bool(options.named))
 
 
 def _check_opener(cls: type, name: str, opener: type, others: Iterable[type], *, of_method: bool) -> None:
@@ -65,7 +65,7 @@ def _check_opener(cls: type, name: str, opener: type, others: Iterable[type], *,
         if not issubclass(opener, other) and not issubclass(other, opener):
             raise ConfigurationError(
                 f"{cls.__qualname__}.{name} would be open to everybody: {opener.__qualname__} is @public, "
-                f"but {other.__qualname__} beside it is not. Say @public or @roles on {place}."
+                f"but {other.__qualname__} beside it is not. Say @public, @roles or @named on {place}."
             )
 
 

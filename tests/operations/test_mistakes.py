@@ -11,7 +11,18 @@ import pytest
 from fastapi import Body, Depends, Header, Request, Response, UploadFile, WebSocket
 from pydantic import BaseModel, Field
 
-from fastapi_poto import ConfigurationError, Poto, PotoError, PotoModule, Session, poto_router, public, roles, rpc
+from fastapi_poto import (
+    ConfigurationError,
+    Poto,
+    PotoError,
+    PotoModule,
+    Session,
+    named,
+    poto_router,
+    public,
+    roles,
+    rpc,
+)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -687,7 +698,10 @@ def test_a_class_cannot_hide_what_it_does_not_have(poto: Poto) -> None:
         poto_router(Typo, poto=poto)
 
 
-@pytest.mark.parametrize("guards", [(public, roles("admin")), (roles("admin"), public), (roles("a"), roles("b"))])
+@pytest.mark.parametrize(
+    "guards",
+    [(public, roles("admin")), (roles("admin"), public), (roles("a"), roles("b")), (public, named), (named, public)],
+)
 def test_two_guards(guards: tuple[Any, Any]) -> None:
     """Which of two decorators counts must not depend on their order: one that lets everybody in is easily missed."""
     inner, outer = guards

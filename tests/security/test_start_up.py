@@ -1,8 +1,11 @@
-"""Threats 29 and 30: which secrets an application starts with, and how they rotate."""
+"""Threats 29, 30 and 37: which secrets an application starts with, and how they rotate."""
 
 import logging
 import math
+import os
 import secrets
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +110,24 @@ def test_30_session_cookies_too() -> None:
     with world(new, store=store, users=users, sessions="cookie") as after:
         fresh = after.login(pair["user_id"], pair["password"]).json()
         assert kept(after, cookie, fresh) == {}
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["super-secret-jwt-token-with-at-least-32-characters-long", "Xq3-fV9tKz7LwPe2RbYm5HdNc8Ju4Sga",
+     "0123456789abcdef0123456789abcdef", "a" * 32, "change-me-to-something-long-and-random-please"],
+)  # fmt: skip
+def test_37_secrets_that_others_know(secret: str, tmp_path: Path) -> None:
+    """Threat 37: published, monotonous, sequential or prose: no server starts, with one of the environment either."""
+    with pytest.raises(ConfigurationError, match="published"):
+        Poto(secret)
+    environment = {**os.environ, "POTO_SECRET": secret, "PYTHONPATH": os.getcwd()}
+    (tmp_path / "shop.py").write_text("import fastapi, fastapi_poto\napp = fastapi.FastAPI()\n"
+                                      "app.include_router(fastapi_poto.poto_router())\n")  # fmt: skip
+    command = [sys.executable, "-m", "uvicorn", "shop:app", "--port", "0"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode != 0
+    assert "token_urlsafe" in done.stderr
+    assert secret not in done.stderr
