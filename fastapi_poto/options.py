@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from fastapi import Response
 from fastapi.params import Depends
@@ -56,6 +56,8 @@ class PotoOptions(TypedDict, total=False):
     trusted_proxies: Sequence[str]
     cookies: bool
     allowed_origins: Sequence[str]
+    cookie_name: str
+    cookie_same_site: Literal["lax", "strict", "none"]
     remembered_tokens: int
 
 

@@ -103,7 +103,7 @@ class Poto:
         self.audit = Audit(on_event)
         redact_access_log()
         auth = self.settings.auth
-        self.cookies = CookieTransport(auth.allowed_origins) if auth.cookies else None
+        self.cookies = CookieTransport(auth) if auth.cookies else None
         self.access_tokens = AccessTokens(self.secrets, auth, clock=clock)
         self.token_families = TokenFamilies(self.store, self.secrets, auth, clock=clock)
         self.authenticator = Authenticator(
@@ -179,8 +179,11 @@ class Poto:
             "max_keys": settings.session_keys,
         }
         if given in ("cookie", "cookie://"):
-            is_active = self.authenticator.is_active
-            return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives, is_active=is_active)
+            lives |= {
+                "is_active": self.authenticator.is_active,
+                "cookie_name": f"{settings.auth.cookie_name}-session",
+            }
+            return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives)
         if given is not None and not isinstance(given, str | Store):
             _check_protocol("sessions", given, NoneType, SessionProvider)
             return given

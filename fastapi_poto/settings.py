@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +16,8 @@ from .errors import ConfigurationError
 HOUR = 3_600.0
 DAY = 24 * HOUR
 
+_COOKIE_NAME = re.compile(r"__Host-[A-Za-z0-9_-]{1,40}")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+/?", re.IGNORECASE)
 PREFIX = "POTO_"
 
@@ -74,6 +77,11 @@ class AuthSettings:
     """Also accept the access token in a cookie, with CSRF protection, and set it for clients that ask."""
     allowed_origins: Sequence[str] = ()
     """Origins of pages besides the request's own: they may write with the cookie, and `Poto.cors()` lets them call."""
+    cookie_name: str = "__Host-poto"
+    """Of the access token; with `-refresh` and `-session` behind it of the other cookies. Two applications on one host
+    need two."""
+    cookie_same_site: Literal["lax", "strict", "none"] = "lax"
+    """`none` where pages of another site sign in: `allowed_origins` says which."""
 
     remembered_tokens: int = 10_000
     """How many verified signatures are kept, so that a token is decoded once."""
@@ -95,7 +103,38 @@ class AuthSettings:
                 raise ConfigurationError(
                     f"AuthSettings: allowed_origins takes origins such as https://app.example, not {origin!r}."
                 )
+        if not _COOKIE_NAME.fullmatch(self.cookie_name):
+            raise ConfigurationError(
+                f"AuthSettings: cookie_name={self.cookie_name!r}. Write __Host- and 1 to 40 letters, digits, dashes or "
+                "underscores: browsers keep such a cookie to this host, and send it over TLS alone."
+            )
+        if self.cookies:
+            self._check_sites()
         self.proxy_networks()
+
+    def _check_sites(self) -> None:
+        """Raise `ConfigurationError` for pages whose browsers would not send the cookie."""
+        origins = [urlsplit(origin.lower()) for origin in self.allowed_origins]
+        if self.cookie_same_site == "none":
+            if not origins:
+                raise ConfigurationError(
+                    "AuthSettings: cookie_same_site='none' is for pages of other sites, and allowed_origins names "
+                    "none. Name them, or remove cookie_same_site."
+                )
+            return
+        insecure = [one.geturl() for one in origins if one.scheme == "http" and one.hostname not in _LOOPBACK]
+        if insecure:
+            raise ConfigurationError(
+                f"AuthSettings: allowed_origins has {insecure[0]}. A browser sends the cookie, which is Secure, to "
+                "https:// pages of this site alone. Serve the page over TLS."
+            )
+        sites = {".".join((one.hostname or "").split(".")[-2:]) for one in origins if one.hostname not in _LOOPBACK}
+        if len(sites) > 1:
+            raise ConfigurationError(
+                f"AuthSettings: allowed_origins are of several sites ({', '.join(sorted(sites))}), and a browser does "
+                f"not send a SameSite={self.cookie_same_site.capitalize()} cookie from one site to another. "
+                "Set cookie_same_site='none', or serve them from one site."
+            )
 
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         try:

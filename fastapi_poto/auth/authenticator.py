@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from ..errors import Unauthenticated, challenge
 from ..users import Identity, User, UserProvider
+from .cookies import DEAD_COOKIE
 from .credentials import Credentials, asked, bearer_token, failed
 
 
@@ -71,9 +72,9 @@ class Authenticator:
         """Whether the credentials behind a call still hold: for what goes on after its start, and what is kept."""
         return identity is None or await asked(identity.source.is_active(identity))
 
-    def refuse(self) -> Unauthenticated:
-        """The error for a caller without credentials."""
-        return Unauthenticated(headers=self._none)
+    def refuse(self, scope: Scope | None = None) -> Unauthenticated:
+        """The error for a caller without credentials, and for one whose cookie does not hold."""
+        return Unauthenticated(headers=self._bad if scope is not None and DEAD_COOKIE in scope else self._none)
 
     def refuse_bad(self) -> Unauthenticated:
         """The error for credentials that do not hold."""

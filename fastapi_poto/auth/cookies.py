@@ -4,16 +4,17 @@ A cookie is sent by every page on the web, so a request that may change somethin
 page made it: by a header that no other origin can set without permission, and by the Origin if one is named.
 """
 
-from collections.abc import Sequence
-
-from starlette.datastructures import MutableHeaders
 from starlette.types import Scope
 
 from ..errors import CrossSiteRequest
+from ..settings import AuthSettings
 from .access_tokens import MAX_LENGTH
+from .token_pair import TokenPair
 
-ACCESS = "__Host-poto"
-REFRESH = "__Host-poto-refresh"
+Header = tuple[bytes, bytes]
+DEAD_COOKIE = "fastapi_poto.dead_cookie"
+"""In the scope of a request whose cookie does not hold: it counts for none, and is taken back."""
+
 HEADER = "X-Poto-Transport"
 """`X-Poto-Transport: cookie` goes with every request that is not a GET, HEAD or OPTIONS."""
 
@@ -21,17 +22,28 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class CookieTransport:
-    """Reads and writes the cookies. `origins` are those besides the request's own that may write."""
+    """Reads and writes the cookies."""
 
-    def __init__(self, origins: Sequence[str] = ()) -> None:
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+    def __init__(self, settings: AuthSettings) -> None:
+        self.access = settings.cookie_name
+        self.refresh = f"{settings.cookie_name}-refresh"
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allowed_origins)
+        self._written = f"Path=/; HttpOnly; Secure; SameSite={settings.cookie_same_site.capitalize()}"
+        self._refresh_ttl = settings.refresh_idle
 
     def token(self, scope: Scope) -> bytes | None:
         """The access token of the cookie; None without one, and for two of that name."""
-        return _cookie(scope, ACCESS)
+        return _cookie(scope, self.access)
+
+    def sent(self, scope: Scope) -> bool:
+        """Whether one of the two came, dead or alive."""
+        names = (f"{self.access}=".encode(), f"{self.refresh}=".encode())
+        sent = (piece.strip() for key, value in scope["headers"] if key == b"cookie" for piece in value.split(b";"))
+        return any(piece.startswith(names) for piece in sent)
 
     def refresh_token(self, scope: Scope) -> str | None:
-        found = _cookie(scope, REFRESH)
+        """The refresh token of its cookie; None without one, and for two of that name."""
+        found = _cookie(scope, self.refresh)
         return found.decode("latin-1") if found is not None else None
 
     def asked(self, scope: Scope) -> bool:
@@ -65,21 +77,23 @@ class CookieTransport:
         if not same and named not in self._origins:
             raise CrossSiteRequest
 
-    def write(
-        self, headers: MutableHeaders, *, access: str, access_ttl: float, refresh: str, refresh_ttl: float
-    ) -> None:
-        """Set both cookies."""
-        headers.append("set-cookie", _written(ACCESS, access, access_ttl))
-        headers.append("set-cookie", _written(REFRESH, refresh, refresh_ttl))
+    def written(self, pair: TokenPair) -> list[Header]:
+        """Headers that set both cookies."""
+        return [
+            self._set(self.access, pair.access_token, pair.expires_in),
+            self._set(self.refresh, pair.refresh_token, self._refresh_ttl),
+        ]
 
-    def clear(self, headers: MutableHeaders) -> None:
-        """Take both cookies back."""
-        headers.append("set-cookie", _written(ACCESS, "", 0))
-        headers.append("set-cookie", _written(REFRESH, "", 0))
+    def cleared(self) -> list[Header]:
+        """Headers that take both cookies back."""
+        return [self.cleared_access(), self._set(self.refresh, "", 0)]
 
+    def cleared_access(self) -> Header:
+        """The header that takes a dead access token back. Its refresh token may be alive."""
+        return self._set(self.access, "", 0)
 
-def _written(name: str, value: str, seconds: float) -> str:
-    return f"{name}={value}; Path=/; Max-Age={int(seconds)}; HttpOnly; Secure; SameSite=Lax"
+    def _set(self, name: str, value: str, seconds: float) -> Header:
+        return b"set-cookie", f"{name}={value}; Max-Age={int(seconds)}; {self._written}".encode("latin-1")
 
 
 def _header(scope: Scope, name: bytes) -> bytes | None:

@@ -72,7 +72,7 @@ async def current_user(
             await poto.open()
         identity = await poto.authenticator.authenticate(connection.scope)
         if identity is None:
-            raise poto.authenticator.refuse()
+            raise poto.authenticator.refuse(connection.scope)
         context.identity = identity
         context.user = identity.user
     return context.user  # type: ignore[return-value]

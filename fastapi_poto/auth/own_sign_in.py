@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import cast
 
 from fastapi.requests import HTTPConnection
+from fastapi.security import APIKeyCookie
 from fastapi.security.base import SecurityBase
 
+from ..context import SCOPE_KEY, CallContext
 from ..errors import Unauthenticated
 from ..users import Identity
 from .access_tokens import MAX_LENGTH, Claims
+from .cookies import DEAD_COOKIE
 from .credentials import ManagedCredentials, Remembered, Services, bearer_token
 from .dependencies import bearer_scheme, password_scheme
 
@@ -56,6 +59,14 @@ class OwnSignIn(ManagedCredentials):
         self._lets_visitors_in = services.settings.auth.visitors
         self._clock = services.clock
         self._cookies = services.cookies
+        if services.cookies is not None:
+            cookie = APIKeyCookie(
+                name=services.cookies.access,
+                scheme_name="PotoCookie",
+                description="The access token in a cookie, for pages that sign in with the header X-Poto-Transport.",
+                auto_error=False,
+            )
+            self.security = (*OwnSignIn.security, cookie)
         self._known: Remembered[SignedIn | Claims] = Remembered(
             services.settings.auth.remembered_tokens, _WORTH_KEEPING
         )
@@ -78,9 +89,18 @@ class OwnSignIn(ManagedCredentials):
         token = self._cookies.token(connection.scope)
         if token is None:
             return None
-        self._cookies.check_origin(connection.scope)
         key = b"\0" + token  # no bearer token has such a byte
-        return await self._check(self._known.get(key) or self._verify(token), key, by_cookie=True)
+        try:
+            identity = await self._check(self._known.get(key) or self._verify(token), key, by_cookie=True)
+        except Unauthenticated:
+            # The page cannot take it back, and what needs nobody must go on.
+            connection.scope[DEAD_COOKIE] = True
+            context: CallContext | None = connection.scope.get(SCOPE_KEY)
+            if context is not None:
+                context.response_headers.append(self._cookies.cleared_access())
+            return None
+        self._cookies.check_origin(connection.scope)
+        return identity
 
     async def is_active(self, identity: Identity) -> bool:
         """Whether the sign-in has not ended, and its user has at least the roles of then. It may outlive its token."""

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import cached_property
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, Body, Depends, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -35,6 +35,16 @@ from .cookies import CookieTransport
 from .events import Audit
 from .sign_in import SignIn
 from .token_pair import TokenPair, VisitorTokens
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class SignedInByCookie(BaseModel):
+    """The tokens are in cookies, which no script of the page can read; so is a visitor's password nowhere."""
+
+    token_type: Literal["cookie"] = "cookie"
+    expires_in: int = Field(description="Seconds until the access token expires.")
+    user_id: str
 
 
 class LoginForm(BaseModel):
@@ -108,8 +118,13 @@ class SignInPipeline(Pipeline):
         return await self._poto.authenticator.authenticate(scope) if self._guarded else None
 
     def check_guard(self, context: CallContext) -> None:
-        if self._guarded and context.user is None:
-            raise self._poto.authenticator.refuse()
+        if self._guarded and context.user is None and not self._is_leaving_by_cookie(context.scope):
+            raise self._poto.authenticator.refuse(context.scope)
+
+    def _is_leaving_by_cookie(self, scope: Scope) -> bool:
+        """Who signs out need not be signed in any more: whatever cookie they have is taken back."""
+        cookies = self._poto.cookies
+        return self._path.endswith("/logout") and cookies is not None and cookies.sent(scope)
 
     def _refuse_foreign_page(self, scope: Scope) -> None:
         """A page must not sign its reader in as somebody else by setting our cookies."""
@@ -190,12 +205,15 @@ def auth_router(poto: Runtime) -> APIRouter:
 
         return add
 
-    @route("visitor", errors=(TooManyRequests, Unavailable), response_model=VisitorTokens)
+    token_pair: Any = TokenPair if cookies is None else TokenPair | SignedInByCookie
+    visitor_tokens: Any = VisitorTokens if cookies is None else VisitorTokens | SignedInByCookie
+
+    @route("visitor", errors=(TooManyRequests, Unavailable), response_model=visitor_tokens)
     async def visitor(request: Request) -> Response:
         """Sign in as a new visitor"""
         return _signed_in(poto, request, await sign_in.visitor(address(request)))
 
-    @route("login", errors=(Unauthenticated, TooLarge, TooManyRequests, Unavailable), response_model=TokenPair)
+    @route("login", errors=(Unauthenticated, TooLarge, TooManyRequests, Unavailable), response_model=token_pair)
     async def login(request: Request, form: Annotated[LoginForm, Form()]) -> Response:
         """Sign in with a name and a password"""
         _check(password_problem(form.password, new=False), "password")
@@ -206,27 +224,42 @@ def auth_router(poto: Runtime) -> APIRouter:
         return _signed_in(poto, request, await sign_in.refresh(body.refresh_token, address(request)))
 
     async def refresh_by_cookie(request: Request, body: Annotated[RefreshRequest | None, Body()] = None) -> Response:
-        """Get a new pair of tokens; the old refresh token is spent"""
-        token = body.refresh_token if body is not None else _refresh_cookie(poto, request)
-        return _signed_in(poto, request, await sign_in.refresh(token, address(request)))
+        """Get a new pair of tokens; the old refresh token is spent. With a cookie there is no body"""
+        if body is not None:
+            return await refresh(request, body)
+        assert cookies is not None  # noqa: S101 - the route is only there with cookies
+        cookies.check_origin(request.scope)
+        token = cookies.refresh_token(request.scope)
+        try:
+            if token is None:
+                raise poto.authenticator.refuse()
+            return _signed_in(poto, request, await sign_in.refresh(token, address(request)))
+        except Unauthenticated:
+            request.scope[SCOPE_KEY].response_headers += cookies.cleared()
+            raise
 
-    add_refresh = route("refresh", errors=(Unauthenticated, TooLarge, Unavailable), response_model=TokenPair)
+    add_refresh = route("refresh", errors=(Unauthenticated, TooLarge, Unavailable), response_model=token_pair)
     add_refresh(refresh if cookies is None else refresh_by_cookie)
 
     @route("logout", errors=(Unauthenticated, Unavailable), guarded=True, status_code=204)
     async def logout(request: Request) -> Response:
         """Sign out: the token and its refresh tokens are dead"""
-        await sign_in.logout(identity_of(request))
+        identity = request.scope[SCOPE_KEY].identity
+        if identity is not None:
+            await sign_in.logout(identity)
+        elif cookies is not None:
+            cookies.check_origin(request.scope)
+            await sign_in.end(cookies.refresh_token(request.scope) or "")
         response = Response(status_code=204)
         if cookies is not None:
-            cookies.clear(response.headers)
+            response.raw_headers += cookies.cleared()
         return response
 
     @route(
         "upgrade",
         errors=(Unauthenticated, Conflict, UsernameTaken, TooLarge, TooManyRequests, Unavailable),
         guarded=True,
-        response_model=TokenPair,
+        response_model=token_pair,
     )
     async def upgrade(request: Request, body: UpgradeRequest) -> Response:
         """Give a visitor a name and a password; its id and session stay"""
@@ -282,29 +315,13 @@ def identity_of(request: Request) -> Identity:
 
 
 def _signed_in(poto: Runtime, request: Request, pair: TokenPair) -> Response:
-    no_store = {"Cache-Control": "no-store"}
     cookies = poto.cookies
     if cookies is None or not cookies.asked(request.scope):
-        return JSONResponse(pair.model_dump(), headers=no_store)
-    shown = pair.model_dump(exclude={"access_token", "refresh_token"})
-    response = JSONResponse(shown | {"token_type": "cookie"}, headers=no_store)
-    cookies.write(
-        response.headers,
-        access=pair.access_token,
-        access_ttl=pair.expires_in,
-        refresh=pair.refresh_token,
-        refresh_ttl=poto.settings.auth.refresh_idle,
-    )
+        return JSONResponse(pair.model_dump(), headers=_NO_STORE)
+    shown = SignedInByCookie(expires_in=pair.expires_in, user_id=pair.user_id)
+    response = JSONResponse(shown.model_dump(), headers=_NO_STORE)
+    response.raw_headers += cookies.written(pair)
     return response
-
-
-def _refresh_cookie(poto: Runtime, request: Request) -> str:
-    assert poto.cookies is not None  # noqa: S101 - the route is only there with cookies
-    poto.cookies.check_origin(request.scope)
-    token = poto.cookies.refresh_token(request.scope)
-    if token is None:
-        raise poto.authenticator.refuse()
-    return token
 
 
 def _check(problem: str | None, member: str) -> None:

@@ -156,6 +156,18 @@ class SignIn:
             await self._sessions.end(user_id)
         self._audit("signed_out", user_id=user_id, family=identity.family, jti=identity.jti)
 
+    async def end(self, refresh_token: str) -> None:
+        """End the sign-in of a refresh token. For one that is none nothing happens (RFC 7009, 2.2)."""
+        try:
+            ended = await self._token_families.end_by_token(refresh_token)
+        except Unauthenticated:
+            ended = None
+        if ended is not None:
+            user_id, was_last = ended
+            if was_last:
+                await self._sessions.end(user_id)
+            self._audit("signed_out", user_id=user_id)
+
     def pair(self, refresh: RefreshToken) -> TokenPair:
         """The tokens that a client is given: no access token outlives its sign-in."""
         ttl = max(1, int(min(self._settings.access_ttl, refresh.ends_at - self._clock())))

@@ -138,8 +138,7 @@ class TokenFamilies:
                 if await self._store.swap(record, field, raw, new.dump(), expires_in=settings.refresh_absolute):
                     return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)
                 continue
-            drawn = secret[:43]
-            if not any(hmac.compare_digest(secret, self._signed(key, user_id, name, drawn)) for key in self._keys):
+            if not self._is_ours(user_id, name, secret):
                 raise Unauthenticated
             if any(one.hashed == presented and now < one.at + settings.refresh_grace for one in family.spent):
                 newest = self._newest(user_id, name, family, secret)
@@ -165,6 +164,15 @@ class TokenFamilies:
         if fields is None or field not in fields or fields.get("epoch", b"0") != b"%d" % epoch:
             return None
         return records.generation(fields.get("session"))
+
+    async def end_by_token(self, refresh_token: str) -> tuple[str, bool] | None:
+        """End the sign-in of a refresh token of ours, spent or not: its user, and whether it was their last."""
+        user_id, name, secret = _read(refresh_token)
+        fields = await self._store.read(_record(user_id), (f"f:{name}",)) or {}
+        family = Family.load(fields.get(f"f:{name}", b""))
+        if family is None or not (family.current == self._hash(secret) or self._is_ours(user_id, name, secret)):
+            return None
+        return user_id, await self.end(user_id, name)
 
     async def end(self, user_id: str, family: str) -> bool:
         """End one sign-in; whether it was the user's last: then their session ends with it."""
@@ -202,6 +210,10 @@ class TokenFamilies:
         if self._hash(secret) != family.current:
             raise Unauthenticated
         return secret
+
+    def _is_ours(self, user_id: str, name: str, secret: str) -> bool:
+        signed = (self._signed(key, user_id, name, secret[:43]) for key in self._keys)
+        return any(hmac.compare_digest(secret, one) for one in signed)
 
     def _successor(self, key: bytes, user_id: str, name: str, secret: str, nonce: str) -> str:
         return self._signed(key, user_id, name, _b64(hmac.digest(key, f"{secret}.{nonce}".encode(), "sha256")))

@@ -50,7 +50,7 @@ class OperationPipeline(Pipeline):
         if guard.public:
             return
         if user is None:
-            raise self.poto.authenticator.refuse()
+            raise self.poto.authenticator.refuse(context.scope)
         if guard.roles and guard.roles.isdisjoint(user.roles):
             raise Forbidden(headers=insufficient())
         if guard.named and user.visitor:

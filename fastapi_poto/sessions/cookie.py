@@ -79,10 +79,12 @@ class CookieSessions:
         touch: float = 60.0,
         max_keys: int = 256,
         is_active: Callable[[Any], Awaitable[bool]] | None = None,
+        cookie_name: str = COOKIE,
     ) -> None:
         if not keys or any(len(key) != 32 for key in keys):
             raise ConfigurationError("CookieSessions needs one or more keys of 32 bytes: secrets.token_bytes(32)")
         self.store = store
+        self.cookie_name = cookie_name
         self.is_active = is_active
         self.clock = clock
         self.idle = idle
@@ -221,7 +223,7 @@ class _CookieBackend:
         return self._fields if self._fields is not None else self._read_cookie(epoch)
 
     def _read_cookie(self, epoch: bytes | None) -> dict[str, bytes]:
-        sent = _cookies(self._caller.scope)
+        sent = _cookies(self._caller.scope, self._sessions.cookie_name)
         fields: dict[str, bytes] = {}
         issued = 0
         try:
@@ -262,15 +264,19 @@ class _CookieBackend:
             value = sessions.seal(self._user_id, fields, began=began, issued=now, expires=expires, epoch=self._epoch)
         except struct.error:
             raise _too_large() from None
-        header = _header(value, max(0, expires - now))
+        header = self._header(value, max(0, expires - now))
         if len(header) > COOKIE_BYTES:
             raise _too_large()
         self._began = began
         self._replace(header)
 
+    def _header(self, value: str, seconds: int) -> bytes:
+        name = self._sessions.cookie_name
+        return f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax".encode("ascii")
+
     def _clear(self) -> None:
         self._began = None
-        self._replace(_header("", 0))
+        self._replace(self._header("", 0))
 
     def _replace(self, header: bytes) -> None:
         headers = self._caller.response_headers
@@ -280,13 +286,9 @@ class _CookieBackend:
         headers.append(self._sent)
 
 
-def _header(value: str, seconds: int) -> bytes:
-    return f"{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; Secure; SameSite=Lax".encode("ascii")
-
-
-def _cookies(scope: Mapping[str, Any]) -> list[bytes]:
+def _cookies(scope: Mapping[str, Any], cookie_name: str) -> list[bytes]:
     """The session cookies of the request; an honest one has at most one."""
-    prefix = COOKIE.encode() + b"="
+    prefix = cookie_name.encode() + b"="
     return [
         part.removeprefix(prefix)
         for name, value in scope["headers"]

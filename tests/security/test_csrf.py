@@ -1,4 +1,4 @@
-"""Threat 18: tokens in cookies, and pages of other origins that try to use them."""
+"""Threats 18 and 41: tokens in cookies, and pages of other origins that try to use them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +8,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from fastapi_poto import ConfigurationError, Poto
+from tests.secret import SECRET
 from tests.security.world import H1, NAME, PASSWORD, World, headers_of, is_refused, world
 
 ASKS = {"X-Poto-Transport": "cookie"}
@@ -47,9 +49,9 @@ def call(own: World, cookies: dict[str, str], verb: str, path: str, body: Any = 
 
 
 def test_18_the_page_never_sees_a_token(own: World) -> None:
-    """Threat 18: asked for cookies, sign-in routes put no token into the body."""
+    """Threat 18: asked for cookies, sign-in routes put no token into the body, and no visitor's password."""
     answer = own.http.post("/auth/visitor", headers=ASKS)
-    assert set(answer.json()) == {"token_type", "expires_in", "user_id", "password"}
+    assert set(answer.json()) == {"token_type", "expires_in", "user_id"}
     assert answer.json()["token_type"] == "cookie"
     cookies = taken(own, answer)
     assert set(cookies) == {"__Host-poto", "__Host-poto-refresh"}
@@ -185,3 +187,131 @@ def test_18_off_unless_asked_for() -> None:
         cookie = {"Cookie": f"__Host-poto={answer.json()['access_token']}"}
         assert plain.http.get("/Vault/me", headers=cookie).status_code == 401
         assert plain.http.post("/Vault/whoami", headers={**cookie, **ASKS}, json={}).status_code == 401
+
+
+def names_cleared(answer: httpx.Response) -> set[str]:
+    """The cookies that an answer takes back."""
+    sent = answer.headers.get_list("set-cookie")
+    return {value.partition("=")[0] for value in sent if "; Max-Age=0;" in f"{value};" and "=;" in value}
+
+
+BOTH = {"__Host-poto", "__Host-poto-refresh"}
+
+
+@pytest.mark.parametrize("left", [{"__Host-poto-refresh"}, {"__Host-poto"}, BOTH])
+@pytest.mark.parametrize("minutes", [0, 16])
+def test_41_signing_out_works_whatever_has_expired(own: World, left: set[str], minutes: int) -> None:
+    """Threat 41: with what cookie is left, dead or alive: 204, both taken back, and no refresh works any more."""
+    cookies = sign_in(own)
+    own.clock.advance(minutes=minutes)
+    rest = {name: value for name, value in cookies.items() if name in left}
+    out = call(own, rest, "POST", "/auth/logout", **ASKS)
+    assert out.status_code == 204
+    assert names_cleared(out) == BOTH
+    if left != {"__Host-poto"} or minutes == 0:
+        back = call(own, cookies, "POST", "/auth/refresh", **ASKS)
+        assert is_refused(back, H1)
+        assert names_cleared(back) == BOTH
+    assert is_refused(call(own, cookies, "GET", "/Vault/me"), H1)
+
+
+def test_41_signing_out_is_the_pages_own_business(own: World) -> None:
+    """Threat 41: a foreign page, or one that does not send the header, signs nobody out."""
+    cookies = sign_in(own)
+    rest = {"__Host-poto-refresh": cookies["__Host-poto-refresh"]}
+    assert call(own, rest, "POST", "/auth/logout").status_code == 403
+    assert call(own, rest, "POST", "/auth/logout", **ASKS, Origin="https://evil.example").status_code == 403
+    assert call(own, {}, "POST", "/auth/logout", **ASKS).status_code == 401
+    made_up = {"__Host-poto-refresh": rest["__Host-poto-refresh"][:-3] + "AAA"}
+    assert call(own, made_up, "POST", "/auth/logout", **ASKS).status_code == 204
+    assert call(own, cookies, "GET", "/Vault/me").status_code == 200
+
+
+def test_41_the_last_sign_in_takes_the_session_with_it(own: World) -> None:
+    """Threat 41: also where only the refresh cookie is left."""
+    answer = own.http.post("/auth/visitor", headers={})
+    visitor = answer.json()
+    form = {"username": visitor["user_id"], "password": visitor["password"]}
+    own.post("/auth/logout", visitor)
+    cookies = taken(own, own.http.post("/auth/login", data=form, headers=ASKS))
+    assert call(own, cookies, "POST", "/Vault/keep", {"key": "k", "value": 1}, **ASKS).status_code == 204
+    rest = {"__Host-poto-refresh": cookies["__Host-poto-refresh"]}
+    assert call(own, rest, "POST", "/auth/logout", **ASKS).status_code == 204
+    again = taken(own, own.http.post("/auth/login", data=form, headers=ASKS))
+    assert call(own, again, "GET", "/Vault/kept").json() == {}
+
+
+def test_41_a_dead_cookie_does_not_close_public_methods(own: World) -> None:
+    """Threat 41: what needs nobody is answered; the dead cookie is taken back, its refresh cookie not."""
+    cookies = sign_in(own)
+    own.clock.advance(minutes=16)
+    for path, expected in (("/Vault/status", "open"), ("/Vault/anybody", None)):
+        answer = call(own, cookies, "GET", path)
+        assert (answer.status_code, answer.json()) == (200, expected)
+        assert names_cleared(answer) == {"__Host-poto"}
+    refused = call(own, cookies, "GET", "/Vault/me")
+    assert is_refused(refused, H1)
+    assert names_cleared(refused) == {"__Host-poto"}
+    assert call(own, cookies, "POST", "/auth/refresh", **ASKS).status_code == 200
+    junk = {"__Host-poto": "junk"}
+    assert call(own, junk, "GET", "/Vault/status").status_code == 200
+
+
+def test_41_what_the_document_says(own: World) -> None:
+    """Threat 41: the scheme, the header, the answer without tokens, a refresh without a body."""
+    document = own.http.get("/openapi.json").json()
+    scheme = document["components"]["securitySchemes"]["PotoCookie"]
+    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "cookie", "__Host-poto")
+    assert {"PotoCookie": []} in document["paths"]["/Vault/me"]["get"]["security"]
+    assert {"PotoCookie": []} in document["paths"]["/auth/logout"]["post"]["security"]
+    refresh = document["paths"]["/auth/refresh"]["post"]
+    assert not refresh["requestBody"].get("required")
+    names = [one["name"] for one in refresh["parameters"]]
+    assert "X-Poto-Transport" in names
+    assert "SignedInByCookie" in repr(document["paths"]["/auth/login"]["post"]["responses"]["200"]) + repr(
+        document["components"]["schemas"]
+    )
+    properties = document["components"]["schemas"]["SignedInByCookie"]["properties"]
+    assert set(properties) == {"token_type", "expires_in", "user_id"}
+
+
+def test_41_two_applications_on_one_host() -> None:
+    """Threat 41: with names of their own neither overwrites the other's cookies, sessions in cookies included."""
+    with (
+        world(cookies=True, cookie_name="__Host-one", sessions="cookie://") as one,
+        world(SECRET[::-1], cookies=True, cookie_name="__Host-two", sessions="cookie://") as two,
+    ):
+        both = sign_in(one) | sign_in(two)
+        assert set(both) == {"__Host-one", "__Host-one-refresh", "__Host-two", "__Host-two-refresh"}
+        for own in (one, two):
+            kept = call(own, both, "POST", "/Vault/keep", {"key": "k", "value": 1}, **ASKS)
+            both |= taken(own, kept)
+        assert {"__Host-one-session", "__Host-two-session"} < set(both)
+        for own in (one, two):
+            assert call(own, both, "GET", "/Vault/kept").json() == {"k": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"allowed_origins": ["https://app.example", "https://shop.test"]}, "several sites"),
+        ({"allowed_origins": ["http://app.example"]}, "over TLS"),
+        ({"cookie_same_site": "none"}, "allowed_origins names none"),
+        ({"cookie_same_site": "sometimes"}, "cookie_same_site"),
+        ({"cookie_name": "poto"}, "Write __Host-"),
+        ({"cookie_name": "__Host-a;b"}, "Write __Host-"),
+    ],
+)
+def test_41_set_ups_that_cannot_work(options: dict[str, Any], says: str) -> None:
+    """Threat 41: a browser would not send the cookie: refused at start-up, with the cure."""
+    with pytest.raises(ConfigurationError, match=says):
+        Poto(SECRET, cookies=True, **options)
+
+
+def test_41_pages_of_another_site() -> None:
+    """Threat 41: with cookie_same_site="none" they sign in; the Origin is checked as ever."""
+    origins = ["https://app.example", "https://shop.test"]
+    with world(cookies=True, cookie_same_site="none", allowed_origins=origins) as own:
+        answer = own.http.post("/auth/visitor", headers={**ASKS, "Origin": "https://shop.test"})
+        assert all("SameSite=None" in value for value in answer.headers.get_list("set-cookie"))
+        assert own.http.post("/auth/visitor", headers={**ASKS, "Origin": "https://evil.test"}).status_code == 403

@@ -58,5 +58,5 @@ async def pass_gate(gate: Path) -> None:
 
 
 app = FastAPI()
-poto = Poto("zB7q-Lm2Xv9TfKc4Wn8RsYd1Hg6PjUa3", store=os.environ["POTO_STORE"], session_keys=410)
+poto = Poto("zB7q-Lm2Xv9TfKc4Wn8RsYd1Hg6PjUa3", store=os.environ["POTO_STORE"], session_keys=410, cookies=True)
 app.include_router(poto_router(Box, poto=poto))

@@ -68,3 +68,14 @@ async def test_calls_and_streams_behind_nginx(nginx: str, tmp_path: Path) -> Non
             gate.touch()
             rest = [line async for line in lines if line]
         assert rest == ["data: 2", "event: close"]
+
+
+async def test_a_page_signs_in_by_cookies_behind_nginx(nginx: str) -> None:
+    """The page's own origin, port included, is no foreign one; another port is."""
+    asks = {"X-Poto-Transport": "cookie"}
+    async with httpx.AsyncClient(base_url=nginx, timeout=10) as client:
+        own = await client.post("/auth/visitor", headers={**asks, "Origin": nginx})
+        assert own.status_code == 200, own.text
+        assert own.json()["token_type"] == "cookie"
+        foreign = await client.post("/auth/visitor", headers={**asks, "Origin": "http://127.0.0.1:1"})
+        assert foreign.status_code == 403
