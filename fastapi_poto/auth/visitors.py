@@ -1,55 +1,98 @@
 """Which visitors have been away for too long."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
+from zlib import crc32
 
 from ..settings import DAY
 from ..stores.base import Store
 
 _LOOK_BACK_DAYS = 120
+_SHARDS = 256
+_AT_ONCE = 16
+
+logger = logging.getLogger("fastapi_poto.auth")
 
 
 class Visitors:
     """Notes when visitors were here, by the day, so that nobody has to look at all of them to find the idle ones.
 
-    `visitors:<day>` has a field for each visitor of that day, `visitor:<id>` the last `day` of one.
+    `visitor:<id>` has the last `day` of one; `visitors:<day>:<shard>` a field for each visitor of that day in one of
+    256 shards, so that no record is too large to be read in one go; `visitor_shards:<day>` a field for each of them.
     """
 
     def __init__(self, store: Store, *, idle: float, clock: Callable[[], float]) -> None:
         self._store = store
         self._idle = idle
         self._clock = clock
+        self._noted_shards: tuple[int, set[int]] = (0, set())
         self._purged_to: int | None = None
 
     async def note(self, user_id: str) -> None:
         """This visitor signed in or refreshed now."""
         day = int(self._clock() // DAY)
-        record = f"visitor:{user_id}"
-        if await self._last_day(user_id) < day:
-            life = self._idle + (_LOOK_BACK_DAYS + 2) * DAY
-            await self._store.write(f"visitors:{day}", {user_id: b""}, create=True, expires_in=life)
-            await self._store.write(record, {"day": b"%d" % day}, create=True, expires_in=life)
+        if await self._last_day(user_id) >= day:
+            return
+        life = self._idle + (_LOOK_BACK_DAYS + 2) * DAY
+        shard = crc32(user_id.encode(errors="surrogatepass")) % _SHARDS
+        if self._noted_shards[0] != day:
+            self._noted_shards = (day, set())
+        shards = self._noted_shards[1]
+        if shard not in shards:
+            await self._store.write(f"visitor_shards:{day}", {str(shard): b""}, create=True, expires_in=life)
+            shards.add(shard)
+        await self._store.write(f"visitors:{day}:{shard}", {user_id: b""}, create=True, expires_in=life)
+        await self._store.write(f"visitor:{user_id}", {"day": b"%d" % day}, create=True, expires_in=life)
 
     async def purge(self, remove: Callable[[str], Awaitable[None]]) -> int:
-        """Call `remove` for every visitor who was idle for too long, letting others have their turns; their number."""
+        """Call `remove` for every visitor who was idle for too long, letting others have their turns; their number.
+
+        A day that fails is tried again in the next round, and stops no other.
+        """
         last = int((self._clock() - self._idle) // DAY) - 1
         if last == self._purged_to:
             return 0
-        removed = 0
+        removed, failed = 0, False
+
+        async def count(user_id: str) -> None:
+            nonlocal removed
+            await remove(user_id)
+            removed += 1
+
         for day in range(last, last - _LOOK_BACK_DAYS, -1):
-            noted = await self._store.read(f"visitors:{day}")
-            if noted is None:
-                continue
-            for user_id in noted:
-                if await self._last_day(user_id) <= day:
-                    await remove(user_id)
-                    await self._store.delete(f"visitor:{user_id}")
-                    removed += 1
-                await asyncio.sleep(0)  # the memory store never waits
-            # Last: who is interrupted begins this day again, and finds those gone whom it removed.
-            await self._store.delete(f"visitors:{day}")
-        self._purged_to = last
+            try:
+                await self._purge_day(day, count)
+            except Exception:
+                failed = True
+                logger.warning(
+                    "Visitors of day %d could not be removed; the next round tries again", day, exc_info=True
+                )
+        if not failed:
+            self._purged_to = last
         return removed
+
+    async def _purge_day(self, day: int, remove: Callable[[str], Awaitable[None]]) -> None:
+        shards = await self._store.read(f"visitor_shards:{day}")
+        for shard in shards or ():
+            record = f"visitors:{day}:{shard}"
+            noted = list(await self._store.read(record) or ())
+            for start in range(0, len(noted), _AT_ONCE):
+                batch = (self._purge_one(user_id, day, remove) for user_id in noted[start : start + _AT_ONCE])
+                results = await asyncio.gather(*batch, return_exceptions=True)
+                for result in results:
+                    if result is not None:
+                        raise result
+            # Last: who is interrupted begins this shard again, and finds those gone whom it removed.
+            await self._store.delete(record)
+        if shards is not None:
+            await self._store.delete(f"visitor_shards:{day}")
+
+    async def _purge_one(self, user_id: str, day: int, remove: Callable[[str], Awaitable[None]]) -> None:
+        await asyncio.sleep(0)  # the memory store never waits
+        if await self._last_day(user_id) <= day:
+            await remove(user_id)
+            await self._store.delete(f"visitor:{user_id}")
 
     async def _last_day(self, user_id: str) -> int:
         noted = await self._store.read(f"visitor:{user_id}", ("day",))
