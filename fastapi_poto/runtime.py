@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -43,7 +42,7 @@ from .errors import ConfigurationError, Unavailable
 from .options import PotoOptions
 from .sessions import CookieSessions, SessionManager
 from .sessions.session import SessionProvider
-from .settings import Settings, from_environment, with_options
+from .settings import Settings, from_environment, wall_clock, with_options
 from .stores import MemoryStore, Store, store_from_url
 from .streaming import Event
 from .streaming.broker import Broker
@@ -86,7 +85,7 @@ class Poto:
         passwords: Passwords | None = None,
         on_event: Callable[[AuditEvent], object] | None = None,
         strict: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock,
         settings: Settings | None = None,
         **options: Unpack[PotoOptions],
     ) -> None:
@@ -120,9 +119,10 @@ class Poto:
         check_distinct(self.authenticator.credentials)
         self.session_store = self.store
         self.sessions = self._make_sessions(sessions)
-        self.visitors = Visitors(self.store, idle=auth.visitor_idle, clock=clock)
         password_checks = PasswordChecks(self.passwords, self.throttle, self.audit)
+        self.visitors = Visitors(self.store, idle=auth.visitor_idle, clock=clock)
         self.accounts = Accounts(
+            self.store,
             users,
             passwords=self.passwords,
             password_checks=password_checks,
@@ -130,6 +130,7 @@ class Poto:
             authenticator=self.authenticator,
             sessions=self.sessions,
             external_users=self.external_users,
+            visitors=self.visitors,
             keys=self.keys,
             audit=self.audit,
         )

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -12,6 +13,12 @@ from urllib.parse import urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import ConfigurationError
+
+
+def wall_clock() -> float:
+    """Seconds since 1970. `time.time` is looked up each time: freezegun puts another one there."""
+    return time.time()
+
 
 HOUR = 3_600.0
 DAY = 24 * HOUR

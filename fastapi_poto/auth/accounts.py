@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ..errors import Conflict, NotFound
+from ..stores.base import Store
 from ..users import Account, User, UserProvider
 from .authenticator import Authenticator
 from .credentials import asked
@@ -14,6 +15,7 @@ from .password_checks import PasswordChecks
 from .passwords import MAX_BYTES, MIN_BYTES, Passwords
 from .token_families import TokenFamilies
 from .users import VISITOR_PREFIX, name_key, new_user_id, storable
+from .visitors import Visitors
 
 
 class SessionEnder(Protocol):
@@ -28,6 +30,7 @@ class Accounts:
 
     def __init__(
         self,
+        store: Store,
         users: UserProvider,
         *,
         passwords: Passwords,
@@ -36,9 +39,11 @@ class Accounts:
         authenticator: Authenticator,
         sessions: SessionEnder,
         external_users: ExternalUsers,
+        visitors: Visitors,
         keys: Keys,
         audit: Audit,
     ) -> None:
+        self._store = store
         self._users = users
         self._passwords = passwords
         self._password_checks = password_checks
@@ -46,6 +51,7 @@ class Accounts:
         self._authenticator = authenticator
         self._sessions = sessions
         self._external_users = external_users
+        self._visitors = visitors
         self._keys = keys
         self._audit = audit
 
@@ -73,24 +79,25 @@ class Accounts:
         """Set a named user's password and end all their sign-ins.
 
         With `current`, it must be the present one (else `Unauthenticated`), and guessing it is throttled
-        like signing in; without, an administrator does it. Raises `NotFound` for a user without a name,
+        like signing in; without, an administrator does it, for a disabled user too (a `UserProvider` of your own
+        needs `account(user_id) -> Account | None` for that). Raises `NotFound` for a user without a name,
         `ValueError` for a password that will not do.
         """
         problem = password_problem(new)
         if problem is not None:
             raise ValueError(problem)
-        user = await self._users.get(user_id)
-        account = await self._users.find(user.name) if user is not None and user.name is not None else None
-        if user is None or user.name is None or account is None:
+        account = await self._account(user_id)
+        if account is None or account.user.name is None:
             raise NotFound("No such user")
+        name = account.user.name
         if current is not None:
             check = self._password_checks.check
-            if not await check(user.name, account, current, address=address, what="change_password"):
+            if not await check(name, account, current, address=address, what="change_password"):
                 raise self._authenticator.refuse()
         password_hash = await self._passwords.hash(new)
         # Before it too: if the store fails in between, no older sign-in outlives the old password.
         await self._token_families.end_all(user_id)
-        if not await self._users.set_credentials(user_id, user.name, password_hash, old_hash=account.password_hash):
+        if not await self._users.set_credentials(user_id, name, password_hash, old_hash=account.password_hash):
             raise Conflict("The password was changed meanwhile")
         await self.end_sign_ins(user_id)
         self._audit("password_changed", user_id=user_id)
@@ -103,6 +110,32 @@ class Accounts:
         await self._sessions.end(user_id)
         self._audit("signed_out_everywhere", user_id=user_id)
 
+    async def end_all_sign_ins(self) -> int:
+        """Sign everybody out, and give their number: after a restore, whose store knows nothing of later sign-outs.
+
+        API keys and users' passwords are not touched.
+        """
+        ended = 0
+        for prefix in ("auth:", "external:"):
+            cursor: str | None = None
+            while True:
+                page = await self._store.names(prefix, cursor=cursor)
+                for name in page.names:
+                    await self.end_sign_ins(name.removeprefix(prefix))
+                ended += len(page.names)
+                cursor = page.cursor
+                if cursor is None:
+                    break
+        return ended
+
+    async def _account(self, user_id: str) -> Account | None:
+        account = getattr(self._users, "account", None)
+        if account is not None:
+            found: Account | None = await account(user_id)
+            return found
+        user = await self._users.get(user_id)
+        return await self._users.find(user.name) if user is not None and user.name is not None else None
+
     async def remove(self, user_id: str) -> None:
         """Forget a user, with their sign-ins and their session."""
         await self._users.remove(user_id)
@@ -110,6 +143,7 @@ class Accounts:
         await self._keys.forget(user_id)
         await self._sessions.end(user_id)  # before what says which session it is
         await self._token_families.forget(user_id)
+        await self._visitors.forget(user_id)
         self._audit("user_removed", user_id=user_id)
 
     async def remove_visitor(self, user_id: str) -> None:

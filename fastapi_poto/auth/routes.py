@@ -51,24 +51,24 @@ class LoginForm(BaseModel):
     """The form of the OAuth2 password grant. A visitor's username is its id."""
 
     username: str = Field(min_length=1, max_length=256)
-    password: str = Field(json_schema_extra={"format": "password"})
+    password: str = Field(json_schema_extra={"format": "password"}, repr=False)
     grant_type: str | None = Field(default=None, pattern="^password$")
     scope: str = ""
     client_id: str | None = None
-    client_secret: str | None = None
+    client_secret: str | None = Field(default=None, repr=False)
 
 
 class RefreshRequest(BaseModel):
     """The refresh token. A client that keeps its tokens in cookies sends no body."""
 
-    refresh_token: str = Field(max_length=2_048)
+    refresh_token: str = Field(max_length=2_048, repr=False)
 
 
 class UpgradeRequest(BaseModel):
     """The name and the password that a visitor wants."""
 
     username: str = Field(json_schema_extra={"minLength": 1, "maxLength": 128})
-    password: str = Field(json_schema_extra={"format": "password"})
+    password: str = Field(json_schema_extra={"format": "password"}, repr=False)
 
 
 class Me(BaseModel):

@@ -136,6 +136,7 @@ class SignIn:
         )
         if not await asked(set_credentials):
             raise Conflict("Only a visitor can be given a name")
+        await self._visitors.forget(visitor.id)
         epoch = await self._token_families.end_all(visitor.id)
         user = await self._authenticator.user(visitor.id)
         if user is None:

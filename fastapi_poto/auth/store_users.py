@@ -11,6 +11,8 @@ from .external_users import ExternalUsers, is_external
 from .users import VISITOR_PREFIX, name_key
 
 _REMEMBERED = 10_000
+_FOREVER = 10.0**10
+"""Seconds. A claim says how long it lives, since the record of a name that was freed a moment ago is about to go."""
 
 
 class StoreUsers:
@@ -125,7 +127,7 @@ class StoreUsers:
 
     async def _claim(self, username: str, user_id: str) -> bool:
         record, new = f"name:{name_key(username)}", user_id.encode()
-        if await self._store.swap(record, "id", None, new, create=True):
+        if await self._store.swap(record, "id", None, new, create=True, expires_in=_FOREVER):
             return True
         claim = await self._store.read(record, ("id",))
         holder = claim.get("id") if claim else None
@@ -135,12 +137,12 @@ class StoreUsers:
             return True
         if await self._store.read(f"user:{holder.decode(errors='replace')}", ("login",)) is not None:
             return False
-        return await self._store.swap(record, "id", holder, new) is True
+        return await self._store.swap(record, "id", holder, new, expires_in=_FOREVER) is True
 
     async def _free(self, username: str, user_id: str) -> None:
-        # Emptied by compare-and-set first: another's claim on the name must not be deleted with ours.
+        # Emptied by compare-and-set, and gone at once: another's claim on the name must not be deleted with ours.
         record = f"name:{name_key(username)}"
-        await self._store.swap(record, "id", user_id.encode(), None)
+        await self._store.swap(record, "id", user_id.encode(), None, expires_in=0.001)
 
 
 def _goes_by(account: Account, username: str) -> bool:

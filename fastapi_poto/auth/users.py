@@ -1,5 +1,6 @@
 """Who may sign in: the `User` that code sees, and the protocol by which an application brings its own."""
 
+import re
 import secrets
 import unicodedata
 from collections.abc import Iterable
@@ -22,9 +23,16 @@ def new_user_id() -> str:
     return "user_" + secrets.token_urlsafe(16)
 
 
+# What Unicode calls default-ignorable and Python printable: fillers and variation selectors; and the blank of Braille.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
 def name_key(username: str) -> str:
-    """What must differ between two names: neither letter case nor Unicode's spellings of one letter do."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+    """What must differ between two names: neither letter case nor Unicode's spellings nor what is invisible does."""
+    visible = _INVISIBLE.sub("", unicodedata.normalize("NFKC", username))
+    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", visible.casefold()))
 
 
 def storable(name: str) -> bool:
@@ -72,6 +80,10 @@ class MemoryUsers:
             user = replace(account.user, name=username, visitor=False)
             self._put(replace(account, user=user, password_hash=password_hash))
             return True
+
+    async def account(self, user_id: str) -> Account | None:
+        """The account with this id, disabled ones included."""
+        return self._accounts.get(user_id)
 
     async def remove(self, user_id: str) -> None:
         with self._lock:

@@ -31,11 +31,11 @@ class Visitors:
 
     async def note(self, user_id: str) -> None:
         """This visitor signed in or refreshed now."""
-        day = int(self._clock() // DAY)
-        if await self._last_day(user_id) >= day:
+        day, last = int(self._clock() // DAY), await self._last_day(user_id)
+        if last >= day:
             return
         life = self._idle + (_LOOK_BACK_DAYS + 2) * DAY
-        shard = crc32(user_id.encode(errors="surrogatepass")) % _SHARDS
+        shard = _shard(user_id)
         if self._noted_shards[0] != day:
             self._noted_shards = (day, set())
         shards = self._noted_shards[1]
@@ -44,6 +44,12 @@ class Visitors:
             shards.add(shard)
         await self._store.write(f"visitors:{day}:{shard}", {user_id: b""}, create=True, expires_in=life)
         await self._store.write(f"visitor:{user_id}", {"day": b"%d" % day}, create=True, expires_in=life)
+        await self._store.write(f"visitors:{last}:{shard}", {user_id: None})
+
+    async def forget(self, user_id: str) -> None:
+        """Leave nothing of somebody who is gone, or who has a name now."""
+        await self._store.write(f"visitors:{await self._last_day(user_id)}:{_shard(user_id)}", {user_id: None})
+        await self._store.delete(f"visitor:{user_id}")
 
     async def purge(self, remove: Callable[[str], Awaitable[None]]) -> int:
         """Call `remove` for every visitor who was idle for too long, letting others have their turns; their number.
@@ -98,3 +104,7 @@ class Visitors:
         noted = await self._store.read(f"visitor:{user_id}", ("day",))
         day = noted.get("day", b"") if noted else b""
         return int(day) if day.isdigit() else -1
+
+
+def _shard(user_id: str) -> int:
+    return crc32(user_id.encode(errors="surrogatepass")) % _SHARDS

@@ -19,7 +19,6 @@ import hashlib
 import logging
 import secrets
 import struct
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -28,7 +27,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLarge
-from ..settings import DAY
+from ..settings import DAY, wall_clock
 from ..stores import records
 from ..stores.base import Store
 from .session import Caller, Session, SessionStats
@@ -73,7 +72,7 @@ class CookieSessions:
         keys: Sequence[bytes],
         store: Store,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock,
         idle: float = 14 * DAY,
         absolute: float = 30 * DAY,
         touch: float = 60.0,

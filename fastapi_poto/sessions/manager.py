@@ -5,7 +5,6 @@ every call reads anyway to know its caller. Whoever ends a session gives the use
 name of the old record: a call that began before can neither revive it nor reach the one that comes next.
 """
 
-import time
 from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ..errors import SessionEnded, TooLarge
-from ..settings import DAY, HOUR
+from ..settings import DAY, HOUR, wall_clock
 from ..stores import records
 from ..stores.base import Life, Store
 from ..stores.wait_queue import WaitQueue
@@ -40,7 +39,7 @@ class SessionManager:
         store: Store,
         *,
         sign_ins: Store | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock,
         idle: float = 14 * DAY,
         absolute: float = 30 * DAY,
         touch: float = 60.0,

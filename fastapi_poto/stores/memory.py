@@ -1,12 +1,12 @@
 """Records in this process's memory."""
 
 import heapq
-import time
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from threading import Lock
 
 from ..errors import TooLarge
+from ..settings import wall_clock
 from .base import Life, Page, check_integer, check_name, life_left, life_of, parse_integer
 from .log import EventLog
 from .log_memory import MemoryLog
@@ -29,7 +29,7 @@ class MemoryStore:
     Other processes see nothing of it: with several workers, every worker would know other sessions.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, clock: Callable[[], float] = wall_clock) -> None:
         self._clock = clock
         self.log: EventLog = MemoryLog(clock)
         self._records: dict[str, _Record] = {}

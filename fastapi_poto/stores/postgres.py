@@ -1,10 +1,10 @@
 """Records in PostgreSQL: each operation is one round trip."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import TooLarge
+from ..settings import wall_clock
 from . import postgres_schema as schema
 from .base import Life, Page, check_integer, check_name, life_left, life_of, range_of
 from .log import EventLog
@@ -20,7 +20,7 @@ class PostgresStore:
     loop; what callers ask meanwhile goes out together. Works behind PgBouncer, in transaction mode too.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = wall_clock) -> None:
         """`url` is `PostgresPool`'s."""
         self._clock = clock
         self._pool = PostgresPool(url)

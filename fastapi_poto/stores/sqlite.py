@@ -4,13 +4,13 @@ Plain sqlite3, not SQLAlchemy: on the same work that took two to six times as lo
 """
 
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from ..errors import ConfigurationError, TooLarge
+from ..settings import wall_clock
 from .base import Life, Page, check_integer, check_name, life_left, life_of, parse_integer, range_of, take_number
 from .log import EventLog
 from .log_sqlite import SqliteLog
@@ -52,7 +52,7 @@ class SqliteStore:
         *,
         busy_timeout: float = 5.0,
         synchronous: str = "normal",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = wall_clock,
     ) -> None:
         if not path or path.startswith(":memory:"):
             raise ConfigurationError("An SQLite store needs a file: sqlite:///file.db. In memory is memory://.")
@@ -63,7 +63,7 @@ class SqliteStore:
         self.log: EventLog = SqliteLog(self._file, path, clock)
 
     @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float] = time.time) -> "SqliteStore":
+    def from_url(cls, url: str, *, clock: Callable[[], float] = wall_clock) -> "SqliteStore":
         """`sqlite:///relative.db`, `sqlite:////absolute.db`; `?busy_timeout=5&synchronous=full`."""
         location, _, query = url.partition("://")[2].partition("?")
         options = dict(parse_qsl(query))

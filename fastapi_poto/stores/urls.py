@@ -1,9 +1,9 @@
 """One URL says where everything is kept."""
 
-import time
 from collections.abc import Callable
 
 from ..errors import ConfigurationError
+from ..settings import wall_clock
 from .base import Store
 from .memory import MemoryStore
 
@@ -12,7 +12,7 @@ _REDIS = {"redis", "rediss", "unix", "redis+unix", "valkey", "valkeys", "sentine
 _FORMS = "memory://, sqlite:///file.db, postgresql://…, redis://…, rediss://…, sentinel://… or redis+unix:///path"
 
 
-def store_from_url(url: str, *, clock: Callable[[], float] = time.time) -> Store:
+def store_from_url(url: str, *, clock: Callable[[], float] = wall_clock) -> Store:
     """The store that `url` names, not connected yet: `await store.open()` does that, or its first use.
 
     Records expire by `clock`, in Redis by its own. Raises `ConfigurationError`, which names the cure, for a URL of no

@@ -25,7 +25,7 @@ END_ID: Final = "~end"
 # One newline: with two, httpx-sse makes an event of it once an id has been seen.
 PING: Final = b": ping\n"
 
-_BREAKS_A_LINE: Final = re.compile(r"[\r\n\0]")
+_BREAKS_A_LINE: Final = re.compile("[\r\n\0\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
 _UNICODE_LINE_BREAKS: Final = [(one.encode(), b"\\u%04x" % ord(one)) for one in "\x85\u2028\u2029"]
 

@@ -1,5 +1,7 @@
 """Threats 20 to 24: guessing, timing, hashing under load, sizes, too many visitors."""
 
+import hashlib
+import logging
 import socket
 import threading
 import time
@@ -306,3 +308,18 @@ def test_24_idle_visitors_are_purged(own: World) -> None:
     assert own.do(own.poto.users.get(idle["user_id"])) is None
     assert own.do(own.poto.users.get(active["user_id"])) is not None
     assert own.do(own.poto.store.names("session:")).names == []
+
+
+def test_44_names_that_look_the_same(own: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Threat 44: what is invisible, case and Unicode's spellings make no other name; what was typed is not logged."""
+    own.user("ann")
+    same = ["Ann", "ANN", "\uff41nn", "a\u034fnn", "an\ufe0fn", "\u3164ann", "ann\U000e0101"]
+    assert [own.login(name).status_code for name in same] == [200] * len(same)
+    for name in same:
+        taken = own.post("/auth/upgrade", own.visitor(), username=name, password=PASSWORD)
+        assert taken.status_code == 409, name
+    with caplog.at_level(logging.DEBUG):
+        assert own.login("hunter2-in-the-wrong-field", "x").status_code == 401
+    assert "hunter2" not in caplog.text
+    typed = caplog.records[-1].__dict__["account"]
+    assert typed != hashlib.sha256(b"hunter2-in-the-wrong-field").hexdigest()[: len(typed)]
