@@ -138,11 +138,11 @@ class TokenFamilies:
                 if await self._store.swap(record, field, raw, new.dump(), expires_in=settings.refresh_absolute):
                     return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)
                 continue
-            if not self._is_ours(user_id, name, secret):
-                raise Unauthenticated
             if any(one.hashed == presented and now < one.at + settings.refresh_grace for one in family.spent):
                 newest = self._newest(user_id, name, family, secret)
                 return RefreshToken(user_id, name, family.epoch, _token(user_id, name, newest), ends_at)
+            if not self._is_ours(user_id, name, secret):
+                raise Unauthenticated
             ended = await self._store.swap(record, field, raw, None)
             if ended:
                 raise RefreshReused(user_id, name, was_last=await self._is_signed_out(user_id))
