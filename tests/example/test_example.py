@@ -116,6 +116,23 @@ async def test_a_port_that_is_taken(tmp_path: Path) -> None:
 # Shop
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *[("/Chat/ask", {"question": "How?", "delay": delay}) for delay in ("nan", "inf", -1, 60, 1e300)],
+        ("/Chat/ask", {"question": "x" * 201}),
+        ("/Shop/add_line", {"line": {"sku": "x" * 41}}),
+        ("/Shop/add_line", {"line": {"sku": "cup", "quantity": 10**9}}),
+    ],
+)
+async def test_what_is_taken_is_bounded(http: httpx.AsyncClient, path: str, body: dict[str, object]) -> None:
+    """A stranger cannot make it wait for ever, keep much, or fail: 422."""
+    visitor = await Caller.visitor(http)
+    with pytest.raises(Refused) as refused:
+        await visitor.call(path, **body)
+    assert refused.value.status == 422
+
+
 async def test_buying(http: httpx.AsyncClient) -> None:
     """From the public list over the basket to the receipt; the stock is less by it."""
     visitor = await Caller.visitor(http)
