@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import cache
@@ -22,7 +22,6 @@ from .auth import (
     MemoryUsers,
     OwnSignIn,
     Passwords,
-    Secrets,
     SignIn,
     StoreUsers,
 )
@@ -34,6 +33,7 @@ from .auth.events import Audit, redact_access_log
 from .auth.external_users import ExternalUsers
 from .auth.keys import Keys
 from .auth.password_checks import PasswordChecks
+from .auth.secrets import SecretValue, given_secrets
 from .auth.throttle import Throttle
 from .auth.token_families import TokenFamilies
 from .auth.visitors import Visitors
@@ -58,7 +58,6 @@ log = logging.getLogger("fastapi_poto")
 T = TypeVar("T")
 A = TypeVar("A")
 B = TypeVar("B")
-SecretValue = str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]
 
 
 class Poto:
@@ -94,7 +93,7 @@ class Poto:
         self.settings = with_options(settings or Settings(), options)
         self.clock = clock
         self.store = store_from_url(store, clock=clock) if isinstance(store, str) else store
-        self.secrets = _secrets(secret, self.store, strict=strict)
+        self.secrets = given_secrets(secret, required=strict or not isinstance(self.store, MemoryStore))
         if users is None:
             users = MemoryUsers() if isinstance(self.store, MemoryStore) else StoreUsers(self.store)
         self.users: UserProvider = users
@@ -362,22 +361,6 @@ def _check_protocol(name: str, given: object, plain: type, protocol: type) -> No
         raise ConfigurationError(
             f"Poto({name}={given!r}): a {protocol.__name__} has the methods {', '.join(missing)}. Write them."
         )
-
-
-def _secrets(secret: SecretValue | None, store: Store, *, strict: bool) -> Secrets:
-    if secret is not None:
-        return Secrets(secret)
-    if strict or not isinstance(store, MemoryStore):
-        raise ConfigurationError(
-            "Poto() has no secret, and tokens must outlive this process. "
-            'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))" '
-            "and set it as POTO_SECRET or Poto(secret)."
-        )
-    log.warning(
-        "Poto() has no secret: one was made for this process, and all tokens end with it. "
-        "Set POTO_SECRET or Poto(secret) to keep them."
-    )
-    return Secrets.random()
 
 
 @cache

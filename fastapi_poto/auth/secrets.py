@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import logging
 import re
 import secrets as random
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,11 @@ _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ASYMMETRIC = (b"-----BEGIN", b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
 
 
+SecretValue = str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]
+
+log = logging.getLogger("fastapi_poto")
+
+
 class Secrets:
     """HMAC secrets by key id. The current one signs; the others still verify what they signed.
 
@@ -32,7 +38,7 @@ class Secrets:
 
     __slots__ = ("_by_id", "current_id", "of_process")
 
-    def __init__(self, value: "str | bytes | Sequence[str | bytes] | Mapping[str, str | bytes]") -> None:
+    def __init__(self, value: SecretValue) -> None:
         if not isinstance(value, Mapping | Sequence) or isinstance(value, str | bytes):
             value = [value]
         by_id: dict[str, bytes] = {}
@@ -75,6 +81,22 @@ class Secrets:
     def derive(self, purpose: str) -> list[bytes]:
         """32-byte keys for another purpose than tokens, the current one first."""
         return [hmac.digest(secret, b"poto " + purpose.encode(), "sha256") for secret in self._by_id.values()]
+
+
+def given_secrets(value: SecretValue | None, *, required: bool) -> Secrets:
+    """What the application says; without a word of it one for the process, with a warning, unless one is `required`."""
+    if value is not None:
+        return Secrets(value)
+    if required:
+        raise ConfigurationError(
+            f"Poto() has no secret, and tokens must outlive this process. {_CURE} and set it as POTO_SECRET or "
+            "Poto(secret)."
+        )
+    log.warning(
+        "Poto() has no secret: one was made for this process, and all tokens end with it. "
+        "Set POTO_SECRET or Poto(secret) to keep them."
+    )
+    return Secrets.random()
 
 
 def key_id(secret: bytes) -> str:
