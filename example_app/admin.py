@@ -38,10 +38,12 @@ class Admin(PotoModule):
         return article
 
     @rpc(errors=[UnknownArticle])
-    async def patch_stock(self, sku: Sku, by: Annotated[int, Field(examples=[5])]) -> Article:
+    async def patch_stock(
+        self, sku: Sku, by: Annotated[int, Field(ge=-1_000_000, le=1_000_000, examples=[5])]
+    ) -> Article:
         """Count pieces in, or out with a negative number."""
         article = self._warehouse.find(sku)
-        changed = Article.model_validate({**article.model_dump(), "stock": max(0, article.stock + by)})
+        changed = Article.model_validate({**article.model_dump(), "stock": min(1_000_000, max(0, article.stock + by))})
         self._warehouse.put(changed)
         return changed
 

@@ -45,9 +45,9 @@ class Chat(PotoModule):
     @rpc(errors=[ContentRefused])
     async def ask(
         self,
-        question: Annotated[str, Field(examples=["Which tea is best in the morning?"])],
+        question: Annotated[str, Field(max_length=200, examples=["Which tea is best in the morning?"])],
         max_tokens: Annotated[int, Field(ge=1, le=500)] = 100,
-        delay: float = 0.03,
+        delay: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.03,
     ) -> AsyncIterator[Annotated[Token | Finished, Field(discriminator="type")]]:
         """Answer, token by token.
 
@@ -91,7 +91,7 @@ class Chat(PotoModule):
 
     async def _keep(self, message: Message) -> None:
         # A session keeps models and dates as they are.
-        await self.session.update("history", lambda history: [*history, message][-50:], [])
+        await self.session.update("history", lambda history: [*history, message][-30:], [])
 
 
 async def model(question: str, *, delay: float) -> AsyncIterator[str]:

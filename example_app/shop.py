@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -30,7 +31,7 @@ class Shop(PotoModule):
     """Articles, and a basket for each user."""
 
     @public
-    def get_articles(self, search: str = "") -> list[Article]:
+    def get_articles(self, search: Annotated[str, Field(max_length=100)] = "") -> list[Article]:
         """What is on sale.
 
         A plain `def` runs in a worker thread, so it may block.

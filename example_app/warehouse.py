@@ -8,15 +8,15 @@ from pydantic import BaseModel, Field
 
 from fastapi_poto import PotoError
 
-Sku = Annotated[str, Field(examples=["teapot"])]
+Sku = Annotated[str, Field(max_length=40, examples=["teapot"])]
 """With an example for which calls in /docs work."""
 
 
 class Article(BaseModel):
     sku: str = Field(pattern=r"^[a-z0-9-]{1,40}$", examples=["teapot"])
-    name: str = Field(examples=["Clay teapot"])
+    name: str = Field(min_length=1, max_length=200, examples=["Clay teapot"])
     price: Decimal = Field(ge=0, max_digits=8, decimal_places=2, examples=["49.00"])
-    stock: int = Field(default=0, ge=0)
+    stock: int = Field(default=0, ge=0, le=1_000_000)
 
 
 class SkuData(BaseModel):
