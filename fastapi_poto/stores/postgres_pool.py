@@ -183,17 +183,18 @@ class PostgresPool:
 
     async def _dial(self) -> Any:
         settings = {"application_name": "fastapi_poto"}
+        options: Any = {"timeout": self._timeout}  # its default makes an int of it to type checkers
         if not self._pooled:
             # What a server does for us ends when we have given up; and it is told which level this is written for.
             timeout = str(ceil(self._timeout * 1000))
             more = {"statement_timeout": timeout, "default_transaction_isolation": "read committed"}
             try:
-                return await asyncpg.connect(self._dsn, timeout=self._timeout, server_settings=settings | more)
+                return await asyncpg.connect(self._dsn, server_settings=settings | more, **options)
             except asyncpg.ProtocolViolationError as error:
                 if "startup parameter" not in str(error):
                     raise
                 self._pooled = True  # PgBouncer
-        return await asyncpg.connect(self._dsn, timeout=self._timeout, server_settings=settings, statement_cache_size=0)
+        return await asyncpg.connect(self._dsn, server_settings=settings, statement_cache_size=0, **options)
 
     def _attach(self) -> "_Connected":
         return _Connected(self._make_batches, self._size)
