@@ -96,6 +96,7 @@ class Shop(PotoModule):
         assert_type(self.user.visitor, bool)
         assert_type(self.context, CallContext)
         assert_type(current_context().user, User | None)
+        assert_type(self.context.identity, Identity | None)
         assert_type(self.is_request_cancelled(), bool)
         await self.set_session_value("a", 1)
         assert_type(await self.get_session_value("a"), Any)
