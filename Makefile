@@ -63,7 +63,8 @@ conformance: setup servers  ## client generators, a real browser, nginx
 	@scripts/install-servers nginx chromium default-jre-headless
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
 
-deployments: setup servers  ## other servers, told to stop with streams open
+deployments: setup servers  ## other servers, poolers, clusters, sentinels; stopped, full, demoted
+	@scripts/install-servers pgbouncer
 	$(BIN)/python -m pytest -m deployments --timeout 120 $(ARGS)
 
 compat: servers  ## the behaviour on the lowest, newest and coming releases of FastAPI and its kin

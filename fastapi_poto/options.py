@@ -34,6 +34,7 @@ class PotoOptions(TypedDict, total=False):
     subscriptions_per_user: int | None
     subscriptions_per_address: int | None
     purge_interval: float
+    namespace: str | None
 
     realm: str
     issuer: str

@@ -44,6 +44,7 @@ from .sessions import CookieSessions, SessionManager
 from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, wall_clock, with_options
 from .stores import MemoryStore, Store, store_from_url
+from .stores.namespaced import Namespaced, in_namespace
 from .streaming import Event
 from .streaming.broker import Broker
 from .streaming.hub import hub_of, shut_down
@@ -92,10 +93,12 @@ class Poto:
         _check_protocol("users", users, NoneType, UserProvider)
         self.settings = with_options(settings or Settings(), options)
         self.clock = clock
-        self.store = store_from_url(store, clock=clock) if isinstance(store, str) else store
-        self.secrets = given_secrets(secret, required=strict or not isinstance(self.store, MemoryStore))
+        own = self._own(store)
+        self.store: Store = own
+        in_memory = isinstance(own.inner, MemoryStore)
+        self.secrets = given_secrets(secret, required=strict or not in_memory)
         if users is None:
-            users = MemoryUsers() if isinstance(self.store, MemoryStore) else StoreUsers(self.store)
+            users = MemoryUsers() if in_memory else StoreUsers(self.store)
         self.users: UserProvider = users
         self.passwords = passwords or Passwords()
         self.audit = Audit(on_event)
@@ -116,7 +119,7 @@ class Poto:
         for one in self._managed:
             one.attach(self)
         check_distinct(self.authenticator.credentials)
-        self.session_store = self.store
+        self.session_store: Store = self.store
         self.sessions = self._make_sessions(sessions)
         password_checks = PasswordChecks(self.passwords, self.throttle, self.audit)
         self.visitors = Visitors(self.store, idle=auth.visitor_idle, clock=clock)
@@ -170,6 +173,11 @@ class Poto:
         self._opening: asyncio.Task[None] | None = None
         self._purging: asyncio.Task[None] | None = None
 
+    def _own(self, store: str | Store) -> Namespaced:
+        """This application's part of a store."""
+        opened = store_from_url(store, clock=self.clock) if isinstance(store, str) else store
+        return in_namespace(opened, self.settings.namespace or self.settings.auth.namespace)
+
     def _make_sessions(self, given: str | Store | SessionProvider | None) -> SessionProvider:
         settings = self.settings
         lives: Any = {
@@ -187,7 +195,7 @@ class Poto:
         if given is not None and not isinstance(given, str | Store):
             _check_protocol("sessions", given, NoneType, SessionProvider)
             return given
-        self.session_store = store_from_url(given, clock=self.clock) if isinstance(given, str) else given or self.store
+        self.session_store = self.store if given is None else self._own(given)
         value_bytes = settings.session_value_bytes
         return SessionManager(self.session_store, sign_ins=self.store, value_bytes=value_bytes, **lives)
 
@@ -273,7 +281,7 @@ class Poto:
     async def _open_stores(self) -> None:
         look_for_providers()
         for store in self.stores:
-            observe_store(store)
+            observe_store(getattr(store, "inner", store))
             try:
                 await store.open()
             except (ConfigurationError, Unavailable):

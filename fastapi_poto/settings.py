@@ -143,6 +143,11 @@ class AuthSettings:
                 "Set cookie_same_site='none', or serve them from one site."
             )
 
+    @property
+    def namespace(self) -> str:
+        """Of records: tokens of one issuer for two audiences are those of two applications."""
+        return self.issuer if self.issuer == self.audience else f"{self.issuer} {self.audience}"
+
     def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         try:
             return tuple(ip_network(network, strict=False) for network in self.trusted_proxies)
@@ -191,6 +196,9 @@ class Settings:
     """Those of all callers from one client address who are visitors, or nobody; None: any number."""
     purge_interval: float = 300.0
     """Between two rounds that remove what has expired; 0: none."""
+    namespace: str | None = None
+    """Goes before the names of all records, so that applications share a store and do not meet; by default, what the
+    issuer and the audience of the tokens are."""
     auth: AuthSettings = field(default_factory=AuthSettings)
 
     def __post_init__(self) -> None:

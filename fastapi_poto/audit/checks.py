@@ -45,7 +45,7 @@ def check_runtimes(table: Sequence[Row], workers: int) -> Iterator[Finding]:
                 "there is no secret: one is made for the process, and everybody is signed out when it ends. "
                 "Set POTO_SECRET or Poto(secret).",
             )
-        in_memory = [store for store in poto.stores if isinstance(store, MemoryStore)]
+        in_memory = [store for store in poto.stores if isinstance(getattr(store, "inner", store), MemoryStore)]
         if in_memory and workers > 1:
             yield Finding(
                 "error",

@@ -21,7 +21,7 @@ async def check(parsed: Namespace, output: Output) -> None:
         await store.ping()
         kinds: Counter[str] = Counter()
         async for name in names(store, ""):
-            kinds[name.partition(":")[0]] += 1
+            kinds[name.split(":")[1] if ":" in name else name] += 1  # after the namespace
             output.progress("records")
         counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
         output.result({"writable": True, "records": dict(kinds)}, f"It can be read and written. There is {counted}.")

@@ -12,17 +12,17 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
 from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, TzInfo
 
 from .._compat.pydantic import generic_arguments, has_private_values
 
@@ -142,9 +142,7 @@ class _Packer:
 
     def _datetime(self, value: datetime) -> Any:
         packed: dict[str, Any] = {_TAG: "datetime", "v": value.isoformat()}
-        if isinstance(value.tzinfo, ZoneInfo):
-            if value.tzinfo.key is None:
-                raise TypeError("A session cannot keep a ZoneInfo without a key")
+        if _has_name(value.tzinfo):
             packed |= {"v": value.replace(tzinfo=None).isoformat(), "zone": value.tzinfo.key}
         if value.fold:
             packed["fold"] = 1
@@ -152,7 +150,7 @@ class _Packer:
 
     def _time(self, value: time) -> Any:
         packed: dict[str, Any] = {_TAG: "time", "v": value.replace(tzinfo=None).isoformat()}
-        if isinstance(value.tzinfo, ZoneInfo) and value.tzinfo.key is not None:
+        if _has_name(value.tzinfo):
             packed["zone"] = value.tzinfo.key
         elif value.tzinfo is not None:
             packed["v"] = value.isoformat()
@@ -209,6 +207,16 @@ class _Packer:
             with suppress(PydanticSerializationError, KeyError):
                 return model.model_dump(mode="json", include={name}, by_alias=False)[name]
             raise
+
+
+def _has_name(zone: tzinfo | None) -> TypeGuard[ZoneInfo]:
+    """Whether a zone is kept by its name; else by its offset. Raises `TypeError` for one that would lose its rules."""
+    if zone is None or isinstance(zone, timezone | TzInfo):
+        return False
+    if isinstance(zone, ZoneInfo) and zone.key is not None:
+        return True
+    kind = f"{type(zone).__module__}.{type(zone).__qualname__}"
+    raise TypeError(f"A session cannot keep a zone of {kind}: use zoneinfo.ZoneInfo, with a key, or datetime.timezone")
 
 
 def _unpack(value: Any) -> Any:

@@ -84,7 +84,9 @@ class SessionManager:
             if cursor is None:
                 break
         return SessionStats(
-            live=min(live, limit), complete=cursor is None and live < limit, store=type(self.store).__name__
+            live=min(live, limit),
+            complete=cursor is None and live < limit,
+            store=type(getattr(self.store, "inner", self.store)).__name__,
         )
 
     # For the backend

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from typing import Any, TypeVar
@@ -38,9 +39,6 @@ _UNREACHABLE = (
     asyncpg.InternalClientError,
     asyncpg.TargetServerAttributeNotMatched,
 )
-# A pooler gave another server connection than the one that knows the statement.
-_STATEMENT_LOST = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
-
 # What libpq knows and asyncpg does not, and what nobody misses: `timeout` ends every wait.
 _LIBPQ_ONLY = {
     *("connect_timeout", "gssencmode", "gsslib", "krbsrvname", "keepalives", "keepalives_idle", "keepalives_interval"),
@@ -48,6 +46,7 @@ _LIBPQ_ONLY = {
     *("client_encoding", "load_balance_hosts", "channel_binding"),
 }
 _MIGRATION_SECONDS = 60.0
+_OBEYED = "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'"
 _BATCHES_AT_ONCE = 2
 
 
@@ -163,12 +162,6 @@ class PostgresPool:
             return result
         except asyncpg.ClientConfigurationError:
             raise
-        except _STATEMENT_LOST:
-            if self._pooled:
-                raise
-            self._pooled = True
-            connected.drop()
-            return await self._use(connected, work)
         except _UNREACHABLE as error:
             raise self._outage.failed(error) from error
 
@@ -189,11 +182,15 @@ class PostgresPool:
             timeout = str(ceil(self._timeout * 1000))
             more = {"statement_timeout": timeout, "default_transaction_isolation": "read committed"}
             try:
-                return await asyncpg.connect(self._dsn, server_settings=settings | more, **options)
+                db = await asyncpg.connect(self._dsn, server_settings=settings | more, **options)
+                with suppress(asyncpg.PostgresError):
+                    if await db.fetchval(_OBEYED) == timeout:
+                        return db
+                db.terminate()
             except asyncpg.ProtocolViolationError as error:
                 if "startup parameter" not in str(error):
                     raise
-                self._pooled = True  # PgBouncer
+            self._pooled = True  # PgBouncer, which refuses or swallows settings
         return await asyncpg.connect(self._dsn, server_settings=settings, statement_cache_size=0, **options)
 
     def _attach(self) -> "_Connected":
@@ -242,11 +239,6 @@ class _Connected:
             db.terminate()
         elif not db.is_closed():
             self.idle.append(db)
-
-    def drop(self) -> None:
-        """End all that nobody uses."""
-        while self.idle:
-            self.idle.pop().terminate()
 
 
 def _hang_up(connecting: "asyncio.Future[Any]") -> None:

@@ -240,7 +240,8 @@ class RedisStore:
             if isinstance(error, but) and not _is_outage(error):
                 raise
             raise self._outage.failed(error) from error
-        self._outage.answered()
+        if not (isinstance(result, list) and any(map(_is_outage, result))):
+            self._outage.answered()
         return result
 
 

@@ -67,9 +67,7 @@ class RedisUrl:
     def connect(self, *, cluster: bool) -> Any:
         """A client, which connects when it is used."""
         if cluster:
-            return redis.RedisCluster.from_url(
-                self._url, **self._common(), max_connections=self.pool_size, cluster_error_retry_attempts=0
-            )
+            return redis.RedisCluster.from_url(self._url, **self._common(), max_connections=self.pool_size)
         if not self._sentinels:
             pool = redis.ConnectionPool.from_url(self._url, **self._common(), max_connections=self.pool_size)
             return redis.Redis.from_pool(pool)

@@ -7,6 +7,7 @@ from fastapi_poto import Poto
 from fastapi_poto.auth import AuditEvent, Passwords, StoreUsers
 from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores.memory import MemoryStore
+from fastapi_poto.stores.namespaced import Namespaced, in_namespace
 from fastapi_poto.testing import Clock
 from tests.secret import SECRET
 
@@ -28,7 +29,7 @@ class House:
     """Everything a test of sign-in needs, with cheap hashing."""
 
     clock: Clock
-    store: MemoryStore
+    store: Namespaced
     poto: Poto
     sessions: KnownSessions
     events: list[AuditEvent]
@@ -50,7 +51,7 @@ def quick_passwords(**changes: Any) -> Passwords:
 
 def make_house(secret: Any = SECRET, *, store: Any = None, users: Any = None, **settings: Any) -> House:
     clock = Clock(1_800_000_000.5)
-    store = store if store is not None else MemoryStore(clock=clock)
+    store = in_namespace(store if store is not None else MemoryStore(clock=clock), "house")
     events: list[AuditEvent] = []
     sessions = KnownSessions(store, clock=clock)
     poto = Poto(

@@ -15,6 +15,7 @@ from fastapi_poto.auth.events import redact
 from fastapi_poto.auth.keys import parse_key
 from fastapi_poto.errors import BadRequest, Conflict, NotFound
 from fastapi_poto.stores.memory import MemoryStore
+from fastapi_poto.stores.namespaced import in_namespace
 from fastapi_poto.testing import Clock
 from tests.identity.conftest import Desk
 from tests.secret import SECRET
@@ -27,7 +28,7 @@ class House:
 
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
-        self.store = MemoryStore(clock=self.clock)
+        self.store = in_namespace(MemoryStore(clock=self.clock), "keys")
         self.events: list[Any] = []
         self.poto, self.http = self.process(**options)
 

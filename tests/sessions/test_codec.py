@@ -4,7 +4,7 @@ import json
 import math
 from collections import OrderedDict, defaultdict, deque
 from contextlib import suppress
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from fastapi_poto.sessions.codec import UndecodableError, decode, encode
 from tests.sessions import models
@@ -325,3 +326,36 @@ def test_random_ids_are_cheap_to_read() -> None:
 def test_dates_are_not_datetimes() -> None:
     """A date inside a datetime field's place stays a date."""
     assert type(decode(encode(date(2026, 1, 1)))) is date
+
+
+class Lunar(tzinfo):
+    """A zone of another library: with rules of its own, and no name that `zoneinfo` knows."""
+
+    def utcoffset(self, at: datetime | None) -> timedelta:
+        return timedelta(hours=1 if at is None or at.day < 15 else 2)
+
+    def dst(self, at: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def tzname(self, at: datetime | None) -> str:
+        return "lunar"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2026, 3, 29, 12, tzinfo=Lunar()),
+        time(12, tzinfo=Lunar()),
+        {"at": [datetime(2026, 3, 29, 12, tzinfo=Lunar())]},
+    ],
+)
+def test_zones_that_would_become_offsets(value: Any) -> None:
+    """A zone whose rules would be lost is refused at the write, with the zones that are kept."""
+    with pytest.raises(TypeError, match="zoneinfo"):
+        encode(value)
+
+
+def test_offsets_that_pydantic_made() -> None:
+    """The offset of a time that Pydantic read is an offset."""
+    value = TypeAdapter(datetime).validate_python("2026-03-29T12:00:00+02:00")
+    assert decode(encode(value)) == value

@@ -1,7 +1,11 @@
 """One URL says where everything is kept; a wrong one says what to write instead."""
 
+import asyncio
 import builtins
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -10,6 +14,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
+import asyncpg
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from fastapi_poto import Poto
 from fastapi_poto.errors import ConfigurationError, Unavailable
-from fastapi_poto.stores import MemoryStore, store_from_url
+from fastapi_poto.stores import MemoryStore, Store, postgres_schema, sqlite_file, store_from_url
 from fastapi_poto.stores.postgres import PostgresStore
 from fastapi_poto.stores.redis import RedisStore
 from fastapi_poto.stores.sqlite import SqliteStore
@@ -89,8 +94,6 @@ def test_errors_do_not_show_passwords() -> None:
 @pytest.mark.parametrize(("url", "package"), [("postgresql://h/d", "asyncpg"), ("redis://h/0", "redis")])
 def test_a_missing_driver(monkeypatch: pytest.MonkeyPatch, url: str, package: str) -> None:
     """It is named, with the command that installs it; the other stores do not need it."""
-    import sys
-
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("postgres", "postgres_pool", "postgres_schema", "redis", "redis_client"):
@@ -199,8 +202,6 @@ async def test_tables_of_another_release(tmp_path: Path) -> None:
 
 async def test_tables_made_at_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
     """Any number of processes may start on an empty database together."""
-    import asyncio
-
     admin = store_from_url(postgres_server.url)
     await admin.open()
     drop = "DROP TABLE IF EXISTS poto_fields, poto_records, poto_schema, poto_events, poto_logs"
@@ -263,3 +264,138 @@ async def test_redis_over_tls(tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
             await wary.ping()
         await wary.close()
+
+
+def run_as_nobody(code: str, *arguments: str, file_bytes: int | None = None) -> str:
+    """Run code in a process of a user who owns nothing, whose files may have so many bytes; what it prints."""
+    script = f"""
+import asyncio, os, resource, signal, sys, encodings.idna, fastapi_poto.stores.sqlite
+from fastapi_poto.stores import store_from_url
+from fastapi_poto.errors import Unavailable
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+most = {file_bytes!r}
+if most is not None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+if os.geteuid() == 0 and most is None:
+    os.setgid(65534), os.setuid(65534)
+{code}
+"""
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """Nobody waits, health and the log say so, and what was there is read."""
+    said = run_as_nobody(
+        """
+async def main():
+    store = store_from_url(f"sqlite:///{sys.argv[1]}")
+    await store.write("test:a", {"a": b"1"}, create=True)
+    began = asyncio.get_running_loop().time()
+    refused = 0
+    for number in range(50):
+        try:
+            await store.write(f"test:{number}", {"a": b"x" * 50_000}, create=True)
+        except Unavailable:
+            refused += 1
+    try:
+        await store.write("test:b", {"a": b"x" * 400_000}, create=True)
+        raise SystemExit("written")
+    except Unavailable:
+        pass
+    assert refused and await store.read("test:a") == {"a": b"1"}
+    assert asyncio.get_running_loop().time() - began < 3
+    await store.close()
+asyncio.run(main())
+""",
+        str(tmp_path / "poto.db"),
+        file_bytes=300_000,
+    )
+    assert said.count("poto.db fails") == 1, said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
+    """Reads go on where they can; writes and the health probe are Unavailable, at once; the log names the file."""
+    path = tmp_path / "poto.db"
+    store = store_from_url(f"sqlite:///{path}")
+    asyncio.run(_fill(store))
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    path.chmod(0o644)
+    said = run_as_nobody(
+        """
+async def main():
+    store = store_from_url(f"sqlite:///{sys.argv[1]}")
+    began = asyncio.get_running_loop().time()
+    for operation in (store.write("test:a", {"a": b"2"}), store.ping()):
+        try:
+            await operation
+            raise SystemExit("written")
+        except Unavailable:
+            pass
+    assert asyncio.get_running_loop().time() - began < 2
+    await store.close()
+asyncio.run(main())
+""",
+        str(path),
+    )
+    assert "poto.db fails" in said
+
+
+async def _fill(store: Store) -> None:
+    await store.write("test:a", {"a": b"1"}, create=True)
+    await store.close()
+
+
+async def test_a_corrupt_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What was a database and is none any more is Unavailable for every caller, and health says so."""
+    path = tmp_path / "poto.db"
+    store = store_from_url(f"sqlite:///{path}")
+    await store.write("test:a", {"a": b"1" * 10_000}, create=True)
+    await store.close()
+    data = path.read_bytes()
+    path.write_bytes(data[:100] + b"\xaa" * (len(data) - 100))
+    for operation in (store.read("test:a"), store.write("test:a", {"a": b"2"}), store.ping()):
+        with pytest.raises(Unavailable):
+            await operation
+    assert str(path) in caplog.text
+    await store.close()
+
+
+async def test_the_files_mode(tmp_path: Path) -> None:
+    """The file is its owner's alone, and so is what SQLite puts beside it."""
+    store = store_from_url(f"sqlite:///{tmp_path}/poto.db")
+    await store.write("test:a", {"a": b"1"}, create=True)
+    for path in tmp_path.glob("poto.db*"):
+        assert path.is_dir() or path.stat().st_mode & 0o777 == 0o600, path
+    await store.close()
+
+
+async def test_tables_of_the_first_version(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    """A database of version 1 is brought up to date, and keeps what it has."""
+    path = tmp_path / "poto.db"
+    connection = sqlite3.connect(path)
+    for statement in sqlite_file._STEPS[0]:
+        connection.execute(statement)
+    connection.execute("INSERT INTO poto_records VALUES (1, 'test:a', NULL)")
+    connection.execute("INSERT INTO poto_fields VALUES (1, 'a', X'31')")
+    connection.commit()
+    connection.close()
+    admin = store_from_url(f"{postgres_server.url}?timeout=5")
+    await admin._pool.run(lambda db: db.execute("CREATE DATABASE first"))  # type: ignore[attr-defined]
+    await admin.close()
+    url = f"{postgres_server.url.rpartition('/')[0]}/first"
+    db = await asyncpg.connect(url)
+    for statement in postgres_schema.STEPS[0]:
+        await db.execute(statement)
+    await db.execute("INSERT INTO poto_records (name) VALUES ('test:a')")
+    await db.execute("INSERT INTO poto_fields SELECT id, 'a', 'first' FROM poto_records")
+    await db.close()
+    for store, value in ((store_from_url(f"sqlite:///{path}"), b"1"), (store_from_url(url), b"first")):
+        await store.open()
+        assert await store.read("test:a") == {"a": value}
+        assert await store.delete("test:a", bar_for=60)
+        assert not await store.write("test:a", {"a": b"2"}, create=True)
+        await store.close()
