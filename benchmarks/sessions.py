@@ -96,6 +96,11 @@ async def ours(url: str) -> AsyncIterator[App]:
     class Someone:
         id: str
 
+    @dataclass
+    class SignedIn:
+        session: str = ""
+        """What the credentials of a call say of its session: knowing the caller is no part of this measurement."""
+
     store = MemoryStore() if url == "cookie" else store_from_url(url)
     await store.open()
     sessions = CookieSessions([secrets.token_bytes(32)], store) if url == "cookie" else SessionManager(store)
@@ -103,6 +108,7 @@ async def ours(url: str) -> AsyncIterator[App]:
     def session_of(request: Request, response: Response) -> Any:
         context = CallContext("Bench.work", request.scope)
         context.user = Someone(request.headers["x-user"])  # type: ignore[assignment]
+        context.identity = SignedIn()
         context.response_headers = response.raw_headers
         return sessions.handle(context)
 

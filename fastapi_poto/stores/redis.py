@@ -26,7 +26,7 @@ from .log import EventLog
 from .log_redis import RedisLog
 from .outage import Outage
 from .per_loop import PerLoop
-from .redis_client import RedisUrl, look_at
+from .redis_client import RedisUrl, disconnect, look_at
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ class RedisStore:
     async def close(self) -> None:
         connected = self._connected.pop()
         if connected is not None:
-            await connected.client.aclose()
+            await disconnect(connected.client)
 
     # Commands
 

@@ -84,6 +84,13 @@ class RedisUrl:
         return pool.make_connection()  # type: ignore[no-untyped-call]
 
 
+async def disconnect(client: Any) -> None:
+    """Let go of its connections, and of those to the sentinels."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    for one in (client, *(manager.sentinels if manager is not None else ())):
+        await one.aclose()
+
+
 async def look_at(client: Any, shown: str) -> Mapping[str, Any]:
     """What the server says of itself, and a warning if it is one that forgets."""
     try:
