@@ -314,8 +314,6 @@ class Stream:
         self._send_timeout = min(self._send_timeout, _SHUTDOWN_SEND_TIMEOUT)
         self.interrupt(ShuttingDown())
 
-    # Visits of the timer
-
     def _begin_time(self) -> float:
         now = self._sent_at = monotonic()
         options, deadline = self.options, self.context.deadline
