@@ -1,7 +1,7 @@
 """`PotoModule`, and the decorators that say how its methods are called. They record, no more."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar, overload
 
 from .context import CallContext, current_context
@@ -28,6 +28,9 @@ class RpcOptions:
     expose: bool | str | Sequence[str] | None = None
     errors: Sequence[type[PotoError]] | None = None
     media_type: str | None = None
+    status_code: int | None = None
+    responses: Mapping[int | str, Mapping[str, Any]] | None = None
+    response_model_exclude_none: bool | None = None
     resumable: bool | None = None
     key: str | None = None
     first_item_timeout: float | None = None
@@ -35,6 +38,7 @@ class RpcOptions:
     summary: str | None = None
     tags: Sequence[str] | None = None
     deprecated: bool | None = None
+    include_in_schema: bool | None = None
     openapi_extra: Mapping[str, Any] | None = None
     public: bool | None = None
     roles: frozenset[str] | None = None
@@ -64,6 +68,9 @@ def _record(target: F, **changes: Any) -> F:
     return target
 
 
+@overload
+def rpc(target: F, /) -> F: ...
+@overload
 def rpc(
     *,
     method: str | None = None,
@@ -71,6 +78,9 @@ def rpc(
     expose: bool | Sequence[str] | None = None,
     errors: Sequence[type[PotoError]] | None = None,
     media_type: str | None = None,
+    status_code: int | None = None,
+    responses: Mapping[int | str, Mapping[str, Any]] | None = None,
+    response_model_exclude_none: bool | None = None,
     resumable: bool | None = None,
     key: str | None = None,
     first_item_timeout: float | None = None,
@@ -78,8 +88,10 @@ def rpc(
     summary: str | None = None,
     tags: Sequence[str] | None = None,
     deprecated: bool | None = None,
+    include_in_schema: bool | None = None,
     openapi_extra: Mapping[str, Any] | None = None,
-) -> Callable[[F], F]:
+) -> Callable[[F], F]: ...
+def rpc(target: Any = None, /, **options: Any) -> Any:
     """How a method is called, where its name does not say it.
 
     `method` and `path` override the verb and the last path segment. `expose=False` keeps a method
@@ -87,15 +99,56 @@ def rpc(
     may raise. `media_type` is that of a byte answer. `resumable` streams number their items and can
     be picked up again; with a `key` such as `"chat:{chat_id}"`, of the method's arguments, another call of the same
     user follows the stream that runs already. `first_item_timeout` is in seconds (None: 1; 0 for channels that are
-    idle by nature). `cancel_on_disconnect` cancels a plain method when its caller has gone.
+    idle by nature). `cancel_on_disconnect` cancels a plain method when its caller has gone. `status_code`, `responses`,
+    `response_model_exclude_none`, `tags`, `deprecated`, `include_in_schema` and `openapi_extra` are FastAPI's.
+    Raises `ConfigurationError` for an option that there is not.
     """
-    changes = {name: value for name, value in locals().items() if value is not None}
-    return lambda target: _record(target, **changes)
+
+    def decorate(target: Any) -> Any:
+        name = getattr(target, "__qualname__", repr(target))
+        if not callable(target) and not hasattr(target, "__get__"):
+            raise ConfigurationError(f"@rpc({target!r}): options have names. Write `@rpc(summary={target!r})`, say.")
+        for option in options:
+            if option not in _RPC:
+                raise ConfigurationError(f"{name}: @rpc has no {option}. {_INSTEAD.get(option, _NO_SUCH)}")
+        return _record(target, **{name: value for name, value in options.items() if value is not None})
+
+    return decorate if target is None else decorate(target)
 
 
-def public(target: F) -> F:
+_RPC = {one.name for one in fields(RpcOptions)} - {"public", "roles", "named"}
+_NO_SUCH = f"It takes {', '.join(sorted(_RPC))}."
+_OF_THE_RESULT = "The response has all of its annotation: annotate a model that has what callers may see."
+_INSTEAD = {
+    "response_model": "The return annotation is the response's schema.",
+    "response_model_include": _OF_THE_RESULT,
+    "response_model_exclude": _OF_THE_RESULT,
+    "response_model_by_alias": "Responses have the aliases of their models.",
+    "response_model_exclude_unset": "Say response_model_exclude_none=True, or annotate a model without these members.",
+    "response_model_exclude_defaults": "Say response_model_exclude_none=True, or annotate a model without them.",
+    "response_class": "Return a Response of that class, or give bytes a media_type.",
+    "response_description": "Write a section `Returns:` in the docstring.",
+    "description": "It is the docstring, after its first line.",
+    "methods": 'A method has one verb: method="PUT".',
+    "name": "It is the class's and the method's: give the method another name, or another path=….",
+    "operation_id": "It is the class's and the method's: give poto_router() a generate_unique_id_function.",
+    "generate_unique_id_function": "Give it to poto_router().",
+    "dependencies": "Take them in the constructor or in the method, or give them to poto_router() or include_router().",
+    "callbacks": "Give them to poto_router().",
+    "route_class_override": "Wrap the method in a decorator, or take a dependency.",
+    "max_body_size": "Give it to poto_router().",
+    "form_limits": "Give them to poto_router().",
+    "strict_content_type": "Give it to poto_router().",
+}
+
+
+@overload
+def public(target: F, /) -> F: ...
+@overload
+def public() -> Callable[[F], F]: ...
+def public(target: Any = None, /) -> Any:
     """Let callers without credentials in: to a method, or to all methods of a class."""
-    return _guard(target, public=True, roles=None)
+    return public if target is None else _guard(target, public=True, roles=None)
 
 
 def roles(*names: str) -> Callable[[F], F]:

@@ -46,7 +46,7 @@ def encoder(operation: Operation) -> Callable[[Any], Any]:
     if operation.is_stream:
         return _as_it_is
     if operation.kind == "unary":
-        return partial(_encode, operation.encoder.encode)
+        return partial(_encode, operation.encode)
     if operation.kind == "bytes":
         return _octets
     return _nothing if operation.kind == "empty" else partial(_refuse, operation.where)
@@ -114,7 +114,7 @@ def _text(value: Any) -> str:
 
 
 def _items_of(operation: Operation) -> Callable[..., Any]:
-    return partial(EventStream, encode=operation.encoder.encode)
+    return partial(EventStream, encode=operation.encode)
 
 
 def _chunks_of(operation: Operation) -> Callable[..., Any]:
@@ -124,7 +124,7 @@ def _chunks_of(operation: Operation) -> Callable[..., Any]:
 def _unary(operation: Operation) -> SendResult:
     """Responses of methods that return one value."""
     empty = operation.kind == "empty"
-    default_status = 204 if empty else 200
+    has_body = is_body_allowed_for_status_code(operation.status_code)
     content_type = _JSON
     if operation.kind == "bytes":
         content_type = (b"content-type", operation.media_type.encode("ascii")) if operation.media_type else _OCTETS
@@ -134,7 +134,7 @@ def _unary(operation: Operation) -> SendResult:
     ) -> None:
         body: bytes = result
         headers: list[tuple[bytes, bytes]] = []
-        if empty if status is None else not is_body_allowed_for_status_code(status):
+        if not has_body if status is None else not is_body_allowed_for_status_code(status):
             body = b""
         elif empty:
             headers = [(b"content-length", b"0")]
@@ -146,7 +146,7 @@ def _unary(operation: Operation) -> SendResult:
         elif context.user is not None:
             headers += PRIVATE
         context.begin_response()
-        await send({"type": "http.response.start", "status": status or default_status, "headers": headers})
+        await send({"type": "http.response.start", "status": status or operation.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return send_unary

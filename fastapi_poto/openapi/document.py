@@ -90,7 +90,7 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
     workshop.refine_schemas()
     refiner = OperationRefiner(workshop.own, workshop.add, ErrorComponents(workshop.add, _documented_errors(ours)))
     for one in ours:
-        errors_as_json(one.shown, "204" if one.operation is not None and one.operation.kind == "empty" else "200")
+        errors_as_json(one.shown, "200" if one.operation is None else str(one.operation.status_code))
         if one.operation is None:
             refiner.sign_in(one.shown, one.route, has_cookies=one.route.poto.cookies is not None)
         else:

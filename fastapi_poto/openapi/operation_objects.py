@@ -1,7 +1,8 @@
 """One operation of the document, as the wire's rules want it."""
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from ..errors import PotoError, Unavailable
 from ..operations import Operation, is_upload, is_value
@@ -20,7 +21,9 @@ from .schemas import (
     is_union,
     mark_binary,
     named,
+    reachable,
     ref,
+    renamed,
     say_default,
     union_names,
     walk,
@@ -138,8 +141,7 @@ class OperationRefiner:
     def _result(
         self, shown: OperationObject, operation: Operation, doc: Docstring, errors: list[type[PotoError]]
     ) -> None:
-        status = "204" if operation.kind == "empty" else "200"
-        response = shown["responses"].get(status)
+        response = shown["responses"].get(str(operation.status_code))
         if response is None:
             return
         if doc.result and response.get("description") == "Successful Response":
@@ -166,8 +168,23 @@ class OperationRefiner:
             elif operation.kind == "unary":
                 mark_binary(schema, is_form=False)
                 content["schema"] = self._named(schema, f"{base}Response")
+            parts = [schema, *(self.schemas[name] for name in reachable([content["schema"]], self.schemas))]
+            if operation.without_none and any(_required_and_nullable(one) for part in parts for one in walk(part)):
+                content["schema"] = self._without_none(content["schema"], {})
             elif schema == {"type": "string"} and not media_type.startswith(("text/", "application/json")):
                 schema["format"] = "binary"
+
+    def _without_none(self, schema: Schema, names: dict[str, str]) -> Schema:
+        """The schema of a result whose members that are None are left out: components have versions of their own."""
+        schema = copy.deepcopy(schema)
+        for one in walk(schema):
+            if optional := _required_and_nullable(one):
+                one["required"] = [name for name in one["required"] if name not in optional]
+            name = named(one)
+            if name in self.schemas and name not in names:
+                names[name] = f"{name}WithoutNone"
+                self.schemas[names[name]] = self._without_none(self.schemas[name], names)
+        return cast("Schema", renamed(schema, names))
 
     def _takes_anything(self, item: Schema) -> bool:
         """Whether what an item is documented as could be the object of a failure, too."""
@@ -184,6 +201,11 @@ class OperationRefiner:
                 return {"anyOf": [self._named({"anyOf": members}, name), dict(NULL)]}
             return ref(self.add(schema, *union_names(schema), name))
         return schema
+
+
+def _required_and_nullable(schema: Schema) -> set[str]:
+    members = schema.get("properties") or {}
+    return {name for name in schema.get("required", ()) if NULL in members.get(name, {}).get("anyOf", ())}
 
 
 def errors_as_json(shown: OperationObject, success: str) -> None:

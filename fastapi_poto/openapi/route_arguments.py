@@ -6,7 +6,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError, InvalidArguments, PotoError
@@ -30,10 +30,12 @@ def route_arguments(operation: Operation) -> Mapping[str, Any]:
         "deprecated": operation.deprecated,
         "openapi_extra": dict(operation.openapi_extra) if operation.openapi_extra else None,
         "response_model": None,
+        "status_code": operation.status_code,
+        "include_in_schema": operation.include_in_schema,
         "responses": _responses(operation),
     }
     if operation.kind == "empty":
-        arguments["status_code"] = 204
+        arguments["response_class"] = Response
     elif operation.kind == "unary":
         arguments |= {"response_model": operation.result, "response_class": JSONResponse}
     elif operation.kind == "stream":
@@ -51,7 +53,7 @@ def _response_class(operation: Operation) -> type[Response]:
         return _of_media_type(operation.media_type)
     classes: list[Any] = list(members(operation.result))
     one = classes[0] if len(classes) == 1 else Response
-    return one if one.media_type is not None else OctetStream
+    return one if one.media_type is not None or issubclass(one, RedirectResponse) else OctetStream
 
 
 def _of_media_type(media_type: str) -> type[Response]:
@@ -81,6 +83,7 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
             status: {"model": Union[tuple(_bodies(errors))]}  # noqa: UP007 - of a tuple
             for status, errors in by_status(operation.errors).items()
         },
+        **{status: dict(response) for status, response in operation.responses.items()},
     }
 
 

@@ -12,7 +12,7 @@ from ..wire import ANYTHING, WireType
 from .exposed import check_class, exposed
 from .hints import described_by, resolve_hints
 from .operation import Kind, Operation, Parameter
-from .options import check_errors, check_key, check_kind, check_options, guard_of, recorded_options
+from .options import check_errors, check_key, check_kind, check_options, guard_of, recorded_options, status_of
 from .parameters import read_parameters
 from .paths import check_path, verb_and_path
 from .payload import Payload, codec, item_codec
@@ -92,6 +92,9 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         errors=check_errors(options.errors or (), where),
         doc=_doc(cls, name),
         media_type=options.media_type,
+        status_code=status_of(kind, result, options, where),
+        responses=options.responses or {},
+        without_none=bool(options.response_model_exclude_none),
         resumable=bool(options.resumable),
         key=options.key,
         first_item_timeout=1.0 if options.first_item_timeout is None else options.first_item_timeout,
@@ -101,6 +104,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         summary=options.summary,
         tags=tuple(options.tags) if options.tags is not None else None,
         deprecated=options.deprecated,
+        include_in_schema=options.include_in_schema is not False,
         openapi_extra=options.openapi_extra,
         decoder=payload.decoder,
         encoder=_encoder(kind, result, where),

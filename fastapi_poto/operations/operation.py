@@ -89,6 +89,12 @@ class Operation:
     errors: tuple[type[PotoError], ...]
     doc: str
     media_type: str | None
+    status_code: int
+    """Of an answer that succeeds."""
+    responses: Mapping[int | str, Mapping[str, Any]]
+    """What the document says of others, as FastAPI takes it."""
+    without_none: bool
+    """Whether members that are None are left out of the result."""
     resumable: bool
     key: str | None
     """Of the arguments, as in `chat:{chat_id}`: by which the running stream of the same user is found."""
@@ -97,6 +103,7 @@ class Operation:
     summary: str | None
     tags: tuple[str, ...] | None
     deprecated: bool | None
+    include_in_schema: bool
     openapi_extra: Mapping[str, Any] | None
     decoder: Decoder[dict[str, Any]] | None = field(repr=False)
     """Of the body, the query or the form; None if the call reads none of them."""
@@ -107,6 +114,10 @@ class Operation:
     def where(self) -> str:
         """`Class.method`, as errors name it."""
         return f"{self.cls.__qualname__}.{self.name}"
+
+    def encode(self, result: Any) -> bytes:
+        """The JSON of the result, or of an item. Raises Pydantic's `ValidationError` for what breaks the annotation."""
+        return self.encoder.encode(result, exclude_none=self.without_none)
 
     @property
     def needs_dependencies(self) -> bool:

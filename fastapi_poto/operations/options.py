@@ -1,5 +1,6 @@
 """What `@rpc`, `@public` and `@roles` said of a method, on it and on what it overrides."""
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -17,6 +18,10 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "expose": (bool, "True or False; names of methods are for the class's own @rpc"),
     "media_type": (str, "a text"),
     "key": (str, 'a text, as "chat:{chat_id}"'),
+    "status_code": (int, "a number, 200 to 399"),
+    "responses": (Mapping, "a dictionary, by status"),
+    "response_model_exclude_none": (bool, "True or False"),
+    "include_in_schema": (bool, "True or False"),
     "first_item_timeout": (int | float, "seconds"),
     "summary": (str, "a text"),
     "openapi_extra": (Mapping, "a dictionary"),
@@ -95,6 +100,31 @@ def check_kind(kind: Kind, options: RpcOptions, where: str) -> None:
             f"{where}: media_type={options.media_type!r}, but what it gives is sent as JSON. "
             "Write `-> bytes` or `-> AsyncIterator[bytes]`, or remove media_type."
         )
+
+
+def status_of(kind: Kind, result: Any, options: RpcOptions, where: str) -> int:
+    """With which status a method answers that succeeds. Raises `ConfigurationError` for one that it cannot have."""
+    status = options.status_code
+    if status is None:
+        return 204 if kind == "empty" else _own_status(result) if kind == "response" else 200
+    if isinstance(status, bool) or not 200 <= status <= 399:
+        raise ConfigurationError(
+            f"{where}: status_code={status!r}. Write a number, 200 to 399; failures are raised, and their classes "
+            "listed in errors=[…]."
+        )
+    if kind in ("stream", "byte_stream") and status != 200:
+        raise ConfigurationError(f"{where}: a stream begins with 200. Remove status_code={status}.")
+    if status in (204, 205, 304) and kind not in ("empty", "response"):
+        raise ConfigurationError(f"{where}: {status} has no body. Write `-> None`, or another status_code.")
+    return status
+
+
+def _own_status(result: Any) -> int:
+    """That of a class of responses, as its constructor has it: 307 of `RedirectResponse`."""
+    if not isinstance(result, type):
+        return 200
+    parameter = inspect.signature(result).parameters.get("status_code")
+    return parameter.default if parameter is not None and isinstance(parameter.default, int) else 200
 
 
 def check_key(options: RpcOptions, parameters: Iterable[Parameter], where: str) -> None:

@@ -3,6 +3,7 @@
 import collections.abc
 import inspect
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, Union, get_args, get_origin
 
 from starlette.responses import Response
@@ -53,9 +54,17 @@ def read_result(function: Callable[..., Any], annotation: Any, where: str) -> tu
         return "empty", None
     if annotation is bytes:
         return "bytes", bytes
-    if all(isinstance(member, type) and issubclass(member, Response) for member in members(annotation)):
+    of_model = [member for member in members(annotation) if not _is_response(member)]
+    if not of_model:
         return "response", annotation
-    return "unary", told
+    if of_model == [NoneType]:
+        return "empty", None
+    is_mixed = any(map(_is_response, members(annotation)))
+    return "unary", _union(tuple(of_model)) if is_mixed else told  # a response passes through
+
+
+def _is_response(member: Any) -> bool:
+    return isinstance(member, type) and issubclass(member, Response)
 
 
 def read_events(annotation: Any) -> Events:

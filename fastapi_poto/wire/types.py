@@ -96,12 +96,12 @@ class WireType(Decoder[T]):
             self.serializer = serializer_of(schema, _CONFIG)
         self.to_json = self.serializer.to_json
 
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: Any, *, exclude_none: bool = False) -> bytes:
         """Check a value against the type and give its JSON. Raises Pydantic's `ValidationError`.
 
         As in FastAPI, an object with a model's attributes will do for the model.
         """
-        return self.to_json(self.validate(value, from_attributes=True), by_alias=True)
+        return self.to_json(self.validate(value, from_attributes=True), by_alias=True, exclude_none=exclude_none)
 
 
 def wire_type(annotation: Any, documented_as: JsonSchemaMode | None = None) -> WireType[Any]:
