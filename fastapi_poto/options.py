@@ -73,7 +73,6 @@ class RouterOptions(TypedDict, total=False):
     callbacks: list[BaseRoute] | None
     redirect_slashes: bool
     default: Callable[..., Any] | None
-    route_class: type[APIRoute]
     lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None
     deprecated: bool | None
     include_in_schema: bool

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
-from typing import Any, Final, Unpack
+from typing import Any, Final, Unpack, cast
 
 from fastapi import APIRouter
 from fastapi.datastructures import DefaultPlaceholder
@@ -23,7 +23,7 @@ from .auth.dependencies import current_user
 from .auth.key_routes import add_key_routes
 from .auth.oidc import OIDC
 from .auth.oidc.metadata import with_resource_metadata
-from .calls.endpoints import documented_endpoint, solved_endpoint
+from .calls.endpoints import check_dependencies, documented_endpoint, solved_endpoint
 from .calls.pipeline import OperationPipeline
 from .errors import ConfigurationError
 from .health import add_health
@@ -47,7 +47,7 @@ class MountedOperation:
 
     def __init__(self, call: OperationPipeline, mount_point: _fastapi.MountPoint, inclusion: Any) -> None:
         self.inclusion = inclusion  # kept, so that its id is not given to another
-        self.call = call
+        self.call = call = call.mounted(mount_point.response_class, strict_content_type=mount_point.strict_content_type)
         self.path = mount_point.path
         self.endpoint = mount_point.endpoint
         self._provider = mount_point.dependency_overrides_provider
@@ -155,6 +155,11 @@ class PotoRouter(APIRouter):
         visitors: bool = True,
         **arguments: Unpack[RouterOptions],
     ) -> None:
+        if "route_class" in arguments:
+            raise ConfigurationError(
+                "poto_router(route_class=…): methods have a class of routes of their own. Wrap them in a decorator, or "
+                "write a middleware or a dependency."
+            )
         lifespan = arguments.pop("lifespan", None)
         super().__init__(lifespan=self._lifespan(poto, lifespan), **arguments)  # type: ignore[misc] # popped above
         self.poto = poto
@@ -212,6 +217,7 @@ class PotoRouter(APIRouter):
             )
         except Exception as error:  # FastAPI asserts, and raises errors of its own
             raise ConfigurationError(f"{operation.where}: FastAPI refuses the route: {error}") from error
+        check_dependencies(operation, cast("APIRoute", self.routes[-1]).dependant)
 
     @staticmethod
     def _lifespan(poto: Poto, own: Any) -> Callable[[Any], AbstractAsyncContextManager[Any]]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import fastapi.routing
-from fastapi import APIRouter, params
+from fastapi import APIRouter, Response, params
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
@@ -59,6 +60,8 @@ class MountPoint:
     dependency_overrides_provider: Any
     max_body_size: int | None
     form_limits: Any
+    response_class: type[Response]
+    strict_content_type: bool
 
 
 def mount_point_of(route: APIRoute, context: Any) -> MountPoint:
@@ -72,7 +75,14 @@ def mount_point_of(route: APIRoute, context: Any) -> MountPoint:
         dependency_overrides_provider=source.dependency_overrides_provider,
         max_body_size=getattr(source, "max_body_size", None),
         form_limits=getattr(route, "form_limits", None) or None,
+        response_class=_chosen(source.response_class),
+        strict_content_type=_chosen(getattr(source, "strict_content_type", True)),
     )
+
+
+def _chosen(value: Any) -> Any:
+    """What stands in a placeholder by which FastAPI knows its own defaults from what somebody said."""
+    return value.value if isinstance(value, DefaultPlaceholder) else value
 
 
 def included_router_of(router: APIRouter, scope: Scope) -> Any:

@@ -229,5 +229,13 @@ def check_app(app: Any) -> Iterator[Finding]:
         check_operation_ids(app.routes)
     except ConfigurationError as error:
         yield Finding("error", "app", str(error))
+    try:
+        app.openapi()
+    except ConfigurationError:
+        pass  # said above
+    except Exception as error:  # of any of the application's routes
+        yield Finding(
+            "error", "app", f"/openapi.json cannot be made ({type(error).__name__}: {error}). Find the route."
+        )
     if getattr(app, "debug", False):
         yield Finding("warning", "app", "debug=True shows tracebacks to callers. Remove it in production.")

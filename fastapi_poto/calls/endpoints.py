@@ -10,12 +10,15 @@ from inspect import Signature
 from typing import Annotated, Any
 
 from fastapi import Body, Depends, Form, Query, Request, Response
+from fastapi.dependencies.models import Dependant
 from starlette.types import Receive, Scope, Send
 
 from .._compat import fastapi as _fastapi
 from ..auth.dependencies import current_user
 from ..context import SCOPE_KEY, CallContext
+from ..errors import ConfigurationError
 from ..operations import Operation, Parameter, Source, is_upload, is_value, unaliased
+from ..wire import describe
 from .pipeline import OperationPipeline
 
 Endpoint = Callable[..., Awaitable[Any]]
@@ -121,6 +124,33 @@ def _dependencies(operation: Operation) -> list[inspect.Parameter]:
         _keyword("poto_init", Any, Depends(constructor_arguments)),
         *(_solved(one) for one in operation.parameters if one.source is Source.DEPENDENCY),
     ]
+
+
+def check_dependencies(operation: Operation, dependant: Dependant) -> None:
+    """Raise `ConfigurationError` for what dependencies, however deep, want of a call and cannot get."""
+    wire = {one.name for one in operation.wire_parameters}  # which have been looked at
+    for field in (*dependant.query_params, *dependant.header_params, *dependant.cookie_params, *dependant.path_params):
+        try:
+            if field.name not in wire:
+                describe(Annotated[field.field_info.annotation, field.field_info]).document("validation")
+        except TypeError as error:
+            raise ConfigurationError(
+                f"{operation.where}: {field.name!r} has a type that no document can have: {error}. Use another."
+            ) from error
+    for one in dependant.dependencies:
+        name = getattr(one.call, "__name__", repr(one.call))
+        if one.websocket_param_name is not None:
+            raise ConfigurationError(
+                f"{operation.where}: the dependency {name} takes a WebSocket, but calls come by HTTP. "
+                "Let it take a `Request`, or an `HTTPConnection`."
+            )
+        if one.body_params and not operation.form:
+            wanted = ", ".join(repr(field.name) for field in one.body_params)
+            raise ConfigurationError(
+                f"{operation.where}: the dependency {name} takes {wanted} from the body, which is the method's own. "
+                "Let the method take it, or let the dependency take a `Request` and read it."
+            )
+        check_dependencies(operation, one)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

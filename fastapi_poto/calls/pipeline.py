@@ -1,8 +1,10 @@
 """One method, called: arguments from the request, the instance, the result into the response."""
 
 import asyncio
+import copy
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import CoroutineType
 from typing import Any, cast
 
@@ -19,7 +21,7 @@ from ..pipeline import Pipeline, with_headers
 from ..runtime import Poto
 from ..streaming.resume import resume
 from .arguments import INJECTED, Binder, Inject, Values, check_shapes
-from .responses import activity_check, encoder, sender, stream_options
+from .responses import activity_check, encoder, is_plain_json, respond_with, sender, stream_options
 
 
 class OperationPipeline(Pipeline):
@@ -44,6 +46,15 @@ class OperationPipeline(Pipeline):
         """What goes out of what the method returned. Raises `ResponseValidationError`."""
         self.send = sender(operation, self._options, poto.authenticator.is_active)
         self._guard = operation.guard
+        self._strict_content_type = True
+
+    def mounted(self, response_class: type[Response], *, strict_content_type: bool) -> "OperationPipeline":
+        """The same, as the application and its routers want responses to be made and bodies to be announced."""
+        mounted = copy.copy(self)
+        mounted._strict_content_type = strict_content_type
+        if self.operation.kind == "unary" and not is_plain_json(response_class):
+            mounted.prepare = partial(respond_with, response_class, self.operation)
+        return mounted
 
     def check_guard(self, context: CallContext) -> None:
         guard, user = self._guard, context.user
@@ -65,17 +76,19 @@ class OperationPipeline(Pipeline):
             body = await read_body(receive, max_body_size, self._body_timeout)
             if body:
                 context.body = body
-                _check_content_type(context)
+                self._check_content_type(context)
             values = binder.body(body)
         elif binder.reads_query:
             values = binder.query(scope["query_string"])
         else:
             values = {}
         result = await self.run(context, values, {})
+        if not isinstance(result, Response):
+            result = self.prepare(result)
         if isinstance(result, Response):
             await result(scope, receive, with_headers(context, send))
         else:
-            await self.send(self.prepare(result), context, scope, receive, send)
+            await self.send(result, context, scope, receive, send)
 
     async def solved(
         self, max_body_size: int, solver: ASGIApp, context: CallContext, receive: Receive, send: Send
@@ -96,8 +109,13 @@ class OperationPipeline(Pipeline):
             return {}
         context.body = body = await request.body()
         if body:
-            _check_content_type(context)
+            self._check_content_type(context)
         return binder.body(body)
+
+    def _check_content_type(self, context: CallContext) -> None:
+        sent = context.headers.get(b"content-type", b"")
+        if sent != JSON and (sent or self._strict_content_type):
+            check_content_type(sent)
 
     # Running
 
@@ -137,12 +155,6 @@ class OperationPipeline(Pipeline):
         else:
             result = method(**values)
         return await result if inspect.isawaitable(result) else result
-
-
-def _check_content_type(context: CallContext) -> None:
-    sent = context.headers.get(b"content-type", b"")
-    if sent != JSON:
-        check_content_type(sent)
 
 
 def _injected(parameters: tuple[Parameter, ...]) -> list[tuple[str, Inject, Parameter]]:

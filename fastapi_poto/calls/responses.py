@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from fastapi.exceptions import ResponseValidationError
 from fastapi.utils import is_body_allowed_for_status_code
-from pydantic_core import ValidationError
+from pydantic_core import ValidationError, from_json
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..context import PRIVATE, CallContext
@@ -158,6 +159,17 @@ def _encode(encode: Callable[[Any], bytes], result: Any) -> bytes:
         return encode(result)
     except ValidationError as error:
         raise ResponseValidationError(wire_errors(error, "response"), body=result) from error
+
+
+def is_plain_json(response_class: Any) -> bool:
+    """Whether a class of responses writes the JSON that we write."""
+    is_upstream = str(response_class.__module__).startswith(("fastapi.", "starlette."))
+    return is_upstream and bool(response_class.media_type == "application/json")
+
+
+def respond_with(response_class: type[Response], operation: Operation, result: Any) -> Response:
+    """A result in the class of responses that the application chose for all of its routes."""
+    return response_class(from_json(_encode(operation.encode, result)), status_code=operation.status_code)
 
 
 def _octets(result: Any) -> bytes:

@@ -26,6 +26,11 @@ def check_operation_ids(routes: list[BaseRoute]) -> None:
             if original.poto_spec is None and other.original_route.poto is poto:
                 _fastapi.hide(context)
                 continue
+            if original.poto_spec is None and other.original_route.poto_spec is None:
+                raise ConfigurationError(
+                    f"{other.path} and {context.path} are the sign-in routes of two runtimes. Share one, "
+                    "poto_router(…, poto=poto), or let one router go without: poto_router(…, auth=False)."
+                )
             raise ConfigurationError(
                 f"{_named(other)} and {_named(context)} both have the operation id {context.unique_id}. "
                 "Mount a subclass with a name of its own, or give one of the routers a generate_unique_id_function."

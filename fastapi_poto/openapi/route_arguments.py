@@ -37,7 +37,7 @@ def route_arguments(operation: Operation) -> Mapping[str, Any]:
     if operation.kind == "empty":
         arguments["response_class"] = Response
     elif operation.kind == "unary":
-        arguments |= {"response_model": operation.result, "response_class": JSONResponse}
+        arguments["response_model"] = operation.result
     elif operation.kind == "stream":
         arguments |= {"response_model": operation.result, "response_class": EventStreamBody}
     elif operation.kind in ("bytes", "byte_stream"):

@@ -7,8 +7,11 @@ from dataclasses import fields
 from string import Formatter
 from typing import Any
 
+from pydantic_core import to_json
+
 from ..errors import ConfigurationError, PotoError
 from ..module import RpcOptions, options_of
+from ..wire import describe
 from .operation import Guard, Kind, Parameter, Source
 
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")  # RFC 6838, 4.2
@@ -80,6 +83,13 @@ def check_options(options: RpcOptions, where: str) -> None:
         value = getattr(options, name)
         if value is not None and not isinstance(value, type_):
             raise ConfigurationError(f"{where}: @rpc({name}={value!r}). Write {wanted}.")
+    for status, response in (options.responses or {}).items():
+        if response.get("model") is not None:
+            _check_documented(response["model"], f"responses[{status}]", where)
+    try:
+        to_json([options.openapi_extra, [{**one, "model": None} for one in (options.responses or {}).values()]])
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: what @rpc says of the document is no JSON: {error}.") from error
     if options.media_type is not None and not _MEDIA_TYPE.fullmatch(options.media_type):
         raise ConfigurationError(f"{where}: media_type={options.media_type!r}. Write one as `text/csv`.")
 
@@ -163,4 +173,17 @@ def check_errors(errors: Iterable[Any], where: str) -> tuple[type[PotoError], ..
             raise ConfigurationError(
                 f"{where}: {error.__name__} and {other.__name__} both have the code {error.code!r}. Give each its own."
             )
+        _check_documented(getattr(error, "__annotations__", {}).get("data", Any), f"{error.__name__}.data", where)
     return tuple(errors)
+
+
+def _check_documented(annotation: Any, of: str, where: str) -> None:
+    """Raise `ConfigurationError` for a type that would make a document impossible."""
+    if isinstance(annotation, str):
+        return  # FastAPI finds its name when the route is made
+    try:
+        describe(annotation).document("serialization")
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{where}: {of} has a type that no document can have: {error}. Use a Pydantic model."
+        ) from error

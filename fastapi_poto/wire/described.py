@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic.warnings import UnsupportedFieldAttributeWarning
-from pydantic_core import SchemaError
+from pydantic_core import SchemaError, to_json
 
 from .rules import OPAQUE, Rewire, Schema, rewired
 
@@ -36,7 +36,9 @@ class Described:
         found = self._documents.get(mode)
         if found is None:
             with as_type_error():
-                found = self._documents[mode] = self._adapter.json_schema(mode=mode, schema_generator=_Quiet)
+                found = self._adapter.json_schema(mode=mode, schema_generator=_Quiet)
+                to_json(found)  # what is said beside a type may be no JSON
+                self._documents[mode] = found
         return found
 
     def private_names(self) -> frozenset[str]:
@@ -81,7 +83,7 @@ def as_type_error() -> Iterator[None]:
         raise TypeError(f"{error.name} is not defined") from error
     except PydanticUserError as error:
         raise TypeError(str(error).partition("\n")[0].partition(". ")[0].rstrip(".")) from error
-    except SchemaError as error:
+    except (SchemaError, ValueError, AttributeError, LookupError) as error:  # a type's own hooks may raise anything
         raise TypeError(" ".join(str(error).split())) from error
 
 
