@@ -1,4 +1,4 @@
-"""`python -m benchmarks [calls] [streams] [sessions] [auth] [identity] [logs]`: all of them, or those named.
+"""`python -m benchmarks [startup] [calls] [invalid] …`: all of them, or those that are named.
 
 `visitors` takes half an hour and is only run when it is named.
 """
@@ -6,7 +6,7 @@
 import importlib
 import sys
 
-ALL = ("calls", "streams", "sessions", "auth", "identity", "logs")
+ALL = ("startup", "calls", "invalid", "streams", "sessions", "auth", "identity", "logs")
 SLOW = ("visitors",)
 
 

@@ -206,7 +206,7 @@ class PotoRouter(APIRouter):
 
     def _add(self, operation: Operation) -> None:
         call = OperationPipeline(operation, self.poto)
-        endpoint = documented_endpoint(call, [] if operation.guard.public else self.poto.authenticator.security)
+        endpoint = documented_endpoint(call)
         endpoint.poto_pipeline = call  # type: ignore[attr-defined]
         arguments = dict(route_arguments(operation))
         if not isinstance(self.generate_unique_id_function, DefaultPlaceholder):

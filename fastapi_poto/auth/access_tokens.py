@@ -13,9 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jose import jws
-from jose.backends import HMACKey
-
 from ..errors import Unauthenticated
 from ..settings import AuthSettings
 from .secrets import Secrets
@@ -43,6 +40,10 @@ class AccessTokens:
     """Makes access tokens, and verifies them: `verify` gives `Claims` or raises `Unauthenticated`, nothing else."""
 
     def __init__(self, secrets: Secrets, settings: AuthSettings, *, clock: Callable[[], float]) -> None:
+        from jose import jws  # slow to import, and not needed before there is an application
+        from jose.backends import HMACKey
+
+        self._jws = jws
         self._keys: dict[str, Any] = {kid: HMACKey(secret, "HS256") for kid, secret in secrets}
         self._current = secrets.current_id
         self._issuer = settings.issuer
@@ -63,7 +64,7 @@ class AccessTokens:
             "ver": claims.epoch,
         }
         header = {"typ": TYPE, "kid": self._current}
-        return jws.sign(payload, self._keys[self._current], headers=header, algorithm="HS256"), claims
+        return self._jws.sign(payload, self._keys[self._current], headers=header, algorithm="HS256"), claims
 
     def verify(self, token: str) -> Claims:
         """The claims of a token that one of our secrets signed and that holds now."""
@@ -86,7 +87,7 @@ class AccessTokens:
             return None
         check_canonical(shape[3])
         # The alg is fixed here, and the key is an HMAC key by its type: there is nothing left to confuse.
-        jws.verify(token, self._keys[header["kid"]], algorithms=["HS256"])
+        self._jws.verify(token, self._keys[header["kid"]], algorithms=["HS256"])
         return self._checked(decode_part(shape[2]))
 
     def _checked(self, payload: dict[str, Any]) -> Claims | None:

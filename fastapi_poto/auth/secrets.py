@@ -9,10 +9,6 @@ import secrets as random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
-from cryptography.x509 import load_der_x509_certificate
-
 from ..errors import ConfigurationError
 from .guessable import is_guessable
 
@@ -138,6 +134,11 @@ def _is_key(der: bytes) -> bool:
     """Whether these bytes are a key or a certificate. Only what can be read as one is: a random secret is none."""
     if not der.startswith(b"\x30"):  # the tag of a SEQUENCE, which all of them are
         return False
+    # Slow to import, and hardly ever needed.
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
+    from cryptography.x509 import load_der_x509_certificate
+
     for load in (load_der_public_key, lambda found: load_der_private_key(found, None), load_der_x509_certificate):
         try:
             load(der)

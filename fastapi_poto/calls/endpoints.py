@@ -24,13 +24,13 @@ from .pipeline import OperationPipeline
 Endpoint = Callable[..., Awaitable[Any]]
 
 
-def documented_endpoint(call: OperationPipeline, security: list[Any]) -> Endpoint:
+def documented_endpoint(call: OperationPipeline) -> Endpoint:
     """An endpoint with the signature that FastAPI documents. It carries its specification as `poto_spec`.
 
     It is called only where FastAPI's records of inclusions cannot be read (see `_compat.fastapi`).
     """
     operation, wire = call.operation, call.operation.wire_parameters
-    parameters = _dependencies(operation)
+    parameters = _dependencies(operation, is_called=not _fastapi.ARE_INCLUSIONS_KNOWN)
     if operation.form:
         parameters += map(_form, wire)
     elif operation.query_type is not None:
@@ -39,7 +39,6 @@ def documented_endpoint(call: OperationPipeline, security: list[Any]) -> Endpoin
         required = any(parameter.required for parameter in wire)
         body = operation.body_type if required else operation.body_type | None
         parameters.append(_keyword("poto_body", Annotated[body, Body()], Signature.empty if required else None))
-    parameters += [_keyword(f"poto_security_{n}", Any, Depends(scheme)) for n, scheme in enumerate(security)]
     if not _fastapi.ARE_INCLUSIONS_KNOWN:
         parameters.append(_keyword("poto_user", Any, Depends(current_user)))
     return _endpoint(call, parameters)
@@ -110,20 +109,20 @@ async def _request_and_response(request: Request, response: Response) -> tuple[R
     return request, response
 
 
-def _dependencies(operation: Operation) -> list[inspect.Parameter]:
+def _dependencies(operation: Operation, *, is_called: bool = True) -> list[inspect.Parameter]:
     """What FastAPI finds for the method, and for the constructor of its class, whose names are its own."""
 
     async def constructor_arguments(**solved: Any) -> dict[str, Any]:
         return solved
 
-    constructor_arguments.__signature__ = Signature(  # type: ignore[attr-defined]
-        [_solved(one) for one in operation.constructor if one.source is Source.DEPENDENCY]
-    )
-    return [
-        _keyword("poto_io", Any, Depends(_request_and_response)),
-        _keyword("poto_init", Any, Depends(constructor_arguments)),
-        *(_solved(one) for one in operation.parameters if one.source is Source.DEPENDENCY),
-    ]
+    of_constructor = [_solved(one) for one in operation.constructor if one.source is Source.DEPENDENCY]
+    constructor_arguments.__signature__ = Signature(of_constructor)  # type: ignore[attr-defined]
+    parameters = [_solved(one) for one in operation.parameters if one.source is Source.DEPENDENCY]
+    if is_called or of_constructor:
+        parameters.append(_keyword("poto_init", Any, Depends(constructor_arguments)))
+    if is_called:
+        parameters.append(_keyword("poto_io", Any, Depends(_request_and_response)))
+    return parameters
 
 
 def check_dependencies(operation: Operation, dependant: Dependant) -> None:

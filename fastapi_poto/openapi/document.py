@@ -33,7 +33,7 @@ from .schemas import (
     require_discriminators,
     same_for_clients,
 )
-from .security import show_credentials
+from .security import require_caller, show_credentials
 
 Document = dict[str, Any]
 
@@ -94,6 +94,8 @@ def refine(document: Document, routes: Sequence[BaseRoute], *, alone: Document |
         if one.operation is None:
             refiner.sign_in(one.shown, one.route, has_cookies=one.route.poto.cookies is not None)
         else:
+            if not one.operation.guard.public:
+                require_caller(document, one.shown, one.route.poto.authenticator.security)
             refiner.method(one.shown, one.operation, has_cookies=one.route.poto.cookies is not None)
     workshop.give_back()
     _describe_tags(document, ours)

@@ -11,6 +11,22 @@ from ..auth.dependencies import bearer_scheme, password_scheme
 _OWN = {bearer_scheme.scheme_name, password_scheme.scheme_name}
 
 
+def require_caller(document: dict[str, Any], operation: dict[str, Any], security: Sequence[SecurityBase]) -> None:
+    """Write that an operation needs a caller, who is known in one of these ways.
+
+    FastAPI would document it of dependencies: two for each method, of which none is ever called.
+    """
+    operation["security"] = [*operation.get("security", ()), *({scheme.scheme_name: []} for scheme in security)]
+    _add_schemes(document, security)
+
+
+def _add_schemes(document: dict[str, Any], security: Sequence[SecurityBase]) -> None:
+    schemes = document["components"].setdefault("securitySchemes", {})
+    for scheme in security:
+        if scheme.scheme_name not in schemes:
+            schemes[scheme.scheme_name] = jsonable_encoder(scheme.model, by_alias=True, exclude_none=True)
+
+
 def show_credentials(document: dict[str, Any], security: Sequence[SecurityBase]) -> None:
     """Let the operations that take `CurrentUser` name all the ways to know a caller that this application has.
 
@@ -31,6 +47,4 @@ def show_credentials(document: dict[str, Any], security: Sequence[SecurityBase])
         schemes = document["components"].setdefault("securitySchemes", {})
         for name in _OWN - set(names):
             schemes.pop(name, None)
-        for scheme in security:
-            model = jsonable_encoder(scheme.model, by_alias=True, exclude_none=True)
-            schemes.setdefault(scheme.scheme_name, model)
+        _add_schemes(document, security)

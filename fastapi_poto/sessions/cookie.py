@@ -23,9 +23,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from ..errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLarge
 from ..settings import DAY, wall_clock
 from ..stores import records
@@ -90,6 +87,10 @@ class CookieSessions:
         self.absolute = absolute
         self.touch = min(touch, idle / 4)
         self.max_keys = max_keys
+        from cryptography.exceptions import InvalidTag  # slow to import, and for those alone who keep sessions here
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._invalid_tag = InvalidTag
         self._ciphers = {hashlib.sha256(b"poto cookie key id\0" + key).digest()[:4]: AESGCM(key) for key in keys}
         self._current = next(iter(self._ciphers))
 
@@ -143,7 +144,7 @@ class CookieSessions:
             raise _Refused("an unknown version or key", forged=False)
         try:
             body = cipher.decrypt(nonce, sealed, _bound(head, user_id))
-        except InvalidTag:
+        except self._invalid_tag:
             raise _Refused("tampered with, another user's, or for another purpose") from None
         if expires <= self.clock():
             raise _Refused("expired", forged=False)
