@@ -179,7 +179,7 @@ class AuthRoute(APIRoute):
         return answer
 
 
-def auth_router(poto: Runtime) -> APIRouter:
+def auth_router(poto: Runtime) -> APIRouter:  # noqa: C901 - a table of routes
     """`/auth/*` for a `Poto`."""
     error_bodies.install()
     sign_in, cookies = poto.sign_in, poto.cookies
