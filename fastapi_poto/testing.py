@@ -132,7 +132,7 @@ def serve(app: Any, **options: Any) -> Iterator[LiveApp]:
     try:
         import uvicorn
     except ImportError as error:
-        raise ConfigurationError('serve() needs uvicorn. Run: pip install "fastapi-poto[server]"') from error
+        raise ConfigurationError('serve() needs uvicorn. Run: pip install "uvicorn[standard]>=0.54"') from error
     settled = threading.Event()
     loops: list[asyncio.AbstractEventLoop] = []
     failures: list[BaseException] = []

@@ -5,7 +5,7 @@ from ..errors import ConfigurationError
 try:
     import httpx as _  # noqa: F401
 except ImportError as error:
-    raise ConfigurationError('The client needs httpx. Run: pip install "fastapi-poto[client]"') from error
+    raise ConfigurationError('The client needs httpx. Run: pip install "httpx>=0.28"') from error
 
 from ..auth.token_pair import TokenPair
 from ..errors import InvalidArguments, StreamCut, UnexpectedResponse

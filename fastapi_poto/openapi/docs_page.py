@@ -92,7 +92,7 @@ def _assets() -> dict[str, Path]:
         import fastapi_offline
     except ImportError:
         raise ConfigurationError(
-            "poto_docs(app) needs the extra: pip install 'fastapi-poto[offline]'. "
+            'poto_docs(app) needs a package that is not installed. Run: pip install "fastapi-offline>=1.7". '
             "Or write poto_docs(app, offline=False), for pages that load from a CDN."
         ) from None
     folder = Path(fastapi_offline.__file__).parent / "static"

@@ -32,18 +32,18 @@ def store_from_url(url: str, *, clock: Callable[[], float] = wall_clock) -> Stor
         try:
             from .postgres import PostgresStore
         except ImportError as missing:
-            raise _missing(scheme, "sql", missing) from missing
+            raise _missing(scheme, "asyncpg>=0.32", missing) from missing
         return PostgresStore(url, clock=clock)
     if scheme in _REDIS:
         try:
             from .redis import RedisStore
         except ImportError as missing:
-            raise _missing(scheme, "redis", missing) from missing
+            raise _missing(scheme, "redis>=8.1", missing) from missing
         return RedisStore(url)
     raise ConfigurationError(f"No store knows the scheme {scheme!r}. Write {_FORMS}.")
 
 
-def _missing(scheme: str, extra: str, missing: ImportError) -> ConfigurationError:
+def _missing(scheme: str, package: str, missing: ImportError) -> ConfigurationError:
     return ConfigurationError(
-        f'{scheme}:// needs a package that is not installed ({missing}). pip install "fastapi-poto[{extra}]"'
+        f'{scheme}:// needs a package that is not installed ({missing}). Run: pip install "{package}"'
     )

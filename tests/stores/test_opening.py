@@ -112,7 +112,7 @@ def test_a_missing_driver(monkeypatch: pytest.MonkeyPatch, url: str, package: st
         return real(name, globals, locals, fromlist or (), level)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ConfigurationError, match=r'pip install "fastapi-poto\['):
+    with pytest.raises(ConfigurationError, match=r'pip install "(asyncpg|redis)>='):
         store_from_url(url)
     store_from_url("memory://")
     store_from_url("sqlite:///some.db")

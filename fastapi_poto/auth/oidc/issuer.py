@@ -70,7 +70,9 @@ class OIDC(ManagedCredentials):
             from . import key_set, token
             from .fetch import check_url
         except ImportError as error:
-            raise ConfigurationError("OIDC needs the extra: pip install 'fastapi-poto[oidc]'.") from error
+            raise ConfigurationError(
+                'OIDC needs packages that are not installed. Run: pip install "joserfc>=1.8" "httpx>=0.28"'
+            ) from error
         self._key_set, self._token = key_set.KeySet, token
         if not _NAME.fullmatch(name) or name in ("token", "key"):
             raise ConfigurationError(f"OIDC(name={name!r}): lower case letters, digits, - and _; not token, not key.")
