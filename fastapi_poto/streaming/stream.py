@@ -386,7 +386,7 @@ class Stream:
         log.error("%s failed in request %s", self.context.operation, self.context.request_id, exc_info=error)
 
 
-_ENDS: dict[type[PotoError], str] = {
+_ENDS: dict[type[PotoError], str] = {  # as telemetry names them
     ShuttingDown: "shutdown",
     DeadlineExceeded: "deadline",
     Unauthenticated: "revoked",
@@ -395,5 +395,4 @@ _ENDS: dict[type[PotoError], str] = {
 
 
 def _how(error: BaseException) -> str:
-    """How telemetry names the end of a stream that failed."""
     return next((how for cls, how in _ENDS.items() if isinstance(error, cls)), "error")
