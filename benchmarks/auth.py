@@ -118,7 +118,7 @@ def look_ups() -> None:
 
 async def _refusals(rounds: int = 60) -> dict[str, float]:
     """Milliseconds of one refused sign-in, the median, of each kind in turn."""
-    poto = Poto(SECRET, free_failures=10**6, failures_per_address=0, store="memory://")
+    poto = Poto(SECRET, free_failures=10**6, failures_per_address=None, store="memory://")
     await poto.accounts.create(NAME, PASSWORD)
     gone = await poto.accounts.create("gone", PASSWORD)
     await poto.users.set_disabled(gone.id)  # type: ignore[attr-defined]
