@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from typing import Annotated
+from weakref import WeakKeyDictionary
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from fastapi_poto import Poto, PotoError, PotoModule, poto_router, public, rpc
+from fastapi_poto.streaming import hub
 from fastapi_poto.streaming.hub import hub_of
 from tests.secret import SECRET
 
@@ -112,8 +114,9 @@ async def test_a_stream_past_its_deadline_rolls_back(app: FastAPI, caplog: pytes
     assert caplog.records == []
 
 
-async def test_a_stream_that_is_shut_down_rolls_back(app: FastAPI) -> None:
+async def test_a_stream_that_is_shut_down_rolls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """`Poto.shut_down` ends open streams with `shutting_down`; streams of the next start are served."""
+    monkeypatch.setattr(hub, "_hubs", WeakKeyDictionary())  # it ends those of all loops: other tests have servers here
     poto = Poto(SECRET)
     app = FastAPI()
     app.include_router(poto_router(Failing, poto=poto))

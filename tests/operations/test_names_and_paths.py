@@ -275,7 +275,9 @@ class TestGuards:
             def tick(self) -> None: ...
 
         for bases in ((Status, Office), (Status, Plain), (Plain, Status), (Status, Empty)):
-            with pytest.raises(ConfigurationError, match=r"Both\.\w+ would be open .*Say @public or @roles on Both\."):
+            with pytest.raises(
+                ConfigurationError, match=r"Both\.\w+ would be open .*Say @public, @roles or @named on Both\."
+            ):
                 compile_module(type("Both", bases, {}))
         with pytest.raises(ConfigurationError, match=r"Both\.tick would be open .*Say .* on .*Tock\.tick\."):
             compile_module(type("Both", (Tock, Tick), {}))
