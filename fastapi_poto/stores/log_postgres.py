@@ -19,6 +19,8 @@ log = logging.getLogger("fastapi_poto")
 
 CHANNEL: Final = "poto_log"
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_EXPIRED: Final = "l.expires_at <= excluded.floor + 1"
+"""Of a log that is appended to: by the clock as it was read for its row, so that all columns agree."""
 _MOST_BYTES: Final = 7_000
 """Of one NOTIFY, which may have 8,000."""
 _BEAT_SECONDS: Final = 2.0
@@ -39,18 +41,18 @@ _APPEND: Final = f"""
             cut_number, cut_bytes, life, now + remember
         FROM given ORDER BY key
         ON CONFLICT (key) DO UPDATE SET
-            floor = CASE WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.floor END,
-            previous = CASE WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.last END,
+            floor = CASE WHEN {_EXPIRED} THEN greatest(l.last, excluded.floor) ELSE l.floor END,
+            previous = CASE WHEN {_EXPIRED} THEN greatest(l.last, excluded.floor) ELSE l.last END,
             tip = CASE WHEN excluded.number > 0 THEN greatest(l.last, excluded.floor) + excluded.number
-                WHEN l.expires_at <= {_NOW} THEN greatest(l.last, excluded.floor) ELSE l.last END,
+                WHEN {_EXPIRED} THEN greatest(l.last, excluded.floor) ELSE l.last END,
             last = CASE WHEN excluded.last = excluded.floor THEN l.last
                 ELSE greatest(l.last, excluded.floor) + excluded.last - excluded.floor END,
             number = l.number + excluded.number, bytes = l.bytes + excluded.bytes, ended = excluded.ended,
-            head = CASE WHEN l.expires_at <= {_NOW} THEN excluded.head ELSE COALESCE(l.head, excluded.head) END,
+            head = CASE WHEN {_EXPIRED} THEN excluded.head ELSE COALESCE(l.head, excluded.head) END,
             cut_number = greatest(l.cut_number, l.number + excluded.cut_number),
             cut_bytes = greatest(l.cut_bytes, l.bytes + excluded.cut_bytes), life = excluded.life,
             expires_at = excluded.expires_at
-        WHERE l.ended IS NULL OR l.expires_at <= {_NOW}
+        WHERE l.ended IS NULL OR {_EXPIRED}
         RETURNING *
     ), put AS (
         INSERT INTO poto_events (log, id, previous, number, begins, data)
@@ -110,6 +112,12 @@ class PostgresLog(SqlLog):
 
         return _PostgresWatch(self._connect, notify, on_wake)
 
+    async def close(self) -> None:
+        """Send what is still to be told of this loop's appends."""
+        notifier = self._notifier.pop()
+        if notifier is not None:
+            await notifier.finished()
+
 
 class _Merged:
     """The entries of one log in a group, as if they were one."""
@@ -168,6 +176,11 @@ class _Notifier:
         self._news |= news
         if self._news and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+
+    async def finished(self) -> None:
+        """Return when all has been sent."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
 
     async def _run(self) -> None:
         while self._news:

@@ -50,10 +50,11 @@ _READ: Final = """
     WHERE l.id IS NULL OR l.last <> CAST(w.value AS BIGINT)
     ORDER BY l.id, e.id"""
 # `$1` is {"key": …}, `$2` how long the log is remembered.
+# The clock is read once: a log that begins is empty, all its positions are the same.
 _BEGIN: Final = """
     INSERT INTO poto_logs AS l (key, floor, previous, tip, last, number, bytes, cut_number, cut_bytes, life, expires_at)
-    SELECT w.key, {now} - 1, {now} - 1, {now} - 1, {now} - 1, 0, 0, 0, 0, 0, {now} + $2 FROM {each} AS w WHERE true
-    ORDER BY w.key
+    SELECT w.key, n.t - 1, n.t - 1, n.t - 1, n.t - 1, 0, 0, 0, 0, 0, n.t + $2
+    FROM {each} AS w CROSS JOIN (SELECT {now} AS t) AS n WHERE true ORDER BY w.key
     ON CONFLICT (key) DO UPDATE SET last = {greatest}(l.last, excluded.last), floor = {greatest}(l.last, excluded.last),
         previous = {greatest}(l.last, excluded.last), tip = {greatest}(l.last, excluded.last),
         ended = NULL, head = NULL, expires_at = excluded.expires_at

@@ -24,7 +24,8 @@ class PostgresStore:
         """`url` is `PostgresPool`'s."""
         self._clock = clock
         self._pool = PostgresPool(url)
-        self.log: EventLog = PostgresLog(self._pool, self._pool.connect)
+        self._log = PostgresLog(self._pool, self._pool.connect)
+        self.log: EventLog = self._log
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         check_name(record)
@@ -106,6 +107,7 @@ class PostgresStore:
         await self._pool.open()
 
     async def close(self) -> None:
+        await self._log.close()
         await self._pool.close()
 
     async def _ask(self, sql: str, record: str, *arguments: Any) -> Any:

@@ -114,12 +114,14 @@ class PostgresPool:
         self._ready = True
 
     async def close(self) -> None:
-        """Let go of this loop's connections."""
+        """Let go of this loop's connections, when nobody works with them or makes one, or does so for too long."""
         self._ready = False
         connected = self._connected.pop()
-        if connected is not None:
-            connected.closed = True
-        while connected is not None and connected.idle:
+        if connected is None:
+            return
+        connected.closed = True
+        await connected.quiet(within=self._timeout)
+        while connected.idle:
             db = connected.idle.pop()
             try:
                 await db.close(timeout=self._timeout)
@@ -168,6 +170,7 @@ class PostgresPool:
     async def connect(self) -> Any:
         """A new connection, made in a task: asyncpg leaves a failed future behind where a caller gives up midway."""
         connecting = asyncio.ensure_future(self._dial())
+        self._connected.get().add_dial(connecting)
         try:
             return await asyncio.shield(connecting)
         except asyncio.CancelledError:
@@ -183,10 +186,15 @@ class PostgresPool:
             more = {"statement_timeout": timeout, "default_transaction_isolation": "read committed"}
             try:
                 db = await asyncpg.connect(self._dsn, server_settings=settings | more, **options)
-                with suppress(asyncpg.PostgresError):
-                    if await db.fetchval(_OBEYED) == timeout:
-                        return db
-                db.terminate()
+                is_obeyed = False
+                try:
+                    with suppress(asyncpg.PostgresError):
+                        is_obeyed = await db.fetchval(_OBEYED, timeout=self._timeout) == timeout
+                finally:
+                    if not is_obeyed:
+                        db.terminate()
+                if is_obeyed:
+                    return db
             except asyncpg.ProtocolViolationError as error:
                 if "startup parameter" not in str(error):
                     raise
@@ -214,6 +222,8 @@ class _Connected:
 
     def __init__(self, make_batches: "Callable[[_Connected, str], Batches[Sequence[Any]]]", size: int) -> None:
         self.free = asyncio.Semaphore(size)
+        self._size = size
+        self._dials: set[asyncio.Future[Any]] = set()
         self.idle: list[Any] = []
         self.closed = False
         self._make_batches = make_batches
@@ -239,6 +249,30 @@ class _Connected:
             db.terminate()
         elif not db.is_closed():
             self.idle.append(db)
+
+    def add_dial(self, connecting: "asyncio.Future[Any]") -> None:
+        """A connection is being made; it goes on even where nobody waits for it any more."""
+        self._dials.add(connecting)
+        connecting.add_done_callback(self._dials.discard)
+
+    async def quiet(self, *, within: float) -> None:
+        """Return when no connection is in use or being made, or after so many seconds.
+
+        A loop that ends before that cancels the driver in midair, which leaves a task and a socket behind.
+        """
+        held = 0
+        try:
+            async with asyncio.timeout(within):
+                while held < self._size:
+                    await self.free.acquire()
+                    held += 1
+                if self._dials:
+                    await asyncio.wait(self._dials)
+        except TimeoutError:
+            pass
+        finally:
+            for _ in range(held):
+                self.free.release()
 
 
 def _hang_up(connecting: "asyncio.Future[Any]") -> None:

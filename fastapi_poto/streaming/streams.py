@@ -22,6 +22,8 @@ from .tails import NOW
 
 _KEY_PATIENCE: Final = 2.0
 _STOP_PATIENCE: Final = 0.5
+_RESUME_PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""A reader may come back, to another process, before its first items have been stored: seconds between looks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +148,15 @@ class Streams:
     async def resume(self, last_event_id: str, context: CallContext) -> AsyncIterator[bytes]:
         """Frames after an item. Raises `Forbidden` for another user's stream, `PastReplay` if there would be a gap."""
         known = ITEM_ID.fullmatch(last_event_id)
-        head = await self._head(known[1]) if known is not None else None
-        if known is None or head is None:
+        if known is None:
+            raise PastReplay
+        head = None
+        for pause in _RESUME_PAUSES:
+            await asyncio.sleep(pause)
+            head = await self._head(known[1])
+            if head is not None:
+                break
+        if head is None:
             raise PastReplay
         _check_owner(head, _user_of(context))
         if head.operation != context.operation:

@@ -73,6 +73,13 @@ async def test_a_log_begins_where_somebody_asks(store: Store, key: str) -> None:
     assert [event for _, event in batch.events] == [b"a"]
 
 
+async def test_a_log_that_begins_is_empty(store: Store, key: str) -> None:
+    """Of many that begin at once, none says that there was something before."""
+    begun = await store.log.read({f"{key}-{number}": 0 for number in range(500)})
+    assert len(begun) == 500
+    assert {batch.last - batch.start for batch in begun.values()} == {0}
+
+
 async def test_a_batch_is_limited(store: Store, key: str) -> None:
     """The first ones come, and the rest from there."""
     await append(store, key, *(b"%d" % number for number in range(10)))
@@ -348,6 +355,23 @@ async def test_a_wake_comes(store_url: str, key: str) -> None:
     await watch.close()
     await mine.close()
     await other.close()
+
+
+def test_a_closed_store_leaves_nothing(store_url: str, key: str) -> None:
+    """The loop may end at once: what tells others of an append, and a connection for that, are waited for."""
+
+    async def work(*, is_heard: bool) -> None:
+        store = store_from_url(store_url)
+        await store.open()
+        watch = await store.log.watch(lambda news: None) if is_heard else None
+        await asyncio.gather(*(append(store, f"{key}-{number}", b"a") for number in range(3)))
+        if watch is not None:
+            await watch.close()
+        await store.close()
+        assert not {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+    for round_ in range(6):
+        asyncio.run(work(is_heard=round_ % 2 == 0))
 
 
 ENTRIES = st.lists(

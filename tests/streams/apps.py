@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -595,6 +596,15 @@ class Resuming(PotoModule):
                 await asyncio.sleep(pause)
         finally:
             probe.note("closed")
+
+    @rpc(resumable=True)
+    async def get_count_on(self, sign: str, count: int) -> AsyncIterator[int]:
+        """One item, and the others as soon as there is a file: in whatever process this runs."""
+        yield 1
+        while not await asyncio.to_thread(Path(sign).exists):
+            await asyncio.sleep(0.01)
+        for number in range(2, count + 1):
+            yield number
 
     @rpc(resumable=True)
     async def get_slow_start(self, tag: str) -> AsyncIterator[int]:

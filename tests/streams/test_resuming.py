@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -308,12 +309,27 @@ def test_another_worker_goes_on(pair: tuple[LiveProcess, LiveProcess]) -> None:
     assert events[-1][:2] == ("close", "~end")
 
 
-def test_another_worker_takes_as_much_as_there_is(pair: tuple[LiveProcess, LiveProcess]) -> None:
+def test_another_worker_takes_as_much_as_there_is(pair: tuple[LiveProcess, LiveProcess], tmp_path: Path) -> None:
     """More than is kept: the generator waits for the reader in the other process."""
     one, other = pair
-    with Connection(one.url, "/Resuming/count", query={"tag": "-", "pause": 0, "count": 3000}) as connection:
+    sign = tmp_path / "left"  # until the reader has left, nothing is sent that it would count as seen
+    query = {"sign": str(sign), "count": 3000}
+    with Connection(one.url, "/Resuming/count_on", query=query) as connection:
         last = cut(connection, 1)
-    assert numbers(read(other.url, "/Resuming/count?tag=-", last)) == list(range(2, 3001))
+    sign.touch()
+    assert numbers(read(other.url, f"/Resuming/count_on?{urlencode(query)}", last)) == list(range(2, 3001))
+
+
+def test_another_worker_goes_on_at_once(pair: tuple[LiveProcess, LiveProcess], tmp_path: Path) -> None:
+    """Who comes back before its only item has been stored is no stranger."""
+    one, other = pair
+    for round_ in range(5):
+        sign = tmp_path / f"left-{round_}"
+        query = {"sign": str(sign), "count": 3}
+        with Connection(one.url, "/Resuming/count_on", query=query) as connection:
+            last = cut(connection, 1)
+            sign.touch()
+            assert numbers(read(other.url, f"/Resuming/count_on?{urlencode(query)}", last)) == [2, 3]
 
 
 def test_another_worker_refuses_a_foreign_user(pair: tuple[LiveProcess, LiveProcess]) -> None:
