@@ -164,6 +164,13 @@ def _marking(generator: Any) -> Any:
                 found[FLOAT_MARK] = True
             return found
 
+        def bytes_schema(self, schema: Any) -> Any:
+            found = super().bytes_schema(schema)
+            said = self._config.config_dict.get("ser_json_bytes") if _marks.get() else None
+            if said == "hex":
+                return {"type": "string", "contentEncoding": "base16"}  # limits count bytes, not digits
+            return {"type": "string"} if said == "utf8" else found
+
         def default_schema(self, schema: Any) -> Any:
             found = super().default_schema(schema)
             if _marks.get():

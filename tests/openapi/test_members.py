@@ -355,3 +355,26 @@ def test_what_comes_out_is_documented_as_it_is() -> None:
     assert found.answer("Lab_stream")[1]["oneOf"][0] == either
     assert found.parameters("Lab_get_one")["above"]["schema"]["type"] == "number"
     assert "x-poto-may" not in str(found.content)
+
+
+class Digest(BaseModel):
+    model_config = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
+    digest: bytes
+
+
+class Sentence(BaseModel):
+    model_config = ConfigDict(ser_json_bytes="utf8", val_json_bytes="utf8")
+    text: bytes
+
+
+class Notary(PotoModule):
+    @public
+    async def sign(self, sentence: Sentence, seal: bytes) -> Digest: ...
+
+
+def test_bytes_of_models_that_say_how() -> None:
+    """A model's own way of writing bytes is the document's too; those beside it stay base64."""
+    schemas = app_of(Notary).openapi()["components"]["schemas"]
+    assert schemas["Digest"]["properties"]["digest"] == {"type": "string", "contentEncoding": "base16"}
+    assert schemas["Sentence"]["properties"]["text"] == {"type": "string"}
+    assert schemas["NotarySignRequest"]["properties"]["seal"] == BYTES
