@@ -7,6 +7,7 @@ from contextvars import Context
 from typing import Any, Generic, TypeVar
 
 from ..errors import Unavailable
+from .deadline import Deadline, within
 from .outage import Outage
 
 Job = TypeVar("Job")
@@ -67,7 +68,7 @@ class Batches(Generic[Job]):
             return
         results: Sequence[Any]
         try:
-            async with asyncio.timeout_at(max(batch[0][2], self._answered) + self._patience):
+            async with Deadline(max(batch[0][2], self._answered) + self._patience, self._patience / 5):
                 results = await self._run([job for job, _, _ in batch])
             self._answered = loop.time()
         except TimeoutError as error:
@@ -95,7 +96,7 @@ class Batches(Generic[Job]):
         results: list[Any] = []
         for job, _, _ in batch:
             try:
-                async with asyncio.timeout(self._patience):
+                async with within(self._patience):
                     results += await self._run([job])
             except Exception as failed:
                 results.append(failed)

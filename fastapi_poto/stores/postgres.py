@@ -16,8 +16,8 @@ class PostgresStore:
     """Records in a PostgreSQL server that many machines share. Keeps every promise of `Store` over many processes.
 
     What was acknowledged is committed, as durable as the server is. An operation ends when the server has not
-    answered for `timeout` seconds, here and on the server. At most `pool_size` connections for each process and event
-    loop; what callers ask meanwhile goes out together. Works behind PgBouncer, in transaction mode too.
+    answered for `timeout` seconds, and on the server soon after. At most `pool_size` connections for each process and
+    event loop; what callers ask meanwhile goes out together. Works behind PgBouncer, in transaction mode too.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = wall_clock) -> None:

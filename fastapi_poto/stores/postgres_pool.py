@@ -18,6 +18,7 @@ from .batches import Batches
 from .log_sql import Flow, Rows
 from .outage import Outage
 from .per_loop import PerLoop
+from .wait_queue import WaitQueue
 
 T = TypeVar("T")
 
@@ -141,16 +142,14 @@ class PostgresPool:
         return await self._run(work)
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], *, patience: float | None = None) -> T:
-        try:
-            async with asyncio.timeout(self._timeout if patience is None else patience):
-                return await self._use(self._connected.get(), work)
-        except TimeoutError as error:
-            raise self._outage.failed(error) from error
+        return await self._use(self._connected.get(), work, patience)
 
-    async def _use(self, connected: "_Connected", work: Callable[[Any], Awaitable[T]]) -> T:
+    async def _use(
+        self, connected: "_Connected", work: Callable[[Any], Awaitable[T]], patience: float | None = None
+    ) -> T:
         """Work with a connection. One that fails is dropped at once: a polite end waits for a server that is gone."""
         try:
-            async with connected.free:
+            async with connected.line.turn(patience):
                 db = connected.take() or await self.connect()
                 try:
                     result = await work(db)
@@ -181,8 +180,9 @@ class PostgresPool:
         settings = {"application_name": "fastapi_poto"}
         options: Any = {"timeout": self._timeout}  # its default makes an int of it to type checkers
         if not self._pooled:
-            # What a server does for us ends when we have given up; and it is told which level this is written for.
-            timeout = str(ceil(self._timeout * 1000))
+            # What a server does for us ends when we have given up, not before: its clock also runs while it waits for
+            # this process to send on. And it is told which level this is written for.
+            timeout = str(ceil(self._timeout * 2000))
             more = {"statement_timeout": timeout, "default_transaction_isolation": "read committed"}
             try:
                 db = await asyncpg.connect(self._dsn, server_settings=settings | more, **options)
@@ -202,7 +202,7 @@ class PostgresPool:
         return await asyncpg.connect(self._dsn, server_settings=settings, statement_cache_size=0, **options)
 
     def _attach(self) -> "_Connected":
-        return _Connected(self._make_batches, self._size)
+        return _Connected(self._make_batches, self._size, self._timeout)
 
     def _make_batches(self, connected: "_Connected", sql: str) -> "Batches[Sequence[Any]]":
         async def run(jobs: list[Sequence[Any]]) -> Sequence[Any]:
@@ -220,8 +220,10 @@ class PostgresPool:
 class _Connected:
     """Connections of one event loop, and what waits for them."""
 
-    def __init__(self, make_batches: "Callable[[_Connected, str], Batches[Sequence[Any]]]", size: int) -> None:
-        self.free = asyncio.Semaphore(size)
+    def __init__(
+        self, make_batches: "Callable[[_Connected, str], Batches[Sequence[Any]]]", size: int, patience: float
+    ) -> None:
+        self.line = WaitQueue(size, patience)
         self._size = size
         self._dials: set[asyncio.Future[Any]] = set()
         self.idle: list[Any] = []
@@ -264,7 +266,7 @@ class _Connected:
         try:
             async with asyncio.timeout(within):
                 while held < self._size:
-                    await self.free.acquire()
+                    await self.line.take()
                     held += 1
                 if self._dials:
                     await asyncio.wait(self._dials)
@@ -272,7 +274,7 @@ class _Connected:
             pass
         finally:
             for _ in range(held):
-                self.free.release()
+                self.line.give_back(answered=False)
 
 
 def _hang_up(connecting: "asyncio.Future[Any]") -> None:

@@ -156,6 +156,12 @@ BEGIN
         WHERE poto_fields.record = r.id AND poto_fields.field = the_field AND poto_fields.value = old_value
         AND r.name = the_name AND (r.expires_at IS NULL OR r.expires_at > at);
         IF FOUND THEN RETURN 1; END IF;
+        -- Where it waited for another change, the field is locked now, though it is another one. Whoever holds a field
+        -- must not wait for its record: those who hold the record wait for the field.
+        PERFORM FROM poto_fields f JOIN poto_records r ON r.id = f.record
+        WHERE r.name = the_name AND f.field = the_field AND f.value <> old_value
+        AND (r.expires_at IS NULL OR r.expires_at > at);
+        IF FOUND THEN RETURN 2; END IF;
     END IF;
     held := poto2_hold(the_name, at, make, life, limit_in);
     IF held.row_id IS NULL THEN RETURN 0; END IF;

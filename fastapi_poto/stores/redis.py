@@ -27,6 +27,7 @@ from .log_redis import RedisLog
 from .outage import Outage
 from .per_loop import PerLoop
 from .redis_client import RedisUrl, disconnect, look_at
+from .wait_queue import WaitQueue
 
 T = TypeVar("T")
 
@@ -228,13 +229,13 @@ class RedisStore:
 
         size = self._url.pool_size
         batches = Batches(run, self._outage, at_once=min(_BATCHES_AT_ONCE, size), patience=self._url.timeout)
-        connected = _Connected(client, batches, asyncio.Semaphore(size), asyncio.Lock())
+        connected = _Connected(client, batches, WaitQueue(size, self._url.timeout), asyncio.Lock())
         return connected
 
     async def _use(self, connected: "_Connected", answer: Awaitable[T], *but: type[Exception]) -> T:
         """The server's answer. What it raises is an outage, but for these classes."""
         try:
-            async with asyncio.timeout(self._url.timeout), connected.free:
+            async with connected.line.turn():
                 result = await answer
         except (RedisError, OSError, RedisClusterException) as error:
             if isinstance(error, but) and not _is_outage(error):
@@ -251,7 +252,7 @@ class _Connected:
 
     client: Any
     batches: Batches[_Command]
-    free: asyncio.Semaphore
+    line: WaitQueue
     looking: asyncio.Lock
 
 

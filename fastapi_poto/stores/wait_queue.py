@@ -2,6 +2,10 @@
 
 from asyncio import Future, get_running_loop, wait
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from .deadline import Deadline
 
 MOST_SECONDS = 10.0
 
@@ -43,6 +47,20 @@ class WaitQueue:
                 place.cancel()
             raise
         return max(began, self._answered) + self._patience
+
+    @asynccontextmanager
+    async def turn(self, patience: float | None = None) -> AsyncIterator[None]:
+        """Wait for a turn and use it, for `patience` seconds if this is given. Raises `TimeoutError` as `take` does."""
+        deadline = await self.take()
+        if patience is not None:
+            deadline = get_running_loop().time() + patience
+        answered = False
+        try:
+            async with Deadline(deadline, self._patience / 5):
+                yield
+            answered = True
+        finally:
+            self.give_back(answered=answered)
 
     def give_back(self, *, answered: bool) -> None:
         """End a turn, and say whether the store answered."""

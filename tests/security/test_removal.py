@@ -27,6 +27,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Work], None
             kind = request.param
             if kind in ("postgres", "redis"):
                 url = stack.enter_context((PostgresServer if kind == "postgres" else RedisServer)(tmp_path)).url
+                url += "?timeout=5"  # it is about what is kept
             else:
                 url = "memory://" if kind == "memory" else f"sqlite:///{tmp_path}/poto.db"
             anyio.run(_with_poto, url, work)

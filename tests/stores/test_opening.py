@@ -256,7 +256,7 @@ async def test_redis_over_tls(tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
     with TlsRedis(tmp_path, durable=False) as server:
         url = f"rediss://127.0.0.1:{server.port}/0"
-        trusting = store_from_url(f"{url}?ssl_ca_certs={quote(str(certificate), safe='')}")
+        trusting = store_from_url(f"{url}?ssl_ca_certs={quote(str(certificate), safe='')}&timeout=5")
         await trusting.write("test:tls", {"a": b"1"}, create=True)
         assert await trusting.read("test:tls") == {"a": b"1"}
         await trusting.close()
