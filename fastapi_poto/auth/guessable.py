@@ -83,6 +83,8 @@ def _repeats(text: str, at: int) -> bool:
 
 def _is_prose(text: str) -> bool:
     """Whether most of it is pairs of letters as words have them, breaks between words, counting and repetition."""
+    if re.fullmatch("[0-9a-fA-F-]+", text):
+        return False  # digits in base 16 have few pairs of letters, most of them usual ones
     if not re.search("[a-z]", text):
         text = text.lower()
     breaks = len(re.findall(r"(?<=[A-Za-z])[ _.-](?=[A-Za-z])", text))

@@ -114,7 +114,7 @@ async def test_a_stream_past_its_deadline_rolls_back(app: FastAPI, caplog: pytes
     assert caplog.records == []
 
 
-async def test_a_stream_that_is_shut_down_rolls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_that_is_shut_down_rolls_back(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     """`Poto.shut_down` ends open streams with `shutting_down`; streams of the next start are served."""
     monkeypatch.setattr(hub, "_hubs", WeakKeyDictionary())  # it ends those of all loops: other tests have servers here
     poto = Poto(SECRET)
