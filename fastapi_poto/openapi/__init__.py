@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's own, refined where our routes are, so that generators make clean clients of it."""
+"""The OpenAPI document: FastAPI's own, its poto routes refined, so that generators make clean clients of it."""
 
 from .docs_page import poto_docs
 from .install import refine_openapi

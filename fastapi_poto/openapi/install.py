@@ -8,8 +8,9 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from .._compat.fastapi import marked_schemas
-from .document import Document, has_poto_routes, is_poto_route, refine
+from .document import refine
 from .operation_ids import check_operation_ids
+from .poto_routes import Document, has_poto_routes, is_poto_route
 
 
 def refine_openapi(app: FastAPI, document: Document) -> Document:
@@ -23,7 +24,7 @@ def refine_openapi(app: FastAPI, document: Document) -> Document:
 
 
 def _of_others(app: FastAPI) -> Document:
-    """The document of an application without our routes."""
+    """The document of an application without the poto routes."""
     return get_openapi(
         title=app.title,
         version=app.version,
@@ -34,7 +35,7 @@ def _of_others(app: FastAPI) -> Document:
 
 
 def install() -> None:
-    """Let applications that include our routers refine their documents."""
+    """Let applications that include poto routers refine their documents."""
     # FastAPI gives a router no hook to the document of its application: only the class sees every one of them.
     original = FastAPI.openapi
     if hasattr(original, "__poto__"):

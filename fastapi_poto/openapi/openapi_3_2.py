@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .document import Document, poto_operations, refine
+from .document import refine
+from .poto_routes import Document, poto_operations
 
 VERSION: Final = "3.2.0"
 _EVENT_STREAM = "text/event-stream"

@@ -9,6 +9,7 @@ from ..operations import Operation, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
 from .errors import ErrorComponents, errors_of, reasons_of
 from .headers import COOKIE_MODE, add_headers, headers_of, stream_words
+from .poto_routes import OperationObject
 from .route_arguments import EventStreamBody
 from .schemas import (
     NULL,
@@ -30,11 +31,9 @@ from .schemas import (
     without_null,
 )
 
-OperationObject = dict[str, Any]
-
 
 class OperationRefiner:
-    """Refines the operations of one document. `schemas` are the components that are ours to change."""
+    """Refines the operations of one document. `schemas` are the components of poto routes."""
 
     def __init__(self, schemas: dict[str, Schema], add: Add, errors: ErrorComponents) -> None:
         self.schemas = schemas
