@@ -44,6 +44,7 @@ from .sessions import CookieSessions, SessionManager
 from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, wall_clock, with_options
 from .stores import MemoryStore, Store, store_from_url
+from .stores.log import EventLog
 from .stores.namespaced import Namespaced, in_namespace
 from .streaming import Event
 from .streaming.broker import Broker
@@ -90,6 +91,7 @@ class Poto:
         **options: Unpack[PotoOptions],
     ) -> None:
         _check_protocol("store", store, str, Store)
+        _check_protocol("store.log", getattr(store, "log", None), NoneType, EventLog)
         _check_protocol("users", users, NoneType, UserProvider)
         self.settings = with_options(settings or Settings(), options)
         self.clock = clock
@@ -364,11 +366,11 @@ class Poto:
 
 
 def _check_protocol(name: str, given: object, plain: type, protocol: type) -> None:
-    missing = [method for method in vars(protocol) if method[0] != "_" and not callable(getattr(given, method, None))]
+    wanted = [one for one in (*vars(protocol), *protocol.__annotations__) if one[0] != "_"]
+    missing = [one for one in wanted if getattr(given, one, None) is None]
     if missing and not isinstance(given, plain):
-        raise ConfigurationError(
-            f"Poto({name}={given!r}): a {protocol.__name__} has the methods {', '.join(missing)}. Write them."
-        )
+        asks = f"{protocol.__module__}.{protocol.__name__}"
+        raise ConfigurationError(f"Poto({name}={given!r}) lacks {', '.join(missing)}. Write what {asks} asks for.")
 
 
 @cache

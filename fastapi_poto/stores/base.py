@@ -42,7 +42,7 @@ class Store(Protocol):
     A name of more than 1,024 bytes, with a NUL or a lone surrogate raises `BadRequest`: a user name that a client
     sent may be part of it. A store object serves any number of event loops and threads of its process.
 
-    Beside its records a store keeps event logs: `log`.
+    Beside its records a store keeps event logs: `log`. For a store of one process, `MemoryStore().log` will do.
 
     A store that cannot be reached raises `Unavailable` within a second; every operation may.
     """

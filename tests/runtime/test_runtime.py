@@ -35,14 +35,14 @@ class Watched(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.log: list[str] = []
+        self.notes: list[str] = []
 
     async def open(self) -> None:
-        self.log.append("open")
+        self.notes.append("open")
         await super().open()
 
     async def close(self) -> None:
-        self.log.append("close")
+        self.notes.append("close")
         await super().close()
 
 
@@ -145,8 +145,8 @@ def test_the_store_opens_and_closes_with_the_application() -> None:
     for _ in range(2):
         with TestClient(outer) as client:
             assert count(client) == 1
-            assert store.log.count("open") == 1 + store.log.count("close")
-    assert store.log == ["open", "close", "open", "close"]
+            assert store.notes.count("open") == 1 + store.notes.count("close")
+    assert store.notes == ["open", "close", "open", "close"]
 
 
 def test_without_a_lifespan_the_first_call_opens(tmp_path: Path) -> None:
@@ -199,17 +199,32 @@ def test_numbers_that_make_no_sense(name: str, value: float) -> None:
         Poto(SECRET, **{name: value})
 
 
+class Records:
+    """A store of records, with or without logs."""
+
+    def __init__(self, **log: object) -> None:
+        self.__dict__ |= log
+        self.records = MemoryStore()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "log":
+            raise AttributeError(name)
+        return getattr(self.records, name)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"access_ttl": "often"}, r"Poto\(access_ttl='often'\): input should be a valid number"),
         ({"allowed_origins": "https://a.example"}, r"Poto\(allowed_origins='https://a.example'\): .*sequence"),
-        ({"store": 3}, r"Poto\(store=3\): a Store has the methods read, write, .*Write them"),
+        ({"store": 3}, r"Poto\(store=3\) lacks read, write, .*log\. Write what .*Store asks for"),
         (
             {"users": object()},
-            r"Poto\(users=.*: a UserProvider has the methods get, find, add, .*Write",
+            r"Poto\(users=.* lacks get, find, add, .*Write what .*UserProvider asks for",
         ),
-        ({"sessions": object()}, r"Poto\(sessions=.*: a SessionProvider has the methods handle, .*Write"),
+        ({"store": Records()}, r"Poto\(store=.* lacks log\. Write what fastapi_poto.stores.base.Store asks for"),
+        ({"store": Records(log=object())}, r"Poto\(store.log=.* lacks append, .*what .*EventLog asks for"),
+        ({"sessions": object()}, r"Poto\(sessions=.* lacks handle, .*Write what .*SessionProvider asks for"),
     ],
     ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
 )

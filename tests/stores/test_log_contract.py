@@ -249,6 +249,14 @@ async def test_a_position_that_the_store_does_not_know(store: Store, key: str) -
     assert list(ahead.events) == []
 
 
+async def test_a_position_from_another_store(store: Store, key: str) -> None:
+    """Whoever comes with an id that a store gave from which only records were copied learns of the gap."""
+    batch = await read(store, key, int(1e6 * (time.time() - 60)))
+    assert batch is not None
+    assert list(batch.events) == []
+    assert batch.start == batch.last > 1e6 * (time.time() - 30)
+
+
 @pytest.mark.parametrize("bad", ["a\0b", "\ud800", "x" * 1100])
 async def test_names_are_those_of_records(store: Store, bad: str) -> None:
     """What not every store can keep is a `BadRequest`."""
