@@ -1,10 +1,13 @@
 """What the code of a call may ask: who calls, what they keep, how long they will wait."""
 
 import asyncio
+import os
+import re
+import sys
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context, ContextVar
+from random import Random
 from typing import Any, Final
 
 from starlette.types import Message, Receive, Scope
@@ -21,6 +24,11 @@ SCOPE_KEY: Final = "fastapi_poto"
 VARY: Final = (b"vary", b"Authorization, Cookie, X-API-Key")
 PRIVATE: Final = [(b"cache-control", b"private, no-store"), VARY]
 """Headers of what was made for one caller, unless the method says otherwise."""
+
+_ID_HEADER: Final = b"x-request-id"
+_REQUEST_ID: Final = re.compile(rb"[!-~]{1,128}")
+_new_ids = Random()  # noqa: S311 # they are to differ, not to be secret
+os.register_at_fork(after_in_child=_new_ids.seed)
 
 _current: ContextVar["CallContext | None"] = ContextVar("fastapi_poto.call", default=None)
 
@@ -84,7 +92,7 @@ class CallContext:
     """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
     _headers: dict[bytes, bytes] | None = None
     _session: Session | None = None
-    _request_id: str | None = None
+    _request_id: bytes | None = None
     _gone: asyncio.Event | None = None
     _on_gone: Callable[[], object] | None = None
     _watcher: asyncio.Task[None] | None = None
@@ -136,12 +144,14 @@ class CallContext:
     @property
     def request_id(self) -> str:
         """The `X-Request-ID` that came, if it is one (1 to 128 visible ASCII characters), else a new one."""
-        known = self._request_id
-        if known is None:
-            sent = self.headers.get(b"x-request-id", b"")
-            valid = 0 < len(sent) <= 128 and all(33 <= byte <= 126 for byte in sent)
-            known = self._request_id = sent.decode("ascii") if valid else uuid.uuid4().hex
-        return known
+        return (self._request_id or self._find_id()).decode("ascii")
+
+    def _find_id(self) -> bytes:
+        sent = self.headers.get(_ID_HEADER)
+        if sent is None or not _REQUEST_ID.fullmatch(sent):
+            sent = b"%016x" % _new_ids.getrandbits(64)
+        self._request_id = sent
+        return sent
 
     @property
     def remaining(self) -> float | None:
@@ -159,13 +169,29 @@ class CallContext:
         if self.time_limit is not None:
             self._lift_time_limit()
 
-    # Disconnects. A stream has a watcher of its own and tells it here; a plain call starts one when it asks.
+    def say_id(self) -> None:
+        """Have the response say which request it answers, unless a middleware will."""
+        middleware = sys.modules.get("asgi_correlation_id")
+        if middleware is None or middleware.correlation_id.get() != self.request_id:
+            self.response_headers.append((_ID_HEADER, self._request_id or self._find_id()))
+
+    def headers_beside(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The call's own headers for a response that has these: it may have an `X-Request-ID` already."""
+        own = self.response_headers
+        if any(name == _ID_HEADER for name, _ in headers):
+            own = [header for header in own if header[0] != _ID_HEADER]
+        return own
 
     def private_headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """What a response with these headers needs more, so that no cache gives one caller's to another."""
-        if self.user is None or any(name == b"cache-control" for name, _ in headers):
+        if self.user is None:
             return []
+        for name, _ in headers:
+            if name == b"cache-control":
+                return []
         return PRIVATE
+
+    # Disconnects. A stream has a watcher of its own and tells it here; a plain call starts one when it asks.
 
     def receive_again(self) -> Receive:
         """A `receive` that gives the body that the call has read; the request's own where it has read none."""

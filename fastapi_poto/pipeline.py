@@ -72,6 +72,7 @@ class Pipeline:
         # Whoever calls: a server may hand a request the context variables of the one before it.
         enter(context)
         scope[SCOPE_KEY] = context
+        context.say_id()
         try:
             if not self.runtime.is_open:
                 await self.runtime.open()
@@ -138,7 +139,7 @@ class Pipeline:
         # No error of its own: the server logs what is raised below, and error trackers make one event of that.
         log.warning("%s failed in request %s: %s", self.name, context.request_id, type(error).__name__)
         # The server closes the connection on what is raised below: say so, or the next call on it is cut off.
-        answer = InternalError(headers={"x-request-id": context.request_id} | closing(scope))
+        answer = InternalError(headers=closing(scope))
         await error_response(answer)(scope, receive, send)
         raise error  # the server logs the traceback; the client has its answer
 
@@ -164,7 +165,7 @@ def with_headers(context: CallContext, send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start" and not context.has_begun:
             context.begin_response()
-            headers = context.response_headers
+            headers = context.headers_beside(message.get("headers", ()))
             if message["status"] >= 400:
                 headers = [header for header in headers if header[0] not in _OF_A_DOWNLOAD]
             if message["status"] == RequestTimeout.status and closing(context.scope):

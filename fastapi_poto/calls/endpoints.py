@@ -73,7 +73,7 @@ def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> E
         if not isinstance(result, Response):
             result = call.prepare(result)
         # One list from now on: a generator has yet to run, and sets what goes out with its first item.
-        response.raw_headers[:0] = context.response_headers
+        response.raw_headers[:0] = context.headers_beside(response.raw_headers)
         context.response_headers = response.raw_headers
         if isinstance(result, Response):
             return result

@@ -13,7 +13,7 @@ from pydantic_core import ValidationError, from_json
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from ..context import PRIVATE, CallContext
+from ..context import CallContext
 from ..operations import Operation
 from ..settings import Settings
 from ..streaming.byte_stream import ByteStream
@@ -141,11 +141,8 @@ def _unary(operation: Operation) -> SendResult:
             headers = [(b"content-length", b"0")]
         else:
             headers = [content_type, (b"content-length", b"%d" % len(body))]
-        if context.response_headers:
-            headers += context.response_headers
-            headers += context.private_headers(headers)
-        elif context.user is not None:
-            headers += PRIVATE
+        headers += context.response_headers
+        headers += context.private_headers(headers)
         context.begin_response()
         await send({"type": "http.response.start", "status": status or operation.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body})
