@@ -16,6 +16,7 @@ PAGE = HERE.parents[1] / "docs" / "concurrency.md"
 PROCESSES = 3
 
 SUITES = {
+    "test_login": "visitors and named users who sign in at the same moment",
     "test_isolation": "long calls, streams, bursts, abandoned streams, failures",
     "test_context": "the caller in threads, tasks, generators, on connections that are kept alive",
     "test_session": "one user's session from many calls at once",
