@@ -64,8 +64,8 @@ conformance: setup servers  ## client generators, a real browser, nginx
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "conformance or browser" --timeout 600 $(ARGS)
 
 deployments: setup servers  ## other servers, poolers, clusters, sentinels; stopped, full, demoted
-	@scripts/install-servers pgbouncer
-	$(BIN)/python -m pytest -m deployments --timeout 120 $(ARGS)
+	@scripts/install-servers pgbouncer nginx caddy haproxy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m deployments --timeout 120 $(ARGS)
 
 compat: servers  ## the behaviour on the lowest, newest and coming releases of FastAPI and its kin
 	WORKERS=$(WORKERS) scripts/compat $(ARGS)

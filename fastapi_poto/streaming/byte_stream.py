@@ -7,6 +7,7 @@ from urllib.parse import quote
 from starlette.responses import StreamingResponse
 
 from ..context import CallContext, current_context
+from .frames import UNTOUCHED
 from .stream import Stream, StreamOptions
 
 _BUFFERS: Final = 4
@@ -40,8 +41,7 @@ class ByteStream(Stream, StreamingResponse):
         self.media_type = media_type
         self.raw_headers = [
             (b"content-type", media_type.encode("latin-1")),
-            (b"cache-control", b"no-store"),
-            (b"x-accel-buffering", b"no"),
+            *UNTOUCHED,
             *_describe(filename, content_length),
         ]
 

@@ -9,14 +9,13 @@ from starlette.types import Receive, Scope, Send
 
 from ..context import CallContext
 from ..errors import ShuttingDown
-from .frames import CLOSE, LAST_CLOSE, PING, error_frame, error_line, event_frame, line_frame, retry_field
+from .frames import CLOSE, LAST_CLOSE, PING, UNTOUCHED, error_frame, error_line, event_frame, line_frame, retry_field
 from .stream import Stream, StreamOptions
 from .writer import Writer
 
 EVENT_STREAM: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
 
-_COMMON: Final = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
 _EVENTS: Final = (b"content-type", b"text/event-stream; charset=utf-8")
 _LINES: Final = (b"content-type", NDJSON.encode("ascii"))
 
@@ -57,8 +56,8 @@ class EventStream(Stream, EventSourceResponse):
         elif not self.ndjson:
             context.emit = self._emit
         self.media_type = NDJSON if self.ndjson else EVENT_STREAM
-        self.keep_alive = b"" if self.ndjson else PING  # type: ignore[misc]
-        self.raw_headers = [_LINES if self.ndjson else _EVENTS, *_COMMON]
+        self.keep_alive = b"\n" if self.ndjson else PING  # type: ignore[misc]
+        self.raw_headers = [_LINES if self.ndjson else _EVENTS, *UNTOUCHED]
         if self._writer is not None and (address := stream_address(self._writer.id, context, options)):
             self.raw_headers.append((b"content-location", address))
         Stream.__init__(self, items, context=context, frame=frame, options=options, is_active=is_active)
@@ -117,7 +116,7 @@ class ResumedStream(EventStream):
         self.body_iterator = items
         self.media_type = EVENT_STREAM
         self.keep_alive = PING  # type: ignore[misc]
-        self.raw_headers = [_EVENTS, *_COMMON]
+        self.raw_headers = [_EVENTS, *UNTOUCHED]
         Stream.__init__(self, items, context=context, frame=bytes, options=options, is_active=is_active)
 
 

@@ -22,6 +22,9 @@ ERROR_MEMBER: Final = "$error"
 END_ID: Final = "~end"
 """The id of a stream's last frame: a client that reconnects with it is told that there is no more."""
 
+UNTOUCHED: Final = [(b"cache-control", b"no-store, no-transform"), (b"x-accel-buffering", b"no")]
+"""Headers that have proxies pass a stream on as it comes."""
+
 # One newline: with two, httpx-sse makes an event of it once an id has been seen.
 PING: Final = b": ping\n"
 

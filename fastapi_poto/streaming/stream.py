@@ -34,7 +34,7 @@ class StreamOptions:
     first_item_timeout: float = 1.0
     """How long the status line waits for the first item. 0: not at all, for channels that are idle by nature."""
     ping_interval: float = 15.0
-    """Silence after which a keep-alive goes out; 0: never. Lines of JSON and bytes have none."""
+    """Silence after which a keep-alive goes out; 0: never. Bytes have none."""
     send_timeout: float = 30.0
     """How long one write may wait for a client that does not read, before the stream is given up."""
     buffer_bytes: int = 65536
@@ -161,7 +161,8 @@ class Stream:
         while not is_last:
             chunk, is_last = await self._ready()
             data = data + chunk if data else chunk
-            if data and not is_last:
+            if not is_last:
+                # Empty where bytes are silent: middleware that waits for a first chunk lets go of the headers.
                 await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
                 data = b""
         await self._end(send, data)

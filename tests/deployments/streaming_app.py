@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from fastapi import FastAPI
 
-from fastapi_poto import Poto, PotoModule, poto_router, public
+from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 
 
 def say(text: str) -> None:
@@ -40,6 +40,12 @@ class Ticks(PotoModule):
         finally:
             say("bytes closed")
 
+    @rpc(first_item_timeout=0)
+    async def get_pauses(self) -> AsyncIterator[bytes]:
+        for number in range(3):
+            await asyncio.sleep(0.2)
+            yield b"%d" % number
+
 
 app = FastAPI()
-app.include_router(poto_router(Ticks, poto=Poto("Jq8vN2xR5tB7wK9mZ4cH6pL1sD3fG0yA-deployments")))
+app.include_router(poto_router(Ticks, poto=Poto("Jq8vN2xR5tB7wK9mZ4cH6pL1sD3fG0yA-deployments", ping_interval=0.05)))

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+pytestmark = pytest.mark.deployments
+
 ROOT = Path(__file__).parents[2]
 APP = "tests.deployments.streaming_app:app"
 BIN = Path(sys.executable).parent
@@ -22,6 +24,7 @@ COMMANDS = {
     "hypercorn": ["hypercorn", APP, "--bind", "127.0.0.1:PORT"],
     "hypercorn-uvloop": ["hypercorn", APP, "--bind", "127.0.0.1:PORT", "--worker-class", "uvloop"],
     "granian": ["granian", APP, "--interface", "asgi", "--host", "127.0.0.1", "--port", "PORT"],
+    "gunicorn-uvicorn": ["gunicorn", APP, "--bind", "127.0.0.1:PORT", "-k", "uvicorn_worker.UvicornWorker"],
     "gunicorn-asgi": ["gunicorn", APP, "--bind", "127.0.0.1:PORT", "--worker-class", "asgi"],
 }
 HTTP_2 = ("hypercorn", "granian")
@@ -87,10 +90,21 @@ def stop_with_open_streams(url: str, process: subprocess.Popen[bytes], *, http2:
     return readers
 
 
-@pytest.mark.deployments
-@pytest.mark.parametrize(
+EVERY_WAY = pytest.mark.parametrize(
     ("server", "http2"), [*((server, False) for server in COMMANDS), *((server, True) for server in HTTP_2)]
 )
+
+
+@EVERY_WAY
+def test_pauses(server: str, http2: bool, tmp_path: Path) -> None:
+    """Bytes that are silent for a while do not end there."""
+    with served(server, tmp_path) as (url, _, _):
+        reader = Reader(url, "pauses", http2=http2)
+        reader.finish()
+    assert reader.text == b"012"
+
+
+@EVERY_WAY
 def test_told_to_stop(server: str, http2: bool, tmp_path: Path) -> None:
     """SIGTERM: `shutting_down` and closed generators within a second, and then the server goes."""
     with served(server, tmp_path) as (url, process, log):

@@ -76,7 +76,7 @@ async def test_the_headers_of_a_stream(http: httpx.AsyncClient, visitor: Caller)
     body = {"prompt": "p", "tokens": 1}
     async with http.stream("POST", "/Llm/answer", json=body, headers=visitor.headers) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
-        assert response.headers["cache-control"] == "no-store"
+        assert response.headers["cache-control"] == "no-store, no-transform"
         assert response.headers["x-accel-buffering"] == "no"
         assert "content-encoding" not in response.headers
         await response.aread()

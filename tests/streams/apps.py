@@ -111,6 +111,11 @@ class Wire(PotoModule):
         await asyncio.sleep(30)
         yield 1
 
+    @rpc(first_item_timeout=0)
+    async def get_silent_bytes(self) -> AsyncIterator[bytes]:
+        await asyncio.sleep(30)
+        yield b""
+
     async def get_self_cancelled(self) -> AsyncIterator[int]:
         yield 1
         raise asyncio.CancelledError

@@ -48,6 +48,15 @@ def test_it_streams(wrapped: LiveApp, tag: str) -> None:
         assert b"content-encoding" not in connection.received
 
 
+@pytest.mark.parametrize(
+    ("path", "accept"), [("/Wire/silent_bytes", "*/*"), ("/Wire/idle_by_nature", "application/x-ndjson")]
+)
+def test_headers_go_out_at_once(wrapped: LiveApp, path: str, accept: str) -> None:
+    """Bytes and lines, which are compressed, do not wait for a first item with their headers."""
+    with httpx.stream("GET", f"{wrapped.url}{path}", headers={"Accept": accept}, timeout=3) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+
+
 @pytest.mark.parametrize("name", ["long_await", "sync_ticks", "before_first"])
 def test_the_leaving_is_noticed(wrapped: LiveApp, name: str, tag: str, probe: Probe) -> None:
     """Behind a `@app.middleware("http")`, too; the cleanup is not cancelled by it."""

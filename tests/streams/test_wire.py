@@ -24,7 +24,7 @@ def test_items_for_a_browser(live: LiveApp, name: str) -> None:
     assert answer.status_code == 200
     assert answer.content == ITEMS + b"id: ~end\nevent: close\ndata\n\n"
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["cache-control"] == "no-store, no-transform"
     assert answer.headers["x-accel-buffering"] == "no"
     assert "connection" not in answer.headers
     assert "content-encoding" not in answer.headers
@@ -49,6 +49,13 @@ def test_lines_of_json(live: LiveApp) -> None:
     assert json.loads(answer.text.splitlines()[-1]) == {"$error": SOLD_OUT}
     answer = httpx.get(f"{live.url}/Wire/named", headers=headers)
     assert [json.loads(line)["sku"] for line in answer.text.splitlines()] == ["a", "b"]
+
+
+def test_keep_alives_of_lines(live: LiveApp) -> None:
+    """They are empty lines, which NDJSON has its readers skip."""
+    answer = httpx.get(f"{live.url}/Quick/silent", headers={"accept": "application/x-ndjson"})
+    assert [json.loads(line) for line in answer.text.split("\n") if line] == [1, 2]
+    assert "\n\n" in answer.text
 
 
 def test_names_and_ids(live: LiveApp) -> None:
