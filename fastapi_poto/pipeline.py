@@ -104,6 +104,8 @@ class Pipeline:
         finally:
             if context.observation is not None:
                 context.observation.end()
+            if context.ticket is not None:  # of a stream that never began
+                await context.ticket.taken.aclose()
             context.close()
             enter(None)
 

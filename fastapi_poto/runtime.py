@@ -153,23 +153,8 @@ class Poto:
             audit=self.audit,
             clock=clock,
         )
-        self.streams = Streams(
-            self.store,
-            grace=self.settings.replay_grace,
-            max_items=self.settings.replay_items,
-            cleanup_timeout=self.settings.cleanup_timeout,
-            recheck_interval=self.settings.recheck_interval,
-            per_user=self.settings.streams_per_user,
-            per_address=self.settings.streams_per_address,
-            most_detached=self.settings.detached_streams,
-            address_of=self.address,
-        )
-        self.broker = Broker(
-            self.streams,
-            per_user=self.settings.subscriptions_per_user,
-            per_address=self.settings.subscriptions_per_address,
-            address_of=self.address,
-        )
+        self.streams = Streams(self.store, self.settings, address_of=self.address)
+        self.broker = Broker(self.streams, self.settings, address_of=self.address)
         self.is_open = False
         self._users_of_lifespan = 0
         self._opening: asyncio.Task[None] | None = None
@@ -311,7 +296,6 @@ class Poto:
         self.passwords.close()
         for one in self._managed:
             await one.close()
-        self.broker.close()
         await self.streams.close()
         for store in self.stores:  # also those that were opened by their first use, or before another one failed to
             await store.close()

@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from pydantic import BaseModel, FiniteFloat
 from starlette.types import Receive, Scope, Send
 
 from .auth.routes import AuthRoute
@@ -17,19 +16,8 @@ from .runtime import Poto
 from .streaming.event_stream import ResumedStream
 from .streaming.frames import END_ID
 from .streaming.stream_records import ITEM_ID
+from .streaming.streams import RunningStream
 from .users import Identity
-
-
-class StreamShown(BaseModel):
-    """A stream that runs."""
-
-    id: str
-    operation: str
-    """`Module.method`."""
-    key: str
-    """By which another call finds it; empty for a stream without a key."""
-    since: FiniteFloat
-    """Seconds since 1970."""
 
 
 class _StreamPipeline(Pipeline):
@@ -66,11 +54,11 @@ def stream_router(poto: Poto) -> APIRouter:
         context: CallContext = request.scope[SCOPE_KEY]
         return context
 
-    async def list_streams(request: Request) -> list[StreamShown]:
+    async def list_streams(request: Request) -> list[RunningStream]:
         user = context_of(request).user
         if user is None:
             raise poto.authenticator.refuse()
-        return [StreamShown.model_validate(one, from_attributes=True) for one in await poto.streams.list(user.id)]
+        return await poto.streams.list(user.id)
 
     async def follow_stream(request: Request, stream_id: str) -> Response:
         context = context_of(request)

@@ -1,16 +1,17 @@
 """Publishing and subscribing, for `Poto` and for the code of calls."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
 from secrets import token_hex
 from typing import Any, Final, TypeVar
 
 from starlette.types import Scope
 
 from ..context import CallContext
-from ..errors import TooLarge, TooManyRequests
-from ..stores.per_loop import PerLoop
+from ..settings import Settings
 from .frames import Event, named_frame
-from .presence import Member, Presence, PresenceChange
+from .limits import Limit
+from .presence import Member, PresenceChange
 from .streams import Streams
 from .topics import After, Channel, Policy, Subscription
 
@@ -22,19 +23,10 @@ _OPEN: Final = b"event: open\nid: %b\n\n"
 class Broker:
     """The topics of one store, in every process that uses it."""
 
-    def __init__(
-        self,
-        streams: Streams,
-        *,
-        per_user: int | None,
-        per_address: int | None,
-        address_of: Callable[[Scope], str],
-    ) -> None:
+    def __init__(self, streams: Streams, settings: Settings, *, address_of: Callable[[Scope], str]) -> None:
         self._streams = streams
-        self._per_user = per_user
-        self._per_address = per_address
-        self._address_of = address_of
-        self._presence = PerLoop(lambda: Presence(streams.local))
+        most = settings.subscriptions_per_user, settings.subscriptions_per_address
+        self._limit = Limit("subscriptions", "subscriptions open: close one of them", *most, address_of)
 
     async def publish(self, channel: Channel[T], data: T) -> str:
         """Say something to whoever listens to a channel, now and for as long as it is kept; gives the event's id.
@@ -49,12 +41,9 @@ class Broker:
         self, channels: tuple[Channel[Any], ...], after: After, policy: Policy
     ) -> AsyncIterator[Event[Any]]:
         """The events of some channels, outside a call."""
-        subscription = Subscription(self._streams.local.tails, channels, after, policy)
-        try:
+        async with aclosing(Subscription(self._streams.local.tails, channels, after, policy)) as subscription:
             async for event in subscription:
                 yield event
-        finally:
-            await subscription.aclose()
 
     async def subscribe_in(
         self, context: CallContext, channels: tuple[Channel[Any], ...], after: After, policy: Policy, presence: bool
@@ -70,49 +59,21 @@ class Broker:
             on_begin=None if emit is None else lambda position: emit(_OPEN % position.encode()),
             on_gap=None if emit is None else lambda after: emit(named_frame(b'{"after":"%b"}' % after.encode(), "gap")),
         )
-        local, field = self._streams.local, token_hex(8)
-        records: list[str] = []
-        entered: list[Channel[Any]] = []
-        try:
-            for record, most, whose in self._limits(context):
-                try:
-                    await local.leases.hold(record, field, b"", most=most)
-                except TooLarge:
-                    raise TooManyRequests(
-                        f"{whose} has {most} subscriptions open: close one of them", retry_after=5
-                    ) from None  # fmt: skip
-                records.append(record)
-            if presence and context.user is not None:
+        local, user, connection = self._streams.local, context.user, token_hex(8)
+        async with AsyncExitStack() as taken:
+            taken.push_async_callback(subscription.aclose)
+            await self._limit.take(local.leases, context, connection, taken)
+            if presence and user is not None:
                 for channel in channels:
-                    entered.append(channel)
-                    await self._presence.get().enter(channel, context.user.id)
+                    taken.callback(local.presence.leave, channel, user.id, connection)
+                    await local.presence.enter(channel, user.id, connection)
             async for event in subscription:
                 yield event
-        finally:
-            await subscription.aclose()
-            for channel in entered:
-                self._presence.get().leave(channel, context.need_user().id)
-            for record in records:
-                await local.leases.release(record, field)
-
-    def _limits(self, context: CallContext) -> list[tuple[str, int | None, str]]:
-        user = context.user
-        limits = [] if user is None else [(f"subscriptions:{user.id}", self._per_user, "This user")]
-        if user is None or user.visitor:
-            address = self._address_of(context.scope)
-            limits.append((f"subscriptions-at:{address}", self._per_address, "This address"))
-        return limits
 
     async def who(self, channel: Channel[Any]) -> list[Member]:
         """The users who subscribe to a channel with `presence=True`, in all processes."""
-        return await self._presence.get().who(channel)
+        return await self._streams.local.presence.who(channel)
 
     def watch_presence(self, channel: Channel[Any]) -> AsyncIterator[PresenceChange]:
         """Who is there, as so many joins, and from then on who comes and goes."""
-        return self._presence.get().watch(channel)
-
-    def close(self) -> None:
-        """Let go of what belongs to this loop."""
-        presence = self._presence.pop()
-        if presence is not None:
-            presence.close()
+        return self._streams.local.presence.watch(channel)

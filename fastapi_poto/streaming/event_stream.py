@@ -52,6 +52,7 @@ class EventStream(Stream, EventSourceResponse):
         frame = line_frame(encode) if self.ndjson else event_frame(encode)
         if self.resumable:
             self._writer = Writer(items, context=context, encode=encode, is_active=is_active, ticket=context.ticket)
+            context.ticket = None
             items, frame = self._writer.read(0), bytes
         elif not self.ndjson:
             context.emit = self._emit
@@ -64,7 +65,7 @@ class EventStream(Stream, EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._writer is not None:
-            self._writer.start(self.options.streams.local)
+            self.options.streams.local.begin(self._writer)
         await Stream.__call__(self, scope, receive, send)
 
     def _emit(self, frame: bytes) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from secrets import token_hex
 from time import monotonic
 from typing import Final
@@ -33,7 +34,7 @@ class Leases:
         self._held: dict[tuple[str, str], bytes] = {}
         self._renewing: asyncio.Task[None] | None = None
         self._entering: asyncio.Task[None] | None = None
-        self._alive: dict[str, tuple[float, asyncio.Future[bool]]] = {}
+        self._alive: dict[str, tuple[float, asyncio.Future[dict[str, bytes] | None]]] = {}
 
     async def hold(self, record: str, field: str, value: bytes, *, most: int | None = None) -> None:
         """Set a field for as long as this process lives. Raises `TooLarge` if the record would have more than `most`.
@@ -41,14 +42,24 @@ class Leases:
         Fields of processes that are gone do not count.
         """
         await self._enter()
-        changes = {field: b"%b %b" % (self.process.encode(), value)}
+        # What may have been written is held: whoever lets go removes it.
+        own = self._held[record, field] = b"%b %b" % (self.process.encode(), value)
+        write = partial(self._store.write, record, {field: own}, create=True, expires_in=_KEPT, max_fields=most)
         try:
-            await self._store.write(record, changes, create=True, expires_in=_KEPT, max_fields=most)
+            try:
+                await write()
+            except TooLarge:
+                if not await self.drop_dead(record):
+                    raise
+                await write()
         except TooLarge:
-            if not await self._drop_dead(record):
-                raise
-            await self._store.write(record, changes, create=True, expires_in=_KEPT, max_fields=most)
-        self._held[record, field] = changes[field]
+            del self._held[record, field]
+            raise
+
+    def held(self, record: str, field: str) -> bytes | None:
+        """The value of a field that is held here."""
+        own = self._held.get((record, field))
+        return None if own is None else own.partition(b" ")[2]
 
     async def release(self, record: str, field: str) -> None:
         """Remove a field. One that cannot be reached now goes with its record, or when somebody needs its room."""
@@ -58,10 +69,19 @@ class Leases:
 
     async def living(self, record: str) -> dict[str, bytes]:
         """The values of the fields whose processes live."""
+        return {field: value.partition(b" ")[2] for field, value, is_alive in await self._fields(record) if is_alive}
+
+    async def drop_dead(self, record: str) -> list[str]:
+        """Remove the fields whose processes are gone, and give those that nobody else removed."""
+        dead = [(field, value) for field, value, is_alive in await self._fields(record) if not is_alive]
+        done = await asyncio.gather(*(self._store.swap(record, field, value, None) for field, value in dead))
+        return [field for (field, _), is_mine in zip(dead, done, strict=True) if is_mine]
+
+    async def _fields(self, record: str) -> list[tuple[str, bytes, bool]]:
         found = await self._store.read(record) or {}
-        parts = {field: value.partition(b" ") for field, value in found.items()}
-        alive = await self._who_lives({process.decode() for process, _, _ in parts.values()})
-        return {field: value for field, (process, _, value) in parts.items() if process.decode() in alive}
+        processes = {value.partition(b" ")[0].decode() for value in found.values()}
+        alive = dict(zip(processes, await asyncio.gather(*map(self.is_alive, processes)), strict=True))
+        return [(field, value, alive[value.partition(b" ")[0].decode()]) for field, value in found.items()]
 
     async def is_alive(self, process: str) -> bool:
         """Whether a process lives, as of a second ago. Raises `Unavailable`."""
@@ -71,18 +91,8 @@ class Leases:
         if known is None or monotonic() - known[0] > _KNOWN_SECONDS:
             if len(self._alive) > 1_000:
                 self._alive.clear()
-            found = asyncio.ensure_future(self._store.read(_lease(process), ()))
-            known = self._alive[process] = (monotonic(), asyncio.ensure_future(_is_there(found)))
-        return await asyncio.shield(known[1])
-
-    async def _who_lives(self, processes: set[str]) -> set[str]:
-        alive = await asyncio.gather(*(self.is_alive(process) for process in processes))
-        return {process for process, lives in zip(processes, alive, strict=True) if lives}
-
-    async def _drop_dead(self, record: str) -> bool:
-        living = await self.living(record)
-        dead = dict.fromkeys((await self._store.read(record) or {}).keys() - living.keys())
-        return bool(dead) and await self._store.write(record, dead)
+            known = self._alive[process] = (monotonic(), asyncio.ensure_future(self._store.read(_lease(process), ())))
+        return await asyncio.shield(known[1]) is not None
 
     # The lease of this process
 
@@ -123,7 +133,3 @@ class Leases:
 
 def _lease(process: str) -> str:
     return f"process:{process}"
-
-
-async def _is_there(found: "asyncio.Future[dict[str, bytes] | None]") -> bool:
-    return await found is not None

@@ -3,14 +3,28 @@
 import asyncio
 import logging
 from contextvars import Context
+from dataclasses import replace
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Final
 
-from ..errors import StreamLost, Unavailable
+from ..errors import ShuttingDown, StreamLost, Unauthenticated, Unavailable
+from ..settings import Settings
 from ..stores.base import Store
-from ..stores.log import Appended, Batch, Entry
+from ..stores.log import DAY, Appended, Batch, Entry
+from .hub import hub_of
 from .leases import Leases
-from .stream_records import KEPT_AFTER_END, readers_record, recorded_error, seen_key, stream_key
+from .presence import Presence
+from .stream_records import (
+    KEPT_AFTER_END,
+    KEPT_BYTES,
+    readers_record,
+    recorded_end,
+    recorded_error,
+    seen_key,
+    stream_key,
+)
 from .tail import Tail
 from .tails import Tails
 from .writer import Writer
@@ -23,52 +37,56 @@ _RETRY_SECONDS: Final = 0.5
 
 
 class LocalStreams:
-    """Writers, tails and leases of one event loop; `WriterHost` to the writers."""
+    """Writers, tails, leases and presence of one event loop; `WriterHost` to the writers."""
 
-    def __init__(
-        self, store: Store, *, grace: float, max_items: int, max_bytes: int, cleanup_timeout: float,
-        recheck_interval: float, most_detached: int | None,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
+        self.settings = settings
         self.tails = Tails(store.log)
         self.leases = Leases(store)
+        self.presence = Presence(self.tails, self.leases)
         self.live: dict[str, Writer] = {}
-        self.grace = grace
-        self.max_items = max_items
-        self.max_bytes = max_bytes
-        self.cleanup_timeout = cleanup_timeout
-        self.recheck_interval = recheck_interval
-        self._most_detached = most_detached
-        self._detached: dict[str, Writer] = {}
-        self._changed: dict[str, Writer] = {}
-        self._followed: dict[str, Tail] = {}
+        self.kept_after_end = settings.replay_grace + KEPT_AFTER_END
+        self._detached: dict[Writer, float] = {}
+        """Those without a reader here, in the order in which they were left, and when each is looked at."""
+        self._changed: dict[Writer, None] = {}
+        self._followed: dict[Writer, Tail] = {}
         self._storing: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     # What writers say
 
-    def begun(self, writer: Writer) -> None:
+    def begin(self, writer: Writer) -> None:
+        """Let a stream run."""
+        if not self.live:
+            hub_of(asyncio.get_running_loop()).add(self, inf)
         self.live[writer.id] = writer
+        writer.start(self)
         self.changed(writer)
 
     def changed(self, writer: Writer) -> None:
-        self._changed[writer.id] = writer
+        if writer.id not in self.live:
+            return  # all of it has been stored
+        self._changed[writer] = None
         if self._storing is None or self._storing.done():
             self._storing = asyncio.get_running_loop().create_task(self._store(), context=Context())
 
-    def attached(self, writer: Writer) -> None:
-        self._detached.pop(writer.id, None)
-
-    def detached(self, writer: Writer) -> None:
-        if writer.ended:
+    def left(self, writer: Writer) -> None:
+        self.changed(writer)
+        if writer.readers or writer.ended:
             return
-        self._detached[writer.id] = writer
-        if self._most_detached is not None and len(self._detached) > self._most_detached:
-            oldest = self._detached.pop(next(iter(self._detached)))
+        self._detached.pop(writer, None)
+        self._detached[writer] = monotonic() + min(self._grace(writer), self.settings.recheck_interval)
+        self._leave_out_attached()
+        most = self.settings.detached_streams
+        if most is not None and len(self._detached) > most:
+            oldest = next(iter(self._detached))
+            del self._detached[oldest]
             log.warning("%s: a stream without a reader was ended: there are too many", oldest.operation)
             oldest.stop(StreamLost("Too many streams had no reader"))
-
-    async def has_remote_reader(self, writer: Writer) -> bool:
-        return bool(await self.leases.living(readers_record(writer.id)))
+        hub = hub_of(asyncio.get_running_loop())
+        hub.discard(self)
+        hub.add(self, min(self._detached.values(), default=inf))
 
     async def remote_seen(self, writer: Writer) -> None:
         reader = self.tails.reader(seen_key(writer.id))
@@ -86,33 +104,86 @@ class LocalStreams:
         finally:
             reader.close()
 
+    # The time that is left without a reader
+
+    def _grace(self, writer: Writer) -> float:
+        # Who never got an item has no id to come back with.
+        return self.settings.replay_grace if writer.last else 0.0
+
+    def _leave_out_attached(self) -> None:
+        for writer in [writer for writer in self._detached if writer.readers or writer.ended]:
+            del self._detached[writer]
+
+    def on_time(self, now: float) -> float:
+        self._leave_out_attached()
+        due = [writer for writer, when in self._detached.items() if when <= now]
+        for writer in due:
+            self._detached[writer] = now + min(self.settings.recheck_interval, max(0.05, self._grace(writer)))
+        if due and (self._checking is None or self._checking.done()):
+            self._checking = asyncio.get_running_loop().create_task(self._check(due), context=Context())
+        return min(self._detached.values(), default=inf)
+
+    async def _check(self, writers: list[Writer]) -> None:
+        await asyncio.gather(*map(self._check_one, writers))
+
+    async def _check_one(self, writer: Writer) -> None:
+        """Whether a stream without a reader may go on."""
+        try:
+            if not await writer.is_active():
+                writer.stop(Unauthenticated())
+            elif monotonic() - writer.left_at >= self._grace(writer) and not writer.readers:
+                if await self.leases.living(readers_record(writer.id)):
+                    writer.left_at = monotonic()
+                elif not writer.readers:
+                    writer.stop(StreamLost("Nobody came back in time"))
+        except Exception as error:  # a store that is away for a moment: the next visit asks again
+            log.warning("%s: a stream without a reader could not be checked: %s", writer.operation, error)
+
+    def on_shutdown(self) -> None:
+        for writer in self.live.values():
+            if not writer.ended:
+                writer.stop(ShuttingDown())
+
     # The store
 
     async def _store(self) -> None:
         while self._changed:
             await asyncio.sleep(_WRITE_PAUSE)
-            changed, self._changed = self._changed, {}
-            await self._store_all(list(changed.values()))
+            writers = list(self._changed)
+            self._changed.clear()
+            done = await asyncio.gather(*map(self._store_one, writers), return_exceptions=True)
+            failed = {
+                writer: error for writer, error in zip(writers, done, strict=True) if isinstance(error, BaseException)
+            }
+            if failed:  # who reads the streams here does not suffer for the store
+                log.warning("The items of %d streams could not be stored: %s", len(failed), next(iter(failed.values())))
+                await asyncio.sleep(_RETRY_SECONDS)
+            for writer in failed:
+                if writer.ended and not writer.readers and monotonic() - writer.left_at > self.settings.replay_grace:
+                    await self._forget(writer)
+                else:
+                    self._changed[writer] = None
 
-    async def _store_all(self, writers: list[Writer]) -> None:
-        numbers = [(writer.last, writer.ended) for writer in writers]
-        entries = [writer.entry(self.leases.process) for writer in writers]
-        done = await asyncio.gather(*map(self.tails.append, entries), return_exceptions=True)
-        failures = [one for one in done if isinstance(one, BaseException)]
-        if failures:  # who reads the streams here does not suffer for the store
-            log.warning("The items of %d streams could not be stored: %s", len(failures), failures[0])
-            await asyncio.sleep(_RETRY_SECONDS)
-        over: list[Writer] = []
-        for writer, one, (last, ended) in zip(writers, done, numbers, strict=True):
-            if isinstance(one, BaseException):
-                if not (ended and writer.may_be_forgotten()):
-                    self._changed[writer.id] = writer
-                    continue
-            else:
-                self._note(writer, last, one)
-            if ended:
-                over.append(writer)
-        await asyncio.gather(*map(self._forget, over))
+    async def _store_one(self, writer: Writer) -> None:
+        """Append all that the store has not got yet of a stream."""
+        last, ended = writer.last, writer.ended
+        frames = writer.frames_after(writer.stored)
+        if frames or ended or not writer.stored:
+            entry = Entry(
+                key=stream_key(writer.id),
+                events=frames,
+                end=recorded_end(writer.error) if ended else None,
+                head=None if writer.stored else writer.head.encode(),
+                keep=self.settings.replay_items,
+                keep_bytes=KEPT_BYTES,
+                remember=self.kept_after_end if ended else DAY,
+            )
+            self._note(writer, last, await self.tails.append(entry))
+        if ended:
+            await self._forget(writer)
+        elif writer.head.owner and writer.readers != writer.head.readers:
+            writer.head = replace(writer.head, readers=writer.readers)
+            await self.leases.hold(f"streams:{writer.head.owner}", writer.id, writer.head.encode())
 
     def _note(self, writer: Writer, last: int, done: Appended | None) -> None:
         writer.stored = max(writer.stored, last)
@@ -120,9 +191,9 @@ class LocalStreams:
             return
         if done is None:
             writer.stop()  # somebody ended it before it was followed
-        elif writer.id not in self._followed:
+        elif writer not in self._followed:
             # What others append ends it: a stop.
-            tail = self._followed[writer.id] = self.tails.hold(stream_key(writer.id))
+            tail = self._followed[writer] = self.tails.hold(stream_key(writer.id))
             tail.on_end = partial(self._ended_by_others, writer)
             self.tails.open(tail, Batch(done.last, done.last))
 
@@ -132,25 +203,31 @@ class LocalStreams:
 
     async def _forget(self, writer: Writer) -> None:
         self.live.pop(writer.id, None)
-        self._detached.pop(writer.id, None)
-        tail = self._followed.pop(writer.id, None)
+        self._detached.pop(writer, None)
+        if not self.live:
+            hub_of(asyncio.get_running_loop()).discard(self)
+        tail = self._followed.pop(writer, None)
         if tail is not None:
             tail.on_end = None
             self.tails.release(tail)
-        if writer.ticket is not None:
-            await writer.ticket.give_back()
+        await writer.ticket.taken.aclose()
 
     async def end(self, stream: str, end: bytes) -> None:
         """End a stream that runs anywhere; the first end wins."""
         await self.tails.append(
-            Entry(key=stream_key(stream), end=end, keep=self.max_items, keep_bytes=self.max_bytes,
-                  remember=self.grace + KEPT_AFTER_END)
-        )  # fmt: skip
+            Entry(
+                key=stream_key(stream),
+                end=end,
+                keep=self.settings.replay_items,
+                keep_bytes=KEPT_BYTES,
+                remember=self.kept_after_end,
+            )
+        )
 
     async def close(self) -> None:
         """Store what is new, if the store takes it, and let go of everything."""
-        for writer in list(self.live.values()):
-            writer.on_shutdown()
+        self.on_shutdown()
+        self.presence.close()
         try:
             async with asyncio.timeout(1.0):
                 while self.live and self._storing is not None:

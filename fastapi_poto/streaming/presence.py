@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 from ..errors import Unavailable
 from ..stores.log import Entry
-from .local_streams import LocalStreams
-from .tails import NOW
+from .leases import Leases
+from .tails import NOW, Tails
 from .topics import Channel
 
 log = logging.getLogger("fastapi_poto")
@@ -28,8 +28,10 @@ class Member:
     """A user who listens to a channel."""
 
     user: str
+    connections: int
+    """Open ones, on all servers; 0 for a moment, of who has left and may come back."""
     since: float
-    """Seconds since 1970, of the oldest of the user's connections that are open."""
+    """Seconds since 1970, of the oldest of the user's connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,66 +43,65 @@ class PresenceChange:
 
 
 class Presence:
-    """What one event loop knows of who is on its channels."""
+    """Who is on channels, as of one event loop. A connection is a field `<user> <connection>`: since when."""
 
-    def __init__(self, local: LocalStreams, *, leave_after: float = LEAVE_SECONDS) -> None:
-        self._local = local
+    def __init__(self, tails: Tails, leases: Leases, *, leave_after: float = LEAVE_SECONDS) -> None:
+        self._tails = tails
+        self._leases = leases
         self._leave_after = leave_after
-        self._connections: dict[tuple[str, str], int] = {}
-        self._leaving: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._swept_at: dict[str, float] = {}
 
-    async def enter(self, channel: Channel[Any], user: str) -> None:
+    async def enter(self, channel: Channel[Any], user: str, connection: str) -> None:
         """One more connection of a user."""
-        place = (channel.key, user)
-        self._connections[place] = self._connections.get(place, 0) + 1
-        leaving = self._leaving.pop(place, None)
-        if leaving is not None:
-            leaving.cancel()
-        elif self._connections[place] == 1:
-            leases, record = self._local.leases, _record(channel.key)
-            await leases.hold(record, f"{user} {leases.process}", str(time()).encode())
-            if sum(one.user == user for one in await self._entries(channel)) == 1:
-                await self._tell(channel, "join", user)
+        since = time()
+        await self._leases.hold(_record(channel.key), f"{user} {connection}", b"%f" % since)
+        others = [one for one in await self._connections(channel, user) if one[1] != connection]
+        # Of several that come at once, the one that all others see as the oldest tells.
+        if all((since, connection) < (one[2], one[1]) for one in others):
+            await self._tell(channel, "join", user)
 
-    def leave(self, channel: Channel[Any], user: str) -> None:
+    def leave(self, channel: Channel[Any], user: str, connection: str) -> None:
         """One connection less; who does not come back has left."""
-        place = (channel.key, user)
-        self._connections[place] -= 1
-        if not self._connections[place]:
-            self._leaving[place] = asyncio.get_running_loop().create_task(
-                self._leave(channel, user), context=Context()
-            )  # fmt: skip
+        leaving = asyncio.get_running_loop().create_task(self._leave(channel, user, connection), context=Context())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
-    async def _leave(self, channel: Channel[Any], user: str) -> None:
-        place = (channel.key, user)
+    async def _leave(self, channel: Channel[Any], user: str, connection: str) -> None:
+        record, field = _record(channel.key), f"{user} {connection}"
+        since = self._leases.held(record, field)
+        if since is not None:
+            with suppress(Unavailable):
+                await self._leases.hold(record, field, since + b" left")
         await asyncio.sleep(self._leave_after)
-        del self._connections[place], self._leaving[place]
         try:
-            leases = self._local.leases
-            await leases.release(_record(channel.key), f"{user} {leases.process}")
-            if not any(one.user == user for one in await self._entries(channel)):
+            await self._leases.release(record, field)
+            if not await self._connections(channel, user):
                 await self._tell(channel, "leave", user)
         except Unavailable as error:
             log.warning("Nobody could be told that a user left %r: %s", channel, error)
 
     async def who(self, channel: Channel[Any]) -> list[Member]:
         """The users on a channel, in all processes."""
-        oldest: dict[str, Member] = {}
-        for member in await self._entries(channel):
-            known = oldest.get(member.user)
-            if known is None or member.since < known.since:
-                oldest[member.user] = member
-        return list(oldest.values())
+        found: dict[str, Member] = {}
+        for user, _, since, is_open in await self._connections(channel):
+            known = found.get(user, Member(user, 0, since))
+            found[user] = Member(user, known.connections + is_open, min(known.since, since))
+        return list(found.values())
 
-    async def _entries(self, channel: Channel[Any]) -> list[Member]:
-        """A member for each process that a user is connected to."""
-        found = await self._local.leases.living(_record(channel.key))
-        return [Member(field.rpartition(" ")[0], float(since)) for field, since in found.items()]
+    async def _connections(self, channel: Channel[Any], user: str | None = None) -> list[tuple[str, str, float, bool]]:
+        """User, connection, since when, and whether it is open: of all, or of one user."""
+        found = []
+        for field, value in (await self._leases.living(_record(channel.key))).items():
+            whose, _, connection = field.rpartition(" ")
+            since, _, left = value.partition(b" ")
+            if user in (None, whose):
+                found.append((whose, connection, float(since), not left))
+        return found
 
     async def watch(self, channel: Channel[Any]) -> AsyncIterator[PresenceChange]:
         """Who is there, as so many joins, and from then on who comes and goes."""
-        reader = self._local.tails.reader(_record(channel.key))
+        reader = self._tails.reader(_record(channel.key))
         try:
             await reader.begin(NOW)
             present = {member.user for member in await self.who(channel)}
@@ -116,39 +117,33 @@ class Presence:
                     continue
                 for _, data in step.events:
                     change = PresenceChange(**json.loads(data))
-                    if change.kind == "join" and change.user not in present:
-                        present.add(change.user)
-                        yield change
-                    elif change.kind == "leave" and change.user in present and not await self._is_here(channel, change):
+                    if change.kind == "join":
+                        if change.user not in present:
+                            present.add(change.user)
+                            yield change
+                    # Unless somebody left one process and came to another at the same moment.
+                    elif change.user in present and not await self._connections(channel, change.user):
                         present.discard(change.user)
                         yield change
         finally:
             reader.close()
-
-    async def _is_here(self, channel: Channel[Any], change: PresenceChange) -> bool:
-        # Somebody who left one process and came to another at the same moment.
-        return any(member.user == change.user for member in await self.who(channel))
 
     async def _sweep(self, channel: Channel[Any]) -> None:
         """Tell who has left with a process that is gone: one of all that look does."""
         if monotonic() - self._swept_at.get(channel.key, 0.0) < _SWEEP_SECONDS / 2:
             return
         self._swept_at[channel.key] = monotonic()
-        record, store = _record(channel.key), self._local.store
-        living = await self._local.leases.living(record)
-        for field, value in (await store.read(record) or {}).items():
-            if field in living or not await store.swap(record, field, value, None):
-                continue
+        for field in await self._leases.drop_dead(_record(channel.key)):
             user = field.rpartition(" ")[0]
-            if not any(one.rpartition(" ")[0] == user for one in living):
+            if not await self._connections(channel, user):
                 await self._tell(channel, "leave", user)
 
     async def _tell(self, channel: Channel[Any], kind: str, user: str) -> None:
         event = json.dumps({"kind": kind, "user": user}).encode()
-        await self._local.tails.append(Entry(key=_record(channel.key), events=[event], life=60))
+        await self._tails.append(Entry(key=_record(channel.key), events=[event], life=60))
 
     def close(self) -> None:
-        for leaving in self._leaving.values():
+        for leaving in self._leaving:
             leaving.cancel()
 
 

@@ -8,8 +8,8 @@ record `readers:<id>` who these are. `streams:<user>` and `streams-at:<address>`
 
 import json
 import re
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -20,12 +20,14 @@ from .frames import status_of
 
 ITEM_ID: Final = re.compile(r"([0-9a-f]{24})-([0-9]{1,15})")
 _FRAME_ID: Final = re.compile(rb"id: [0-9a-f]{24}-([0-9]+)\n")
+KEPT_BYTES: Final = 1 << 20
+"""Of the frames of one stream."""
 KEPT_AFTER_END: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHead:
-    """What a stream's log is about."""
+    """What a stream is about."""
 
     owner: str
     """The user who began it; empty: nobody in particular."""
@@ -34,6 +36,8 @@ class StreamHead:
     since: float
     process: str
     """Whose lease has to be alive for the stream to go on."""
+    readers: int = 1
+    """How many read in that process, as of when this was written."""
 
     def encode(self) -> bytes:
         return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
@@ -43,8 +47,14 @@ class StreamHead:
         return cls(**json.loads(data))
 
 
-def new_stream_id() -> str:
-    return token_hex(12)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A stream that may begin."""
+
+    id: str
+    head: StreamHead
+    taken: AsyncExitStack
+    """What counts as this stream's, to be closed with it: its place in the limits, its key."""
 
 
 def stream_key(stream: str) -> str:

@@ -1,23 +1,25 @@
 """The streams that are running: how many there may be, and how they are found, followed and stopped."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from secrets import token_hex
 from time import monotonic, time
 from typing import Final
 
 from starlette.types import Scope
 
 from ..context import CallContext
-from ..errors import Forbidden, NotFound, PastReplay, TooLarge, TooManyRequests, Unavailable, insufficient
+from ..errors import Forbidden, NotFound, PastReplay, Unavailable, insufficient
+from ..settings import Settings
 from ..stores.base import Store
 from ..stores.log import DAY, Entry
 from ..stores.per_loop import PerLoop
+from .limits import Limit
 from .local_streams import LocalStreams
-from .remote_stream import RemoteStream
-from .stream_records import ITEM_ID, StreamHead, new_stream_id, stream_key
+from .remote_stream import read_remote
+from .stream_records import ITEM_ID, StreamHead, Ticket, readers_record, stream_key
 from .tails import NOW
 
 _KEY_PATIENCE: Final = 2.0
@@ -37,77 +39,20 @@ class RunningStream:
     """By which another call finds it: `@rpc(key="chat:{chat_id}")`; empty without one."""
     since: float
     """Seconds since 1970."""
-
-
-class Ticket:
-    """The room that one stream takes among those of its user and address."""
-
-    def __init__(self, local: LocalStreams, stream: str, key: str) -> None:
-        self.stream = stream
-        self.key = key
-        self._local = local
-        self._records: list[str] = []
-        self._claim: tuple[str, bytes] | None = None
-
-    async def take(self, record: str, info: bytes, most: int | None, whose: str) -> None:
-        try:
-            await self._local.leases.hold(record, self.stream, info, most=most)
-        except TooLarge:
-            raise TooManyRequests(
-                f"{whose} has {most} resumable streams running: stop one of them, or wait for its end", retry_after=5
-            ) from None
-        self._records.append(record)
-
-    def claimed(self, record: str, value: bytes) -> None:
-        """The stream is found by a key, until it ends."""
-        self._claim = (record, value)
-
-    async def give_back(self) -> None:
-        """The stream has ended, or never began."""
-        records, self._records = self._records, []
-        claim, self._claim = self._claim, None
-        for record in records:
-            await self._local.leases.release(record, self.stream)
-        if claim is not None:
-            with suppress(Unavailable):  # then the next call finds that the stream has ended
-                await self._local.store.swap(claim[0], "stream", claim[1], None)
+    readers: int
+    """How many read it, on all servers; without one it goes on for a while."""
 
 
 class Streams:
     """The resumable streams of one store, in every process that uses it: `poto.streams`."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        grace: float = 30.0,
-        max_items: int = 1000,
-        max_bytes: int = 1 << 20,
-        cleanup_timeout: float = 10.0,
-        recheck_interval: float = 15.0,
-        per_user: int | None = 8,
-        per_address: int | None = 64,
-        most_detached: int | None = 200,
-        address_of: Callable[[Scope], str] = lambda scope: "unknown",
-    ) -> None:
-        """`grace`: seconds for which a generator goes on without a reader. `max_*`: what is kept of one stream."""
+    def __init__(self, store: Store, settings: Settings, *, address_of: Callable[[Scope], str]) -> None:
         self.has_routes = False
         """Whether a router serves `/streams`."""
         self._store = store
-        self._per_user = per_user
-        self._per_address = per_address
-        self._address_of = address_of
-        self._local = PerLoop(
-            lambda: LocalStreams(
-                store,
-                grace=grace,
-                max_items=max_items,
-                max_bytes=max_bytes,
-                cleanup_timeout=cleanup_timeout,
-                recheck_interval=recheck_interval,
-                most_detached=most_detached,
-            )
-        )
+        what = "resumable streams running: stop one of them, or wait for its end"
+        self._limit = Limit("streams", what, settings.streams_per_user, settings.streams_per_address, address_of)
+        self._local = PerLoop(lambda: LocalStreams(store, settings))
 
     @property
     def local(self) -> LocalStreams:
@@ -116,8 +61,20 @@ class Streams:
 
     async def list(self, user: str) -> "list[RunningStream]":
         """The running streams of a user."""
-        found = await self.local.leases.living(f"streams:{user}")
-        return [RunningStream(id=stream, **json.loads(value)) for stream, value in found.items()]
+        leases, running = self.local.leases, []
+        for stream, value in (await leases.living(f"streams:{user}")).items():
+            head = StreamHead.decode(value)
+            elsewhere = len(await leases.living(readers_record(stream)))
+            running.append(
+                RunningStream(
+                    id=stream,
+                    operation=head.operation,
+                    key=head.key,
+                    since=head.since,
+                    readers=head.readers + elsewhere,
+                )
+            )
+        return running
 
     async def stop(self, stream: str, *, user: str | None = None) -> None:
         """Close a stream's generator, wherever it runs; its readers see a good end. One that has ended stays so.
@@ -170,7 +127,7 @@ class Streams:
         """What a stream is about, None if it is not known; and whether it has ended."""
         writer = self.local.live.get(stream)
         if writer is not None:
-            return writer.head(self.local.leases.process), writer.ended
+            return writer.head, writer.ended
         key = stream_key(stream)
         found = (await self._store.log.read({key: NOW}, begin=False)).get(key)
         if found is None or found.head is None:
@@ -183,9 +140,7 @@ class Streams:
             if not writer.first - 1 <= after <= writer.last:
                 raise PastReplay
             return writer.read(after)
-        remote = RemoteStream(self.local, stream, head, after)
-        await remote.begin()
-        return remote
+        return read_remote(self.local, stream, head, after)
 
     # Beginning one
 
@@ -194,48 +149,46 @@ class Streams:
 
         Raises `TooManyRequests`, which says whose limit it is.
         """
-        user, local = context.user, self.local
-        ticket = Ticket(local, new_stream_id(), key)
-        try:
-            if key and (frames := await self._find(ticket, context)) is not None:
+        local, stream = self.local, token_hex(12)
+        head = StreamHead(
+            owner=_user_of(context),
+            operation=context.operation,
+            key=key,
+            since=time(),
+            process=local.leases.process,
+        )
+        async with AsyncExitStack() as taken:
+            if key and (frames := await self._find(stream, head, taken)) is not None:
                 return frames
-            info = json.dumps({"operation": context.operation, "key": key, "since": time()}).encode()
-            if user is not None:
-                await ticket.take(f"streams:{user.id}", info, self._per_user, "This user")
-            if user is None or user.visitor:
-                address = self._address_of(context.scope)
-                await ticket.take(f"streams-at:{address}", info, self._per_address, "This address")
-        except BaseException:
-            await ticket.give_back()
-            raise
-        context.ticket = ticket
+            await self._limit.take(local.leases, context, stream, taken, head.encode())
+            context.ticket = Ticket(id=stream, head=head, taken=taken.pop_all())
         return None
 
-    async def _find(self, ticket: Ticket, context: CallContext) -> AsyncIterator[bytes] | None:
-        """The stream that runs under a key, or None: then the key is this ticket's."""
-        local, user = self.local, _user_of(context)
-        record = f"stream-key:{user}:{context.operation}:{ticket.key}"
-        own = f"{ticket.stream} {local.leases.process}".encode()
+    async def _find(self, stream: str, head: StreamHead, taken: AsyncExitStack) -> AsyncIterator[bytes] | None:
+        """The stream that runs under a key, or None: then the key is this one's, until `taken` is closed."""
+        local = self.local
+        record = f"stream-key:{head.owner}:{head.operation}:{head.key}"
+        own = f"{stream} {head.process}".encode()
         began = monotonic()
         while True:
             found = (await self._store.read(record, ["stream"]) or {}).get("stream")
             if found is not None:
-                stream, _, process = found.decode().partition(" ")
-                head, has_ended = await self._look(stream)
+                other, _, process = found.decode().partition(" ")
+                running, has_ended = await self._look(other)
                 is_alive = await local.leases.is_alive(process)
-                if head is not None and is_alive and not has_ended:
-                    _check_owner(head, user)
-                    return await self._read(stream, head, 0)
-                if head is None and is_alive and monotonic() - began < _KEY_PATIENCE:
+                if running is not None and is_alive and not has_ended:
+                    return await self._read(other, running, 0)
+                if running is None and is_alive and monotonic() - began < _KEY_PATIENCE:
                     await asyncio.sleep(0.02)  # it has been claimed, and nobody can see it yet
                     continue
             if await self._store.swap(record, "stream", found, own, create=True, expires_in=DAY):
-                ticket.claimed(record, own)
-                head = StreamHead(
-                    owner=user, operation=context.operation, key=ticket.key, since=time(), process=local.leases.process
-                )
-                await local.tails.append(Entry(key=stream_key(ticket.stream), head=head.encode()))
+                taken.push_async_callback(self._free, record, own)
+                await local.tails.append(Entry(key=stream_key(stream), head=head.encode()))
                 return None
+
+    async def _free(self, record: str, own: bytes) -> None:
+        with suppress(Unavailable):  # then the next call finds that the stream has ended
+            await self._store.swap(record, "stream", own, None)
 
     async def close(self) -> None:
         """Let the streams of this loop end, and store how."""

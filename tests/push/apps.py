@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from fastapi_poto import Event, Poto, PotoModule, Topic, poto_router, public, rpc
+from fastapi_poto.errors import Conflict
 from fastapi_poto.streaming import Member, PresenceChange
 from tests.secret import SECRET
 
@@ -65,7 +66,7 @@ class Push(PotoModule):
 
     async def who(self, name: str) -> list[str]:
         members: list[Member] = await self.context.runtime.who(room(name=name))
-        return sorted(member.user for member in members)
+        return sorted(f"{member.user} {member.connections}" for member in members)
 
     async def get_presence(self, name: str) -> AsyncIterator[PresenceChange]:
         async for change in self.watch_presence(room(name=name)):
@@ -104,10 +105,21 @@ class Work(PotoModule):
         return self.runs.get(tag, [])
 
 
+class Broken(PotoModule):
+    """Its instances cannot be made."""
+
+    def __init__(self) -> None:
+        raise Conflict("not today")
+
+    @rpc(resumable=True, key="broken")
+    async def get_count(self) -> AsyncIterator[int]:
+        yield 1
+
+
 def make_app(store: str = "memory://", **options: object) -> FastAPI:
     app = FastAPI()
     app.state.poto = Poto(SECRET, store=store, **options)  # type: ignore[arg-type]
-    app.include_router(poto_router(Push, Work, poto=app.state.poto))
+    app.include_router(poto_router(Push, Work, Broken, poto=app.state.poto))
     return app
 
 

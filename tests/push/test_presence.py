@@ -1,6 +1,7 @@
 """Who is on a channel: joins, leaves, reloads and dead processes."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -27,19 +28,40 @@ def test_joins_and_leaves(pair: tuple[LiveProcess, LiveProcess]) -> None:
     with httpx.Client(timeout=20) as client:
         with client.stream("GET", one.url + path, headers=hers):
             assert watching.wait(1) == [{"kind": "join", "user": ada}]
-            assert who(other.url, his, name) == [ada]
+            assert who(other.url, his, name) == [f"{ada} 1"]
             with (
                 client.stream("GET", other.url + path, headers=his),
                 client.stream("GET", other.url + path, headers=hers),
             ):
                 assert watching.wait(2) == [{"kind": "join", "user": ada}, {"kind": "join", "user": bob}]
-                assert who(one.url, hers, name) == sorted([ada, bob])
+                until(
+                    lambda: who(one.url, hers, name) == sorted([f"{ada} 2", f"{bob} 1"]),
+                    "not all connections are counted",
+                )
         # A page that is loaded again is no leave and no join.
         with client.stream("GET", one.url + path, headers=hers):
             assert watching.wait(3)[2:] == [{"kind": "leave", "user": bob}]
-            assert who(other.url, his, name) == [ada]
+            until(lambda: who(other.url, his, name) == [f"{ada} 1"], "connections that were closed are counted")
         assert watching.wait(4)[3:] == [{"kind": "leave", "user": ada}]
     assert who(other.url, his, name) == []
+
+
+def test_several_come_at_once(pair: tuple[LiveProcess, LiveProcess]) -> None:
+    """Whoever comes with several tabs at the same moment, in several processes, has come: everybody hears so, once."""
+    ada, hers = sign_in(pair[0].url)
+    name = f"at-once-{time.monotonic_ns()}"
+    watching = [Listener(server.url, f"/Push/presence?name={name}", hers) for server in pair]
+    with ThreadPoolExecutor(8) as threads:
+        listeners = list(
+            threads.map(lambda number: Listener(pair[number % 2].url, f"/Push/room?name={name}", hers), range(8))
+        )
+    for listener in listeners:
+        listener.opened()
+    until(lambda: who(pair[0].url, hers, name) == [f"{ada} 8"], "not all connections are counted")
+    for watcher in watching:
+        assert watcher.wait(1) == [{"kind": "join", "user": ada}]
+    for listener in listeners:
+        listener.leave()
 
 
 def test_a_watcher_is_told_who_is_there_already(pair: tuple[LiveProcess, LiveProcess]) -> None:

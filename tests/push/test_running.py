@@ -42,6 +42,11 @@ def notes(url: str, tag: str) -> list[str]:
     return found
 
 
+def readers(url: str, headers: dict[str, str]) -> list[int]:
+    """How many read each of a user's streams."""
+    return [one["readers"] for one in httpx.get(url + "/streams", headers=headers).raise_for_status().json()]
+
+
 def until(condition: Any, what: str, seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -65,12 +70,11 @@ def test_a_stream_is_listed_followed_and_stopped(pair: tuple[LiveProcess, LivePr
         assert httpx.get(other.url + "/streams", headers=his).json() == []
         assert httpx.get(other.url + address, headers=his).status_code == 403
         assert httpx.delete(other.url + address, headers=his).status_code == 403
+        assert readers(other.url, hers) == [1]
         followers = [open_stream(stack, server.url, address, hers) for server in (one, other)]
-        time.sleep(0.2)
-        stopped = time.monotonic()
+        until(lambda: readers(one.url, hers) == readers(other.url, hers) == [3], "not all readers are counted")
         assert httpx.delete(other.url + address, headers=hers).status_code == 204
         until(lambda: notes(one.url, tag) == ["started", "closed"], "the generator was not closed")
-        assert time.monotonic() - stopped < 1.0
         seen = [numbers(each) for each in (response, *followers)]
         for each in seen:
             assert each == list(range(1, len(each) + 1))
@@ -185,6 +189,23 @@ def test_limits_say_whose_they_are() -> None:
             lambda: open_stream(stack, server.url, "/Work/count?tag=limits&count=1", users[2]).status_code == 200,
             "there is no room",
         )
+
+
+def test_a_stream_without_a_reader_is_listed(live: LiveApp) -> None:
+    """It runs on for a while after its client has gone, and whoever asks sees that nobody reads it."""
+    _, hers = sign_in(live.url)
+    with httpx.stream("GET", f"{live.url}/Work/count?tag=alone", headers=hers) as response:
+        next(response.iter_bytes())
+    until(lambda: readers(live.url, hers) == [0], "its reader is still counted")
+
+
+def test_a_call_that_fails_before_its_stream_takes_nothing() -> None:
+    """Neither a place among the user's streams, nor the key."""
+    with serve(make_app(streams_per_user=1)) as server:
+        _, hers = sign_in(server.url)
+        for _ in range(3):
+            assert httpx.get(f"{server.url}/Broken/count", headers=hers).json()["code"] == "conflict"
+        assert httpx.get(f"{server.url}/streams", headers=hers).json() == []
 
 
 def test_abandoned_streams_are_few() -> None:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import Conflict, DeadlineExceeded, ShuttingDown
+from fastapi_poto.settings import Settings
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.streaming.event_stream import EventStream
 from fastapi_poto.streaming.hub import hub_of
@@ -20,6 +21,10 @@ from fastapi_poto.streaming.stream import StreamOptions
 from fastapi_poto.streaming.streams import Streams
 
 STREAMS = 300
+
+
+def made_streams() -> Streams:
+    return Streams(MemoryStore(), Settings(replay_grace=0.01, replay_items=2), address_of=lambda scope: "here")
 
 
 class Weather:
@@ -42,7 +47,7 @@ class Weather:
             first_item_timeout=choose.choice([0, 0.001, 1]),
             buffer_bytes=choose.choice([1, 1000, 65536]),
             send_timeout=choose.choice([0.005, 30]),
-            streams=choose.choice([None, None, None, Streams(MemoryStore(), grace=0.01, max_items=2)]),
+            streams=choose.choice([None, None, None, made_streams()]),
         )
         self.items = self.sync() if choose.random() < 0.3 else self.asynchronous()
         self.opened = self.closed = 0
@@ -93,6 +98,8 @@ class Weather:
         context = CallContext("Any.stream", scope, receive)
         if self.end == "deadline":
             context.deadline = time.monotonic() + self.after
+        if self.options.streams is not None:
+            await self.options.streams.admit(context)
         stream = EventStream(self.items, context=context, encode=to_json, options=self.options)
         call = asyncio.ensure_future(stream(scope, receive, send))
         action = {"leave": leaving.set, "cancel": call.cancel, "shutdown": stream.on_shutdown}.get(self.end)
@@ -103,6 +110,8 @@ class Weather:
         expected = (ValueError, Conflict, DeadlineExceeded, ShuttingDown, ClientDisconnect, asyncio.CancelledError)
         assert outcome is None or isinstance(outcome, expected), outcome
         self.check(outcome)
+        if self.options.streams is not None:
+            await self.options.streams.close()
 
     def check(self, outcome: BaseException | None) -> None:
         if self.end != "cancel":  # who cancels the request from outside does not wait for the generator

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from fastapi_poto import CallContext
+from fastapi_poto import CallContext, Settings
 from fastapi_poto.errors import PastReplay, Unavailable
 from fastapi_poto.stores.log import Appended, Entry
 from fastapi_poto.stores.log_memory import MemoryLog
@@ -150,10 +150,11 @@ async def test_what_was_dropped_before_the_first_read_is_refused() -> None:
     async def nothing() -> Any:
         raise AssertionError("the call is not left")
 
-    streams = Streams(MemoryStore(), max_items=4)
+    streams = Streams(MemoryStore(), Settings(replay_items=4), address_of=lambda scope: "here")
     context = CallContext("Resuming.count", {"type": "http", "headers": []}, nothing)
-    writer = Writer(count(), context=context, encode=lambda item: b"%d" % item)
-    writer.start(streams.local)
+    await streams.admit(context)
+    writer = Writer(count(), context=context, encode=lambda item: b"%d" % item, ticket=context.ticket)
+    streams.local.begin(writer)
     first = writer.read(0)
     await anext(first)
     late = await streams.resume(f"{writer.id}-1", context)

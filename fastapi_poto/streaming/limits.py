@@ -1,0 +1,39 @@
+"""How many streams of one kind may be open: a user's, and all those of visitors at one address."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from ..context import CallContext
+from ..errors import TooLarge, TooManyRequests
+from .leases import Leases
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A number that holds on all servers together; None: any number."""
+
+    records: str
+    """`<records>:<user>` and `<records>-at:<address>` have a field for each stream."""
+    what: str
+    """What there are too many of, and what to do about it: the end of a sentence."""
+    per_user: int | None
+    per_address: int | None
+    address_of: Callable[[Scope], str]
+
+    async def take(
+        self, leases: Leases, context: CallContext, field: str, taken: AsyncExitStack, value: bytes = b""
+    ) -> None:
+        """Count one more of a call's caller, until `taken` is closed. Raises `TooManyRequests`: whose limit it is."""
+        user = context.user
+        wanted = [] if user is None else [(f"{self.records}:{user.id}", self.per_user, "This user")]
+        if user is None or user.visitor:
+            wanted.append((f"{self.records}-at:{self.address_of(context.scope)}", self.per_address, "This address"))
+        for record, most, whose in wanted:
+            taken.push_async_callback(leases.release, record, field)
+            try:
+                await leases.hold(record, field, value, most=most)
+            except TooLarge:
+                raise TooManyRequests(f"{whose} has {most} {self.what}", retry_after=5) from None
