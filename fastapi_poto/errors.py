@@ -32,10 +32,11 @@ UnexpectedResponse            the Python client: a response is not what the anno
 What never reached a server is httpx's own error (`httpx.ConnectError`, …).
 """
 
-from typing import Any, ClassVar, Self
+from functools import cache
+from typing import Any, ClassVar, Self, cast, get_type_hints
 
 from fastapi.exceptions import HTTPException
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 
@@ -51,7 +52,8 @@ class PotoError(HTTPException):
     """An error that the caller is told about. Subclass it, and set `code` and `status`.
 
     Being an `HTTPException`, it reaches the application's own exception handlers. Where there is none it is answered
-    with `payload()`: `{"code", "detail"}`, and `"data"` if the subclass annotates it.
+    with `payload()`: `{"code", "detail"}`, and `"data"` if the subclass annotates it. Without data, where the
+    annotation does not take None, the constructor raises `TypeError`.
     The first line of the subclass's docstring is the `detail` where none is given.
     """
 
@@ -68,6 +70,11 @@ class PotoError(HTTPException):
     ) -> None:
         if data is not None:
             self.data = data
+        elif self.data is None and _needs_data(own := cast("Any", type(self))):
+            name = own.__name__
+            raise TypeError(
+                f"{name} is sent with data, and has none. Write {name}(data=...), or annotate data as optional"
+            )
         super().__init__(self.status, detail=self.default_detail() if detail is None else detail, headers=headers)
 
     @classmethod
@@ -75,9 +82,9 @@ class PotoError(HTTPException):
         """An error as somebody else told of it."""
         # Not through the class's own constructor: an application's may take anything.
         error = cls.__new__(cls)
-        own = {"status": status, "code": code}
+        own = {"status": status, "code": code, "data": data}
         vars(error).update({name: value for name, value in own.items() if getattr(cls, name) != value})
-        PotoError.__init__(error, detail, data=data)
+        HTTPException.__init__(error, status, detail=detail)
         return error
 
     @classmethod
@@ -100,6 +107,20 @@ class PotoError(HTTPException):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}"
+
+
+@cache
+def _needs_data(error: Any) -> bool:
+    """Whether an error of this class without data would break what its annotation says."""
+    if not error.declares_data():
+        return False
+    try:
+        TypeAdapter(get_type_hints(error, include_extras=True)["data"]).validate_python(None)
+    except ValidationError:
+        return True
+    except (NameError, TypeError, PydanticUserError):  # names that only a type checker knows
+        return False
+    return False
 
 
 class BadRequest(PotoError):

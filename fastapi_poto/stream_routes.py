@@ -76,10 +76,9 @@ def stream_router(poto: Poto) -> APIRouter:
         user = context_of(request).user
         await poto.streams.stop(stream_id, user="" if user is None else user.id)
 
-    events = {
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-        "description": "The items of the stream's operation, from the first one or behind `Last-Event-ID`",
-    }
+    events: dict[str, Any] = {
+        "content": {"text/event-stream": {"schema": {}}}
+    }  # whatever the items of the operation are
     routes: list[tuple[Any, str, str, str, str, tuple[type[PotoError], ...], dict[str, Any]]] = [
         (list_streams, "GET", "", "list", "The caller's streams that run", (), {}),
         (follow_stream, "GET", "/{stream_id}", "follow", "Follow a stream", (Forbidden, NotFound, PastReplay),

@@ -46,17 +46,20 @@ def add_headers(shown: dict[str, Any], headers: list[HeaderObject]) -> None:
         del shown["parameters"]
 
 
-def stream_words(operation: Operation) -> str:
-    """What is to be known of a stream beyond its schema."""
-    names = {"all": "have names", "some": "may have names", "none": "have no name"}[operation.events]
+def stream_words(operation: Operation | None) -> str:
+    """What is to be known of a stream beyond its schema; None: of one that is followed, whatever its operation."""
+    events = "some" if operation is None else operation.events
+    names = {"all": "have names", "some": "may have names", "none": "have no name"}[events]
     text = (
         f"Server-sent events: the `data` of each is an item, as JSON. Events {names}. `event: close` ends a stream "
         'that is complete, `event: error` one that failed, with `{"$error": …}`; without either it was cut off.'
     )
-    if operation.resumable:
+    if operation is None or operation.resumable:
         text += " Every event has an id: send the last one as `Last-Event-ID` to go on where you were."
-        text += " The header `Content-Location`, if there is one, is where it is followed (GET) and stopped (DELETE)."
-    return (
-        f"{text} With `Accept: application/x-ndjson` the items are lines of JSON. A page that waits for whole "
-        "responses shows a stream when it has ended."
-    )
+    if operation is not None:
+        if operation.resumable:
+            text += (
+                " The header `Content-Location`, if there is one, is where it is followed (GET) and stopped (DELETE)."
+            )
+        text += " With `Accept: application/x-ndjson` the items are lines of JSON."
+    return f"{text} A page that waits for whole responses shows a stream when it has ended."

@@ -34,7 +34,7 @@ def _converted(app: FastAPI, source: Document) -> Document:
     for one in poto_operations(document, app.routes):
         content = one.shown["responses"].get("200", {}).get("content", {})
         schema = content.get(_EVENT_STREAM, {}).get("schema")
-        if one.operation is not None and one.operation.kind == "stream" and schema is not None:
+        if schema is not None and (one.operation is None or one.operation.kind == "stream"):
             *items, error = schema.get("oneOf") or schema["anyOf"]
             item = items[0] if len(items) == 1 else {"oneOf": items}
             content[_EVENT_STREAM] = {"itemSchema": _event(item, error)}

@@ -8,7 +8,7 @@ from ..errors import PotoError, Unavailable
 from ..operations import Operation, is_upload, is_value
 from .docstrings import Docstring, parse_docstring
 from .errors import ErrorComponents, errors_of, reasons_of
-from .headers import COOKIE_MODE, add_headers, headers_of, stream_words
+from .headers import COOKIE_MODE, LAST_EVENT_ID, add_headers, headers_of, stream_words
 from .poto_routes import OperationObject
 from .route_arguments import EventStreamBody
 from .schemas import (
@@ -60,10 +60,15 @@ class OperationRefiner:
             shown.pop("description", None)
         self._parameters(shown, Docstring())
         self._body(shown, None, Docstring())
-        for content in shown["responses"].get("200", {}).get("content", {}).values():
-            drop_titles(content["schema"])
-            content["schema"] = self._named(content["schema"], f"{camel(shown['operationId'])}Response")
         automatic = [Unavailable] if "503" in shown["responses"] else []
+        response = shown["responses"].get("200", {})
+        for media_type, content in response.get("content", {}).items():
+            drop_titles(content["schema"])
+            if media_type == EventStreamBody.media_type:
+                content["schema"] = self._stream(shown, response, content["schema"], [*route.poto_errors, *automatic])
+                add_headers(shown, [LAST_EVENT_ID])
+            else:
+                content["schema"] = self._named(content["schema"], f"{camel(shown['operationId'])}Response")
         self.errors.add_responses(shown, (), [*route.poto_errors, *automatic])
         if has_cookies and route.methods != {"GET"}:
             add_headers(shown, [COOKIE_MODE])
@@ -155,15 +160,7 @@ class OperationRefiner:
                 integers_as_strings(one)
             drop_titles(schema)
             if operation.kind == "stream" and media_type == EventStreamBody.media_type:
-                item = self._named(schema, f"{base}Item")
-                failure = self.errors.stream_failure(shown, errors)
-                if not doc.result:
-                    response["description"] = stream_words(operation)
-                shown["x-poto-stream"] = {"resumable": operation.resumable, "ndjson": True}
-                # A generator (typescript-fetch) does not compile a union that is told apart within another.
-                union = self.schemas.get(named(item) or "", {})
-                items = union["oneOf"] if "discriminator" in union else [item]
-                content["schema"] = {"anyOf" if self._takes_anything(item) else "oneOf": [*items, failure]}
+                content["schema"] = self._stream(shown, response, schema, errors, operation, said=doc.result)
             elif operation.kind == "unary":
                 mark_binary(schema, is_form=False)
                 content["schema"] = self._named(schema, f"{base}Response")
@@ -172,6 +169,30 @@ class OperationRefiner:
                 content["schema"] = self._without_none(content["schema"], {})
             elif schema == {"type": "string"} and not media_type.startswith(("text/", "application/json")):
                 schema["format"] = "binary"
+
+    def _stream(
+        self,
+        shown: OperationObject,
+        response: dict[str, Any],
+        schema: Schema,
+        errors: list[type[PotoError]],
+        operation: Operation | None = None,
+        *,
+        said: str = "",
+    ) -> Schema:
+        """The items of a stream, or its failure. `schema` is an item's; a stream that is followed has no operation."""
+        item = self._named(schema, f"{camel(shown['operationId'])}Item")
+        failure = self.errors.stream_failure(shown, errors)
+        if not said:
+            response["description"] = stream_words(operation)
+        shown["x-poto-stream"] = {
+            "resumable": operation is None or operation.resumable,
+            "ndjson": operation is not None,
+        }
+        # A generator (typescript-fetch) does not compile a union that is told apart within another.
+        union = self.schemas.get(named(item) or "", {})
+        items = union["oneOf"] if "discriminator" in union else [item]
+        return {"anyOf" if self._takes_anything(item) else "oneOf": [*items, failure]}
 
     def _without_none(self, schema: Schema, names: dict[str, str]) -> Schema:
         """The schema of a result whose members that are None are left out: components have versions of their own."""

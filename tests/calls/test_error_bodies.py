@@ -156,3 +156,25 @@ async def test_the_applications_own_handler_of_what_does_not_fit(serve: Serve) -
 
     answer = await serve(Shop, app=app).client.post("/Shop/buy", json={})
     assert (answer.status_code, answer.json()) == (400, {"count": 1})
+
+
+class Refused(PotoError):
+    """Not this one."""
+
+    code = "refused"
+    data: Left
+
+
+class RefusedAgain(Refused):
+    code = "refused_again"
+
+
+def test_data_that_is_promised() -> None:
+    """Where the annotation does not take None an error without data cannot be made: no client would expect it."""
+    for error in (Refused, RefusedAgain):
+        with pytest.raises(TypeError, match=rf"Write {error.__name__}\(data=\.\.\.\), or annotate data as optional"):
+            error()
+        assert error(data=Left(left=1)).payload()["data"] == {"left": 1.0}
+    assert SoldOut().payload()["data"] is None
+    # What somebody else said without it is taken as it came.
+    assert Refused.received(code="refused", status=400, detail="no").data is None

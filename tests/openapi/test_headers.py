@@ -68,3 +68,15 @@ def test_what_a_stream_is(operation: str, named: str, resumable: bool) -> None:
     for part in ("event: close", "event: error", "$error", "application/x-ndjson", named):
         assert part in text
     assert ("Last-Event-ID" in text) is resumable
+
+
+def test_what_is_followed() -> None:
+    """`GET /streams/{id}` is a stream as the others are, of whatever items."""
+    document = document_of(Live)
+    shown = document.operations["Streams_follow"]
+    assert shown["x-poto-stream"] == {"resumable": True, "ndjson": False}
+    answer = shown["responses"]["200"]
+    item, failure = answer["content"]["text/event-stream"]["schema"]["anyOf"]
+    assert (item, failure) == ({}, {"$ref": "#/components/schemas/StreamsFollowStreamFailure"})
+    assert "event: close" in answer["description"]
+    assert headers(document, "Streams_follow") == ["Last-Event-ID"]
