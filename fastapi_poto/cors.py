@@ -7,7 +7,7 @@ from .auth.cookies import HEADER
 from .errors import ConfigurationError
 
 _SENT: Final = ("Authorization", "Content-Type", "Last-Event-ID", "Poto-Timeout-Ms", HEADER, "X-Request-ID")
-_READ: Final = ("WWW-Authenticate", "Retry-After", "X-Request-ID", "Content-Disposition")
+_READ: Final = ("WWW-Authenticate", "Retry-After", "X-Request-ID", "Content-Disposition", "Content-Location")
 _MAX_AGE: Final = 7_200
 """Seconds for which a browser remembers; Chromium believes no longer."""
 

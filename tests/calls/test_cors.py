@@ -52,7 +52,7 @@ async def test_what_may_be_read() -> None:
     for answer in (refused, failed):
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         exposed = set(answer.headers["access-control-expose-headers"].split(", "))
-        assert exposed == {"WWW-Authenticate", "Retry-After", "X-Request-ID", "Content-Disposition"}
+        assert exposed == {"WWW-Authenticate", "Retry-After", "X-Request-ID", "Content-Disposition", "Content-Location"}
 
 
 async def test_cookies_are_for_those_who_use_them() -> None:
