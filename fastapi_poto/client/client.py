@@ -135,7 +135,7 @@ class PotoClient:
         """Who the server says is calling. Raises `Unauthenticated`."""
         outgoing = Outgoing("GET", "/auth/me")
         told = (await self._connection.call(outgoing, deadline=deadline_of_call(self._timeout))).json()
-        return User(told["user_id"], frozenset(told["roles"]), told["visitor"])
+        return User(told["user_id"], frozenset(told["roles"]), told["visitor"], told["name"])
 
     async def _sign_in(self, outgoing: Outgoing, model: type[Pair], *, anonymous: bool = True) -> Pair:
         deadline = deadline_of_call(self._timeout)

@@ -203,7 +203,7 @@ async def test_names_and_passwords(server: Server) -> None:
         await client.logout()
         assert (await client.login("ann", "correct horse battery")).user_id == mine.user_id
         me = await client.me()
-        assert (me.id, me.visitor, me.roles) == (mine.user_id, False, frozenset())
+        assert (me.id, me.name, me.visitor, me.roles) == (mine.user_id, "ann", False, frozenset())
         assert seen == [mine.user_id] * 3 + ["", mine.user_id]
         with pytest.raises(Unauthenticated):
             await client.login("ann", "wrong")
