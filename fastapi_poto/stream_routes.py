@@ -99,4 +99,5 @@ def stream_router(poto: Poto) -> APIRouter:
         )
         route: Any = router.routes[-1]
         route.poto, route.poto_errors = poto, (Unauthenticated, Unavailable, *errors)
+        route.guarded = endpoint is list_streams
     return router

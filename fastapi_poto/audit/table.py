@@ -55,7 +55,9 @@ def rows(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Row]:
             )
         elif isinstance(route, AuthRoute):
             guard = "signed in" if route.guarded else "public"
-            yield Row(_verbs(context), path, guard, "sign-in", "FastAPI", "Auth", None, route.poto)
+            module = str(route.tags[0])  # Auth, or Streams
+            kind = "sign-in" if module == "Auth" else module.lower()
+            yield Row(_verbs(context), path, guard, kind, "FastAPI", module, None, route.poto)
         elif isinstance(route, APIRoute):
             yield Row(_verbs(context), path, _guard(context), "plain route", "FastAPI", _module(context))
         elif isinstance(route, WebSocketRoute) or hasattr(route, "path"):

@@ -108,6 +108,11 @@ def test_every_other_route(app: FastAPI) -> None:
     table = by_path(app)
     assert table["POST", "/api/auth/visitor"].guard == "public"
     assert table["POST", "/api/auth/logout"].guard == "signed in"
+    assert table["GET", "/api/streams"].guard == "signed in"
+    assert (table["DELETE", "/api/streams/{stream_id}"].kind, table["GET", "/api/streams"].module) == (
+        "streams",
+        "Streams",
+    )
     assert table["GET", "/plain"].guard == "public"
     assert table["GET", "/mine"].guard == "signed in"
     assert table["POST", "/keyed"].guard == "its own: needed"
