@@ -31,7 +31,7 @@ def check_class(cls: object) -> None:
     if cls is PotoModule:
         raise ConfigurationError("PotoModule has no methods of its own. Give poto_router() a class derived from it.")
     if not issubclass(cls, PotoModule):
-        raise ConfigurationError(f"{shown} is not a module class. Derive it: class {shown}(PotoModule): ...")
+        raise ConfigurationError(f"{shown} is not a module class. Derive it: class {cls.__name__}(PotoModule): ...")
     if abstract := getattr(cls, "__abstractmethods__", None):
         raise ConfigurationError(
             f"{shown}.{min(abstract)} is abstract, so there can be no {shown}. Mount a class that implements it."

@@ -69,9 +69,13 @@ def _check_self(taken: list[inspect.Parameter], where: str) -> None:
 
 
 def _refuse_stars(where: str) -> None:
+    cure = (
+        "are filled by nobody. Name each dependency: `db: Annotated[..., Depends(...)]`"
+        if where.endswith(".__init__")
+        else "cannot be called over the wire. Name each parameter, or take one `dict[str, int]` or `list[int]`"
+    )
     raise ConfigurationError(
-        f"{where}: *args and **kwargs cannot be called over the wire. Name each parameter, or take one "
-        "`dict[str, int]` or `list[int]`. If a decorator made them, let it use functools.wraps."
+        f"{where}: *args and **kwargs {cure}. If a decorator made them, let it use functools.wraps."
     )
 
 

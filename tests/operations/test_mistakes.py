@@ -47,6 +47,13 @@ class DoubleStars(PotoModule):
         return 1
 
 
+class StarsInConstructor(PotoModule):
+    def __init__(self, **things: Any) -> None: ...
+
+    def act(self) -> int:
+        return 1
+
+
 class PositionalOnly(PotoModule):
     def act(self, thing: int, /) -> int:
         return 1
@@ -540,6 +547,19 @@ def logged(method: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def unannotated(method: Callable[..., Any]) -> Callable[..., Any]:
+    async def wrapper(*args, **kwargs):  # type: ignore[no-untyped-def]
+        return await method(*args, **kwargs)
+
+    return wrapper
+
+
+class WrappedAndUnannotated(PotoModule):
+    @unannotated
+    async def act(self, number: int) -> int:
+        return number
+
+
 class DecoratedWithoutWraps(PotoModule):
     @logged
     async def act(self, number: int) -> int:
@@ -591,6 +611,11 @@ MISTAKES: list[tuple[type, str]] = [
     (OfAnyType, r"OfAnyType\.act: nothing says what ~T of 'things' stands for\. No caller can fill.*give it a bound"),
     (NoAnnotation, r"NoAnnotation\.act: 'thing' has no annotation. Write its type"),
     (Stars, r"Stars\.act: \*args and \*\*kwargs .* Name each parameter"),
+    (
+        StarsInConstructor,
+        r"StarsInConstructor\.__init__: \*args and \*\*kwargs are filled by nobody\. Name each dependency",
+    ),
+    (WrappedAndUnannotated, r"WrappedAndUnannotated\.act: \*args and \*\*kwargs .*functools\.wraps"),
     (DoubleStars, r"DoubleStars\.act: \*args and \*\*kwargs .* Name each parameter"),
     (PositionalOnly, r"PositionalOnly\.act: 'thing' is positional-only.* Remove the '/'"),
     (ModelInQuery, r"ModelInQuery\.get_act: 'thing' has the type Model, .*query.*method=\"POST\""),
