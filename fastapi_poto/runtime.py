@@ -178,7 +178,9 @@ class Poto:
                 "is_active": self.authenticator.is_active,
                 "cookie_name": f"{settings.auth.cookie_name}-session",
             }
-            return CookieSessions(self.secrets.derive("session cookie"), self.store, **lives)
+            # Of this application alone: another with the same secret may have users of the same ids.
+            keys = self.secrets.derive(f"session cookie\0{settings.auth.issuer}\0{settings.auth.audience}")
+            return CookieSessions(keys, self.store, **lives)
         if given is not None and not isinstance(given, str | Store):
             _check_protocol("sessions", given, NoneType, SessionProvider)
             return given

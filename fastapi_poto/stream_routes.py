@@ -73,8 +73,7 @@ def stream_router(poto: Poto) -> APIRouter:
         return ResumedStream(frames, context=context, options=options, is_active=is_active)
 
     async def stop_stream(request: Request, stream_id: str) -> None:
-        user = context_of(request).user
-        await poto.streams.stop(stream_id, user="" if user is None else user.id)
+        await poto.streams.stop(stream_id, context=context_of(request))
 
     events: dict[str, Any] = {
         "content": {"text/event-stream": {"schema": {}}}

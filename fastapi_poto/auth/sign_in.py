@@ -123,7 +123,9 @@ class SignIn:
         with self._audit.throttling(address, "upgrade"):
             await self._throttle.count_address(address)
         visitor = identity.user
-        account = await self._accounts.find(visitor.id) if visitor.visitor else None
+        # An API key must not become a sign-in, which would outlive it.
+        is_visitor = visitor.visitor and isinstance(identity, SignedIn)
+        account = await self._accounts.find(visitor.id) if is_visitor else None
         if account is None:
             raise Conflict("Only a visitor can be given a name")
         if await self._accounts.find(username) is not None:

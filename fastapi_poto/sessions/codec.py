@@ -205,7 +205,7 @@ class _Packer:
             # Not a type of ours, but Pydantic may know how to write and read it: AnyUrl, IPv4Address, Path.
             self.hides = True
             with suppress(PydanticSerializationError, KeyError):
-                return model.model_dump(mode="json", include={name}, by_alias=False)[name]
+                return self.pack(model.model_dump(mode="json", include={name}, by_alias=False)[name])
             raise
 
 

@@ -8,6 +8,7 @@ record `readers:<id>` who these are. `streams:<user>` and `streams-at:<address>`
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,8 @@ from typing import Final
 from starlette.exceptions import HTTPException
 
 from ..error_bodies import error_body
-from ..errors import PotoError, ShuttingDown, StreamLost
+from ..errors import Forbidden, PotoError, ShuttingDown, StreamLost, insufficient
+from ..users import User
 from .frames import status_of
 
 ITEM_ID: Final = re.compile(r"([0-9a-f]{24})-([0-9]{1,15})")
@@ -31,6 +33,8 @@ class StreamHead:
 
     owner: str
     """The user who began it; empty: nobody in particular."""
+    roles: Sequence[str]
+    """Those that its user had: its method may have asked for them."""
     operation: str
     key: str
     since: float
@@ -38,6 +42,11 @@ class StreamHead:
     """Whose lease has to be alive for the stream to go on."""
     readers: int = 1
     """How many read in that process, as of when this was written."""
+
+    def check(self, user: User | None) -> None:
+        """Raise `Forbidden` for another user than began it, and for the same with fewer roles."""
+        if self.owner and (user is None or user.id != self.owner or not user.roles.issuperset(self.roles)):
+            raise Forbidden("The stream is another user's, or of more roles", headers=insufficient())
 
     def encode(self) -> bytes:
         return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()

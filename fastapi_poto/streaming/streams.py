@@ -11,11 +11,12 @@ from typing import Final
 from starlette.types import Scope
 
 from ..context import CallContext
-from ..errors import Forbidden, NotFound, PastReplay, Unavailable, insufficient
+from ..errors import NotFound, PastReplay, Unavailable
 from ..settings import Settings
 from ..stores.base import Store
 from ..stores.log import DAY, Entry
 from ..stores.per_loop import PerLoop
+from ..users import User
 from .limits import Limit
 from .local_streams import LocalStreams
 from .remote_stream import read_remote
@@ -76,17 +77,17 @@ class Streams:
             )
         return running
 
-    async def stop(self, stream: str, *, user: str | None = None) -> None:
+    async def stop(self, stream: str, *, context: CallContext | None = None) -> None:
         """Close a stream's generator, wherever it runs; its readers see a good end. One that has ended stays so.
 
-        Raises `NotFound` for an id that is unknown or forgotten, `Forbidden` if the stream belongs to another user
-        than `user`, where one is given.
+        Raises `NotFound` for an id that is unknown or forgotten, `Forbidden` if the stream is not that of `context`'s
+        caller, where one is given.
         """
         head = await self._head(stream)
         if head is None:
             raise NotFound("There is no such stream")
-        if user is not None:
-            _check_owner(head, user)
+        if context is not None:
+            head.check(context.user)
         writer = self.local.live.get(stream)
         if writer is not None:
             writer.stop()
@@ -99,7 +100,7 @@ class Streams:
         head = await self._head(stream)
         if head is None:
             raise NotFound("There is no such stream")
-        _check_owner(head, _user_of(context))
+        head.check(context.user)
         return await self._read(stream, head, after)
 
     async def resume(self, last_event_id: str, context: CallContext) -> AsyncIterator[bytes]:
@@ -115,7 +116,7 @@ class Streams:
                 break
         if head is None:
             raise PastReplay
-        _check_owner(head, _user_of(context))
+        head.check(context.user)
         if head.operation != context.operation:
             raise PastReplay
         return await self._read(known[1], head, int(known[2]))
@@ -149,22 +150,26 @@ class Streams:
 
         Raises `TooManyRequests`, which says whose limit it is.
         """
-        local, stream = self.local, token_hex(12)
+        local, stream, user = self.local, token_hex(12), context.user
         head = StreamHead(
-            owner=_user_of(context),
+            owner="" if user is None else user.id,
+            roles=[] if user is None else sorted(user.roles),
             operation=context.operation,
             key=key,
             since=time(),
             process=local.leases.process,
         )
         async with AsyncExitStack() as taken:
-            if key and (frames := await self._find(stream, head, taken)) is not None:
+            # Strangers are not one user: each has their own, whatever the key.
+            if key and user is not None and (frames := await self._find(stream, head, user, taken)) is not None:
                 return frames
             await self._limit.take(local.leases, context, stream, taken, head.encode())
             context.ticket = Ticket(id=stream, head=head, taken=taken.pop_all())
         return None
 
-    async def _find(self, stream: str, head: StreamHead, taken: AsyncExitStack) -> AsyncIterator[bytes] | None:
+    async def _find(
+        self, stream: str, head: StreamHead, user: User, taken: AsyncExitStack
+    ) -> AsyncIterator[bytes] | None:
         """The stream that runs under a key, or None: then the key is this one's, until `taken` is closed."""
         local = self.local
         record = f"stream-key:{head.owner}:{head.operation}:{head.key}"
@@ -177,6 +182,7 @@ class Streams:
                 running, has_ended = await self._look(other)
                 is_alive = await local.leases.is_alive(process)
                 if running is not None and is_alive and not has_ended:
+                    running.check(user)
                     return await self._read(other, running, 0)
                 if running is None and is_alive and monotonic() - began < _KEY_PATIENCE:
                     await asyncio.sleep(0.02)  # it has been claimed, and nobody can see it yet
@@ -195,12 +201,3 @@ class Streams:
         local = self._local.pop()
         if local is not None:
             await local.close()
-
-
-def _user_of(context: CallContext) -> str:
-    return context.user.id if context.user is not None else ""
-
-
-def _check_owner(head: StreamHead, user: str) -> None:
-    if head.owner and head.owner != user:
-        raise Forbidden("The stream is another user's", headers=insufficient())

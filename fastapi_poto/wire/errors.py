@@ -138,7 +138,7 @@ class _Echo:
             return value
         if isinstance(value, int | float):
             text = str(value)
-            if math.isfinite(value) and len(text) < 64:
+            if len(text) < 64 and math.isfinite(value):  # no float is as large as a client's integer
                 self._left -= len(text)
                 return value
             return self._text(text)

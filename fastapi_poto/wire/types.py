@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic.json_schema import JsonSchemaMode
-from pydantic_core import CoreConfig, SchemaValidator
+from pydantic_core import CoreConfig, PydanticCustomError, SchemaValidator, ValidationError
 
 from .._compat.pydantic import serializer_of, validator_of
 from .careful import careful
@@ -17,6 +17,8 @@ T = TypeVar("T")
 _LARGE = 8 * 1024
 """From this size on, of many errors in one input only the first is looked for."""
 _CONFIG = CoreConfig(**CONFIG)  # type: ignore[typeddict-item]
+_BEYOND = (OverflowError, RecursionError)
+"""What Pydantic lets through of Python's own types, whose limits an input has passed: of `timedelta`, `re`."""
 
 
 class Decoder(Generic[T]):
@@ -58,20 +60,27 @@ class Decoder(Generic[T]):
 
     def decode(self, data: bytes) -> T:
         """Read JSON."""
-        if len(data) < _LARGE:
-            return self.validate_json(data)  # type: ignore[no-any-return]
-        return self._for_large().validate_json(data)  # type: ignore[no-any-return]
+        try:
+            return (self.validate_json if len(data) < _LARGE else self._for_large().validate_json)(data)  # type: ignore[no-any-return]
+        except _BEYOND as error:
+            raise _does_not_fit(error) from None
 
     def take(self, values: Any, size: int) -> T:
         """Read texts that came in an input of this size."""
-        if size < _LARGE:
-            return self.validate(values)  # type: ignore[no-any-return]
-        return self._for_large().validate_python(values)  # type: ignore[no-any-return]
+        try:
+            return (self.validate if size < _LARGE else self._for_large().validate_python)(values)  # type: ignore[no-any-return]
+        except _BEYOND as error:
+            raise _does_not_fit(error) from None
 
     def _for_large(self) -> SchemaValidator:
         if self._careful is None:
             self._careful = _validator(careful(self._schema))
         return self._careful
+
+
+def _does_not_fit(error: Exception) -> ValidationError:
+    told = PydanticCustomError("value_error", "Value error, {error}", {"error": str(error)})
+    return ValidationError.from_exception_data("", [{"type": told, "input": None}])
 
 
 class WireType(Decoder[T]):

@@ -1,0 +1,200 @@
+"""What a second hour of attacks found, each tried at a live server with the requests that did it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from re import Pattern
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import AnyUrl, BaseModel
+
+from fastapi_poto import ApiKeys, OwnSignIn, Poto, PotoModule, poto_router, public, roles, rpc
+from fastapi_poto.stores import MemoryStore
+from fastapi_poto.testing import serve
+from tests.secret import SECRET
+from tests.security.world import NAME, World, headers_of
+
+BUILT: list[str] = []
+
+
+@dataclass
+class Gadget:
+    """A class of the application's that no client is to build."""
+
+    command: str
+
+    def __post_init__(self) -> None:
+        BUILT.append(self.command)
+
+
+@dataclass
+class Bookmark:
+    url: AnyUrl
+    notes: dict[str, Any]
+
+
+class Marks(BaseModel):
+    mark: Bookmark | None = None
+
+
+class Desk(PotoModule):
+    async def keep(self, mark: Bookmark) -> dict[str, Any]:
+        marks = self.session.typed(Marks)
+        await marks.set("mark", mark)
+        kept = await marks.get("mark")
+        return dict(kept.notes)
+
+    async def keep_model(self, marks: Marks) -> dict[str, Any]:
+        await self.session.set("marks", marks)
+        kept = (await self.session.get("marks")).mark
+        return dict(kept.notes)
+
+    async def take(self, text: str = "", wait: timedelta = timedelta(), pattern: Pattern[str] | None = None) -> str:
+        return text
+
+    @roles("admin")
+    @rpc(resumable=True)
+    async def reports(self) -> AsyncIterator[int]:
+        for n in range(10_000):
+            yield n
+            await asyncio.sleep(0.01)
+
+    @public
+    @rpc(resumable=True, key="about:{topic}")
+    async def ask(self, topic: str, question: str) -> AsyncIterator[str]:
+        for _ in range(500):
+            yield question
+            await asyncio.sleep(0.01)
+
+    @public
+    async def get_note(self) -> str:
+        note: str = await self.session.get("note", "") if self.get_current_user() else ""
+        return note
+
+    async def put_note(self, note: str) -> None:
+        await self.session.set("note", note)
+
+
+@contextmanager
+def desk(**options: Any) -> Iterator[World]:
+    poto = Poto(SECRET, **{"credentials": [OwnSignIn(), ApiKeys(routes=True)], "recheck_interval": 0.05, **options})
+    app = FastAPI()
+    app.include_router(poto_router(Desk, poto=poto))
+    with serve(app) as live, httpx.Client(base_url=live.url, timeout=20) as http:
+        yield World(live.url, poto, poto.clock, http)  # type: ignore[arg-type]
+    poto.passwords.close()
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[World]:
+    with desk() as made:
+        yield made
+
+
+# Values
+
+
+@pytest.mark.parametrize("body", ['{"text": %s}', '{"unknown": %s}', '{"text": [{"deep": %s}]}', '{"wait": %s}'])
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 4_000])
+def test_51_integers_that_no_float_holds(house: World, body: str, number: str) -> None:
+    """An integer of hundreds of digits where none belongs is a 422, whose answer shows the beginning of it."""
+    headers = {**headers_of(house.visitor()), "Content-Type": "application/json"}
+    answer = house.http.post("/Desk/take", headers=headers, content=body % number)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
+
+
+@pytest.mark.parametrize("body", [{"wait": "-P999999999DT23H"}, {"pattern": "(" * 3_000}, {"pattern": "(" * 9_000}])
+def test_51_past_the_limits_of_pythons_types(house: World, body: dict[str, str]) -> None:
+    """What overflows a `timedelta`, or the parser of patterns, is a 422 and no failure of the server."""
+    answer = house.post("/Desk/take", house.visitor(), **body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
+    assert answer.json()["detail"][0]["type"] in ("value_error", "pattern_regex")
+
+
+@pytest.mark.parametrize("path", ["/Desk/keep", "/Desk/keep_model"])
+@pytest.mark.parametrize("kind", ["dataclass", "model", "enum", "decimal", "unknown", None])
+def test_52_a_client_builds_no_class(house: World, path: str, kind: str | None) -> None:
+    """What looks like a session's own notation of a class is kept as the text that it is, and nothing is built."""
+    notes = {"~": kind, "type": f"{__name__}:Gadget", "v": {"command": "run"}}
+    mark = {"url": "https://shop.example/", "notes": notes}
+    body = {"mark": mark} if path == "/Desk/keep" else {"marks": {"mark": mark}}
+    answer = house.post(path, house.visitor(), **body)
+    assert (answer.status_code, answer.json()) == (200, notes)
+    assert BUILT == []
+
+
+# Streams
+
+
+def _address(house: World, path: str, body: dict[str, Any], headers: dict[str, str]) -> str:
+    """Begin a stream, read its first item and leave; where it can be followed."""
+    with house.http.stream("POST", path, json=body, headers=headers) as response:
+        assert response.status_code == 200
+        next(line for line in response.iter_lines() if line.startswith("data:"))
+        return response.headers["content-location"]
+
+
+def test_53_a_stream_of_more_roles(house: World) -> None:
+    """Who has fewer roles than began a stream neither follows nor stops it: a smaller key, a user who was demoted."""
+    user = house.user("ruth", "admin")
+    pair = house.signed_in("ruth")
+    address = _address(house, "/Desk/reports", {}, headers_of(pair))
+    key = house.http.post("/auth/keys", json={"name": "small", "roles": []}, headers=headers_of(pair)).json()["key"]
+    small = {"Authorization": f"Bearer {key}"}
+    assert house.http.get(address, headers=small).status_code == 403
+    assert house.http.delete(address, headers=small).status_code == 403
+    assert house.http.get("/Desk/reports", headers=small).status_code in (403, 405)
+    with house.http.stream("GET", address, headers=headers_of(pair)) as follower:
+        assert follower.status_code == 200
+    house.do(house.poto.users.set_roles(user, []))  # type: ignore[attr-defined]
+    assert house.http.get(address, headers=headers_of(pair)).status_code in (403, 404)
+    house.do(house.poto.users.set_roles(user, ["admin"]))  # type: ignore[attr-defined]
+
+
+def test_53_strangers_share_no_key(house: World) -> None:
+    """Two strangers who use one key get a stream each: a key finds what runs of the same user, and nobody is none."""
+    answers = []
+    for question in ("the first one's secret", "another"):
+        with house.http.stream("POST", "/Desk/ask", json={"topic": "1", "question": question}) as response:
+            answers.append(next(line for line in response.iter_lines() if line.startswith("data:")))
+    assert answers == ['data: "the first one\'s secret"', 'data: "another"']
+
+
+# Credentials
+
+
+def test_54_a_key_does_not_become_a_sign_in(house: World) -> None:
+    """A visitor's API key cannot give its owner a name and a password, and so outlive itself."""
+    pair = house.visitor()
+    key = house.http.post("/auth/keys", json={"name": "one"}, headers=headers_of(pair)).json()["key"]
+    wanted = {"username": "mallory", "password": "long enough"}
+    answer = house.http.post("/auth/upgrade", json=wanted, headers={"X-API-Key": key})
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert house.login("mallory", "long enough").status_code == 401
+    assert house.post("/auth/upgrade", pair, **wanted).status_code == 200
+
+
+def test_55_a_session_cookie_is_one_applications() -> None:
+    """With one secret and the same users, an application of another audience opens no session cookie of the first."""
+    store = MemoryStore()
+    with (
+        desk(store=store, sessions="cookie://", audience="one", namespace="both") as one,
+        desk(store=store, sessions="cookie://", audience="two", namespace="both") as two,
+    ):
+        user = one.user(NAME)
+        mine, other = one.signed_in(), None
+        written = one.http.put("/Desk/note", json={"note": "of the first"}, headers=headers_of(mine))
+        cookie = written.headers["set-cookie"].partition(";")[0]
+        headers = {**headers_of(mine), "Cookie": cookie}
+        assert one.http.get("/Desk/note", headers=headers).json() == "of the first"
+        two.do(two.poto.users.add(one.do(one.poto.accounts.find(NAME))))  # type: ignore[arg-type]
+        other = two.signed_in()
+        assert other["user_id"] == user
+        answer = two.http.get("/Desk/note", headers={**headers_of(other), "Cookie": cookie})
+        assert answer.json() == ""
+        assert "Max-Age=0" in answer.headers["set-cookie"]
