@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +18,7 @@ class TokenPair(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     access_token: str = Field(repr=False)
-    token_type: str = "bearer"
+    token_type: Literal["bearer"] = "bearer"
     expires_in: int = Field(description="Seconds until the access token expires.")
     refresh_token: str = Field(repr=False)
     user_id: str

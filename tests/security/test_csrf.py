@@ -271,8 +271,10 @@ def test_41_what_the_document_says(own: World) -> None:
     assert "SignedInByCookie" in repr(document["paths"]["/auth/login"]["post"]["responses"]["200"]) + repr(
         document["components"]["schemas"]
     )
-    properties = document["components"]["schemas"]["SignedInByCookie"]["properties"]
-    assert set(properties) == {"token_type", "expires_in", "user_id"}
+    schemas = document["components"]["schemas"]
+    assert set(schemas["SignedInByCookie"]["properties"]) == {"token_type", "expires_in", "user_id"}
+    told = {name: schemas[name]["properties"]["token_type"]["const"] for name in ("TokenPair", "SignedInByCookie")}
+    assert told == {"TokenPair": "bearer", "SignedInByCookie": "cookie"}  # by which a generated client tells them apart
 
 
 def test_41_two_applications_on_one_host() -> None:
