@@ -1,13 +1,13 @@
 """`PotoRouter`: module classes become routes, each with two paths into one pipeline."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import Any, Final, Unpack, cast
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -25,6 +25,7 @@ from .auth.oidc import OIDC
 from .auth.oidc.metadata import with_resource_metadata
 from .calls.endpoints import check_dependencies, documented_endpoint, solved_endpoint
 from .calls.pipeline import OperationPipeline
+from .context import SCOPE_KEY
 from .errors import ConfigurationError
 from .health import add_health
 from .module import PotoModule
@@ -40,6 +41,23 @@ from .stream_routes import stream_router
 
 _FOUND: Final = "fastapi_poto.found"
 """Where the ASGI scope has what `PotoRouter.matches` has found, until `handle` takes it."""
+
+
+class _ObservedRoute(APIRoute):
+    """What FastAPI solves: its own wrapper answers the errors of dependencies and methods, so they are told here."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def observed(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Exception as error:
+                if (observation := request.scope[SCOPE_KEY].observation) is not None:
+                    observation.failed(error)
+                raise
+
+        return observed
 
 
 class MountedOperation:
@@ -93,7 +111,7 @@ class MountedOperation:
     @cached_property
     def _route(self) -> APIRoute:
         mount_point = self._mount_point
-        return APIRoute(
+        return _ObservedRoute(
             mount_point.path,
             solved_endpoint(self.call),
             methods=[self.call.operation.verb],
@@ -106,7 +124,7 @@ class MountedOperation:
         )
 
 
-class PotoRoute(APIRoute):
+class PotoRoute(_ObservedRoute):
     """A method as FastAPI knows it: what it documents, and the way to the mounted method."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **arguments: Any) -> None:

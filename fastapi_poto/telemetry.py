@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Final
 
+from fastapi.exceptions import RequestValidationError
 from opentelemetry import metrics, trace
 from opentelemetry.trace import StatusCode
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
+
+from .errors import InvalidArguments
 
 Attributes = Mapping[str, Any]
 
@@ -115,7 +118,7 @@ class Observation:
 
 def error_type(error: BaseException) -> str:
     """The code of an error that callers are told about, the class of any other."""
-    code = getattr(error, "code", None)
+    code = InvalidArguments.code if isinstance(error, RequestValidationError) else getattr(error, "code", None)
     return code if isinstance(code, str) else type(error).__qualname__
 
 

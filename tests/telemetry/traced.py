@@ -31,6 +31,10 @@ def nothing() -> None:
     pass
 
 
+def sold_out() -> None:
+    raise SoldOut
+
+
 @public
 class Shop(PotoModule):
     async def get_status(self) -> str:
@@ -50,6 +54,18 @@ class Shop(PotoModule):
 
     async def get_sold_out(self) -> str:
         raise SoldOut
+
+    async def get_sold_out_solved(self, got: Annotated[None, Depends(nothing)]) -> str:
+        raise SoldOut
+
+    async def get_sold_out_before(self, got: Annotated[None, Depends(sold_out)]) -> str:
+        return ""
+
+    async def get_number(self, number: int) -> int:
+        return number
+
+    async def get_number_solved(self, number: int, got: Annotated[None, Depends(nothing)]) -> int:
+        return number
 
     async def watch(self, how: str = "") -> AsyncIterator[str]:
         for _ in range(3):
@@ -169,6 +185,23 @@ async def test_a_stream_past_its_deadline(client: httpx.AsyncClient, told: Told)
     assert span.attributes is not None
     assert span.attributes["poto.stream.end"] == "deadline"
     assert span.status.status_code is trace.StatusCode.UNSET
+
+
+@pytest.mark.parametrize(
+    ("path", "told_of"),
+    [
+        ("sold_out_solved", "sold_out"),
+        ("sold_out_before", "sold_out"),
+        ("number", "validation_error"),
+        ("number_solved", "validation_error"),
+    ],
+)
+async def test_errors_of_either_path(client: httpx.AsyncClient, told: Told, path: str, told_of: str) -> None:
+    """What a method, a dependency and a check of the arguments raise has its code, whoever found the arguments."""
+    assert (await client.get(f"/Shop/{path}")).status_code in (409, 422)
+    (span,) = told.server_spans()
+    assert span.attributes is not None
+    assert span.attributes["error.type"] == told_of
 
 
 async def test_errors(client: httpx.AsyncClient, told: Told) -> None:
