@@ -34,7 +34,7 @@ class Runtime(Protocol):
     def is_open(self) -> bool: ...
     @property
     def sessions(self) -> Any: ...
-    async def open(self) -> None: ...
+    async def open_for_call(self) -> None: ...
 
 
 class Pipeline:
@@ -75,7 +75,7 @@ class Pipeline:
         context.say_id()
         try:
             if not self.runtime.is_open:
-                await self.runtime.open()
+                await self.runtime.open_for_call()
             if is_observed(scope):
                 context.observation = Observation(self._attributes)
             if authenticate:

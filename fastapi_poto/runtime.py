@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import os
+import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from functools import cache
 from types import NoneType
@@ -56,6 +57,8 @@ from .telemetry import look_for_providers, observe_store
 from .users import UserProvider
 
 log = logging.getLogger("fastapi_poto")
+
+_RETRY_SECONDS = 1.0
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -158,6 +161,7 @@ class Poto:
         self.is_open = False
         self._users_of_lifespan = 0
         self._opening: asyncio.Task[None] | None = None
+        self._retry_at = 0.0
         self._purging: asyncio.Task[None] | None = None
 
     def _own(self, store: str | Store) -> Namespaced:
@@ -258,14 +262,24 @@ class Poto:
 
     async def open(self) -> None:
         """Connect the stores. Routers do it when the application starts, or else at the first call."""
-        if self.is_open:
-            return
+        if not self.is_open:
+            await asyncio.shield(self._attempt())
+
+    async def open_for_call(self) -> None:
+        """The same, but a store that is away is left to those who need it: calls wait for it once at most."""
+        if not self._retry_at:
+            with suppress(Unavailable):
+                await self.open()
+        elif time.monotonic() >= self._retry_at:
+            self._attempt()
+
+    def _attempt(self) -> "asyncio.Task[None]":
         loop = asyncio.get_running_loop()
         if self._opening is None or self._opening.get_loop() is not loop:
             # One attempt for all who wait: a store that is away costs each of them one time-out, not one after another.
             self._opening = loop.create_task(self._open_stores(), context=Context())
             self._opening.add_done_callback(self._opened)
-        await asyncio.shield(self._opening)
+        return self._opening
 
     async def _open_stores(self) -> None:
         look_for_providers()
@@ -287,7 +301,8 @@ class Poto:
         if self._opening is attempt:
             self._opening = None
         if not attempt.cancelled():
-            attempt.exception()  # whoever waits has it
+            is_away = isinstance(attempt.exception(), Unavailable)  # other errors are those of whoever waits
+            self._retry_at = time.monotonic() + _RETRY_SECONDS if is_away else 0.0
 
     async def close(self) -> None:
         """Let go of the stores. A call opens them again."""

@@ -100,8 +100,8 @@ class Runtime(Protocol):
         """The client's address."""
         ...
 
-    async def open(self) -> None:
-        """Connect the stores."""
+    async def open_for_call(self) -> None:
+        """Connect the stores, as far as they are there."""
 
 
 class SignInPipeline(Pipeline):

@@ -5,7 +5,6 @@ import logging
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -341,28 +340,3 @@ def test_the_log_says_why_a_store_does_not_answer(tmp_path: Path, caplog: pytest
     assert answer.status_code == 503
     assert "unable to open" not in answer.text
     assert "unable to open database file" in caplog.text
-
-
-def test_a_store_that_is_away_at_the_start() -> None:
-    """The application starts, calls are 503 with Retry-After, and it serves as soon as the store is there."""
-
-    class Away(MemoryStore):
-        there = False
-        attempts = 0
-
-        async def open(self) -> None:
-            self.attempts += 1
-            await asyncio.sleep(0.05)
-            if not self.there:
-                raise Unavailable
-
-    store = Away()
-    with TestClient(app_of(poto_router(Shop, poto=Poto(SECRET, store=store)))) as client:
-        answer = client.get("/Shop/status")
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        before = store.attempts
-        with ThreadPoolExecutor(10) as pool:
-            assert {answer.status_code for answer in pool.map(client.get, ["/Shop/status"] * 10)} == {503}
-        assert store.attempts - before < 10
-        store.there = True
-        assert client.get("/Shop/status").json() == "open"

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -14,7 +16,8 @@ import pytest
 from fastapi_poto.errors import ConfigurationError, Unavailable
 from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores import Entry, Life, Store, store_from_url
-from tests.servers import PostgresServer, RedisServer, Server, find_program, free_port, wait_until
+from tests.servers import PostgresServer, RedisServer, Server, accepts, find_program, free_port, wait_until
+from tests.stores.test_opening import TlsRedis, make_certificate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.deployments]
 
@@ -271,6 +274,101 @@ async def test_sentinels(tmp_path: Path) -> None:
             assert await until_it_writes(store) < 20
             assert cli(second.port, "role").splitlines()[0] == "master"
             await use(store)
+            await store.close()
+
+
+def tls_words(folder: Path) -> list[str]:
+    """What redis-cli and a sentinel need to speak TLS with servers that have the certificate of this folder."""
+    return ["--tls", "--cacert", str(folder / "cert.pem")]
+
+
+async def test_a_cluster_over_tls(tmp_path: Path) -> None:
+    """`rediss://` finds a cluster as `redis://` does."""
+    trusted = quote(str(make_certificate(tmp_path)), safe="")
+
+    class Node(TlsRedis):
+        def command(self) -> Sequence[str]:
+            ca = ["--tls-ca-cert-file", str(tmp_path / "cert.pem"), "--tls-cluster", "yes", "--cluster-enabled", "yes"]
+            # Below the ephemeral ports: its bus has its port plus 10,000.
+            return [*super().command(), *ca, "--cluster-port", str(self.bus)]
+
+        bus = 0
+
+    with ExitStack() as stack:
+        nodes = []
+        for number in range(3):
+            node = Node(tmp_path / str(number), durable=False)
+            node.bus = free_port()
+            for name in ("cert.pem", "key.pem"):
+                shutil.copy(tmp_path / name, node.folder)
+            nodes.append(stack.enter_context(node))
+        tls = tls_words(tmp_path)
+        hosts = [f"127.0.0.1:{node.port}" for node in nodes]
+        for node in nodes:
+            slots = [str(slot) for slot in range(nodes.index(node), 16384, 3)]
+            assert cli(node.port, *tls, "cluster", "addslots", *slots) == "OK"
+            for other in nodes:
+                assert cli(node.port, *tls, "cluster", "meet", "127.0.0.1", str(other.port), str(other.bus)) == "OK"
+        wait_until(
+            lambda: all("cluster_state:ok" in cli(one.port, *tls, "cluster", "info") for one in nodes), "cluster"
+        )
+        store = store_from_url(f"rediss://{hosts[1]}/0?ssl_ca_certs={trusted}&timeout=5")
+        await use(store, callers=5, steps=3)
+        assert all(int(cli(node.port, *tls, "dbsize")) > 0 for node in nodes)
+        await store.close()
+
+
+async def test_sentinels_over_tls(tmp_path: Path) -> None:
+    """`sentinels://`: those that watch, and what they watch."""
+    trusted = quote(str(make_certificate(tmp_path)), safe="")
+    with TlsRedis(tmp_path, durable=False) as master:
+
+        class Sentinel(TlsRedis):
+            def command(self) -> Sequence[str]:
+                file = self.folder / "sentinel.conf"
+                file.write_text(
+                    f"port 0\ntls-port {self.port}\nbind 127.0.0.1\ntls-auth-clients no\ntls-replication yes\n"
+                    f"tls-cert-file {tmp_path}/cert.pem\ntls-key-file {tmp_path}/key.pem\n"
+                    f"tls-ca-cert-file {tmp_path}/cert.pem\n"
+                    f"sentinel monitor shop 127.0.0.1 {master.port} 1\n"
+                )
+                return [find_program("redis-server"), str(file), "--sentinel"]
+
+        with Sentinel(tmp_path / "s") as sentinel:
+            tls = tls_words(tmp_path)
+            wait_until(lambda: "flags\nmaster\n" in cli(sentinel.port, *tls, "sentinel", "master", "shop"), "a master")
+            store = store_from_url(f"sentinels://127.0.0.1:{sentinel.port}/shop/0?ssl_ca_certs={trusted}&timeout=5")
+            await use(store, callers=5, steps=3)
+            await store.close()
+
+
+async def test_a_redis_that_loads(tmp_path: Path) -> None:
+    """While a server reads its data all is 503, whether it was known before or not; then all is there."""
+
+    class Slow(RedisServer):
+        def command(self) -> Sequence[str]:
+            return [*super().command(), "--key-load-delay", "15000", "--loading-process-events-interval-bytes", "1024"]
+
+        def ready(self) -> bool:
+            return accepts(self.port)
+
+    with Slow(tmp_path, durable=False) as server:
+        before = store_from_url(f"{server.url}?timeout=5")
+        await asyncio.gather(*(before.write(f"test:{n}", {"a": b"x" * 500}, create=True) for n in range(300)))
+        assert cli(server.port, "save") == "OK"
+        server.restart()
+        after = store_from_url(f"{server.url}?timeout=5")
+        assert "loading:1" in cli(server.port, "info", "persistence")
+        operations: list[Awaitable[object]] = []
+        for store in (before, after):
+            operations += [store.read("test:1"), store.write("test:2", {"a": b"2"}), store.ping()]
+            operations.append(store.log.append([Entry(key="test:log", events=[b"1"])]))
+        answers = await asyncio.gather(*operations, return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Unavailable}, answers
+        assert "loading:1" in cli(server.port, "info", "persistence")
+        for store in (before, after):
+            await until_it_writes(store)
+            assert await store.read("test:1") == {"a": b"x" * 500}
             await store.close()
 
 

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from fastapi_poto import Poto, PotoModule, poto_router, public
 from fastapi_poto.errors import Unavailable
 from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores import store_from_url
 from tests.processes import LiveProcess, serve_processes, start
+from tests.secret import SECRET
 from tests.servers import PostgresServer, RedisServer, Server
 
 pytestmark = pytest.mark.anyio
@@ -144,6 +148,51 @@ async def test_stopped_killed_and_paused(store_server: RedisServer | PostgresSer
         usual = max(writer.usual for writer in load.writers)
         longest = max(writer.longest for writer in load.writers)
         assert longest < WITHIN_SECONDS + usual, f"a caller waited {longest:.2f} s, where {usual:.2f} s were usual"
+
+
+def test_a_start_without_the_store(store_server: RedisServer | PostgresServer) -> None:
+    """A worker that starts, or is mounted, while the store hangs: what needs no store is served at once, the rest is
+    503, and all is well when it is back."""
+
+    @public
+    class Shop(PotoModule):
+        async def get_status(self) -> str:
+            return "open"
+
+        async def get_ticks(self) -> AsyncIterator[int]:
+            yield 1
+
+        async def count(self) -> int:
+            return await self.session.increment("n")
+
+    def app() -> FastAPI:
+        made = FastAPI()
+        made.include_router(poto_router(Shop, poto=Poto(SECRET, store=store_server.url)))
+        return made
+
+    with TestClient(app()) as client:
+        headers = {"Authorization": f"Bearer {client.post('/auth/visitor').json()['access_token']}"}
+    store_server.pause()
+    mounted = FastAPI()
+    mounted.mount("/api", app())
+    with TestClient(app()) as restarted, TestClient(mounted) as without_lifespan:
+        for client, prefix in ((restarted, ""), (without_lifespan, "/api")):
+            began = time.monotonic()
+            for _ in range(20):
+                assert client.get(f"{prefix}/Shop/status").json() == "open"
+                assert client.get(f"{prefix}/Shop/ticks").text.startswith("data: 1\n")
+            assert time.monotonic() - began < 3  # each of them waiting for the store would take 20
+            for _ in range(3):
+                began = time.monotonic()
+                answer = client.post(f"{prefix}/Shop/count", headers=headers)
+                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+                assert time.monotonic() - began < WITHIN_SECONDS + 0.5
+        store_server.resume()
+        for client, prefix in ((restarted, ""), (without_lifespan, "/api")):
+            until = time.monotonic() + 10
+            while (answer := client.post(f"{prefix}/Shop/count", headers=headers)).status_code == 503:
+                assert time.monotonic() < until
+            assert answer.status_code == 200, answer.text
 
 
 async def test_updates_of_one_key_do_not_queue_for_a_dead_store(store_server: RedisServer | PostgresServer) -> None:
