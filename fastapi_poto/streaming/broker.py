@@ -13,7 +13,7 @@ from .frames import Event, named_frame
 from .limits import Limit
 from .presence import Member, PresenceChange
 from .streams import Streams
-from .topics import After, Channel, Policy, Subscription
+from .topics import After, Channel, Policy, Subscription, checked
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Broker:
         Raises `TypeError` for data that is not of the topic's type, `TooLarge` past 64 KiB, and `Unavailable`, after
         which the event may have been published or not.
         """
-        done = await self._streams.local.tails.append(channel.entry(data))
+        done = await self._streams.local.tails.append(checked(channel).entry(data))
         return f"{done.last:016d}" if done is not None else ""
 
     async def subscribe(
@@ -72,8 +72,8 @@ class Broker:
 
     async def who(self, channel: Channel[Any]) -> list[Member]:
         """The users who subscribe to a channel with `presence=True`, in all processes."""
-        return await self._streams.local.presence.who(channel)
+        return await self._streams.local.presence.who(checked(channel))
 
     def watch_presence(self, channel: Channel[Any]) -> AsyncIterator[PresenceChange]:
         """Who is there, as so many joins, and from then on who comes and goes."""
-        return self._streams.local.presence.watch(channel)
+        return self._streams.local.presence.watch(checked(channel))

@@ -58,7 +58,8 @@ class Topic(Generic[T]):
         """One channel: `inbox(user="ada")`. Raises `TypeError` for names that are not the topic's, `BadRequest` for a
         value that is empty or too long."""
         if names.keys() != set(self._fields):
-            raise TypeError(f"{self!r} takes {', '.join(self._fields) or 'no names'}, not {', '.join(names)}")
+            wanted, given = (", ".join(some) or "no names" for some in (self._fields, names))
+            raise TypeError(f"{self!r} takes {wanted}, not {given}")
         key = ""
         for text, field, _, _ in self._parts:
             key += text
@@ -114,6 +115,13 @@ class Channel(Generic[T]):
         return f"Channel({self.key!r})"
 
 
+def checked(channel: Channel[T]) -> Channel[T]:
+    """The channel. Raises `TypeError` for what is none, such as its topic."""
+    if not isinstance(channel, Channel):
+        raise TypeError(f"{channel!r} is no channel. Call its topic: inbox(user=…)")
+    return channel
+
+
 class Subscription:
     """An iterator of the events of some channels. `on_begin` is told the position, `on_gap` of what is missing."""
 
@@ -130,7 +138,7 @@ class Subscription:
         if not channels:
             raise TypeError("subscribe() takes one channel or more: subscribe(inbox(user=…))")
         self._tails = tails
-        self._channels = channels
+        self._channels = tuple(map(checked, channels))
         self._after = _positions(after, len(channels))
         self._is_exact = not isinstance(after, timedelta)
         self._policy = policy

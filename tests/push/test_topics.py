@@ -207,14 +207,29 @@ def test_a_wrong_model_is_an_error(live: LiveApp) -> None:
         live.run(poto.publish(inbox(user="ada"), {"text": "hi"}))  # type: ignore[type-var]
     with pytest.raises(TooLarge):
         live.run(poto.publish(inbox(user="ada"), Notice(text="x" * 70_000)))
-    with pytest.raises(TypeError, match="takes user"):
+    with pytest.raises(TypeError, match="takes user, not usr"):
         inbox(usr="ada")
+    with pytest.raises(TypeError, match="takes user, not no names"):
+        inbox()
     with pytest.raises(BadRequest):
         inbox(user="")
     with pytest.raises(ConfigurationError):
         Topic("inbox:{}", Notice)
     with pytest.raises(ConfigurationError):
         Topic("inbox:{user", Notice)
+
+
+def test_a_topic_is_no_channel(live: LiveApp) -> None:
+    """Who forgets to call it is told so, wherever a channel is taken."""
+    poto: Poto = live.app.state.poto
+    topic: Any = inbox
+    said = r"Topic\('inbox:\{user\}'\) is no channel. Call its topic"
+    with pytest.raises(TypeError, match=said):
+        live.run(poto.publish(topic, Notice(text="hi")))
+    with pytest.raises(TypeError, match=said):
+        live.run(poto.who(topic))
+    with pytest.raises(TypeError, match=said):
+        live.run(anext(poto.subscribe(topic)))
 
 
 def test_no_value_names_another_channel() -> None:
