@@ -385,6 +385,5 @@ def default_poto() -> Poto:
     return Poto(
         [secret, *previous] if secret else None,
         store=os.environ.get("POTO_STORE", "memory://"),
-        strict=os.environ.get("POTO_STRICT", "").lower() in ("1", "true", "yes"),
         **from_environment(),
     )

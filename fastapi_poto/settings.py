@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -231,9 +232,18 @@ def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The options that `POTO_<NAME>` variables set: `POTO_VISITORS_PER_HOUR=none`; of lists, the items by commas."""
+    """The options that `POTO_<NAME>` variables set: `POTO_VISITORS_PER_HOUR=none`; of lists, the items by commas.
+
+    Raises `ConfigurationError` for a value that does not fit, and for a name that is nearly an option's.
+    """
     options: dict[str, Any] = {}
-    for name, hint in _hints().items():
+    hints = {**_hints(), "strict": bool}
+    known = {PREFIX + name.upper() for name in (*hints, "secret", "previous_secrets", "store")}
+    for variable in sorted(one for one in environment if one.startswith(PREFIX) and one not in known):
+        # Other names are somebody else's: Kubernetes sets POTO_PORT and the like for a service that is called poto.
+        if near := get_close_matches(variable, known, 1, 0.9):
+            raise ConfigurationError(f"{variable} is no option. Write {near[0]}, or rename the variable.")
+    for name, hint in hints.items():
         sent = environment.get(PREFIX + name.upper())
         if sent is None:
             continue

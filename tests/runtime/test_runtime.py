@@ -241,6 +241,19 @@ def test_the_environment() -> None:
     }
     with pytest.raises(ConfigurationError, match=r"POTO_PING_INTERVAL='often'.*Change or unset"):
         from_environment({"POTO_PING_INTERVAL": "often"})
+    assert from_environment({"POTO_STRICT": "on"}) == {"strict": True}
+
+
+def test_a_misspelt_variable() -> None:
+    """A name that is nearly an option's would be without effect: an error, which names both. Others are left alone."""
+    with pytest.raises(ConfigurationError, match=r"POTO_REGISTRATON is no option. Write POTO_REGISTRATION"):
+        from_environment({"POTO_REGISTRATON": "false"})
+    kubernetes = {
+        "POTO_PORT": "tcp://10.0.0.1:80",
+        "POTO_PORT_80_TCP_ADDR": "10.0.0.1",
+        "POTO_SERVICE_HOST": "10.0.0.1",
+    }
+    assert from_environment({**kubernetes, "POTO_SECRET": SECRET, "POTO_STORE": "memory://"}) == {}
 
 
 def test_the_default_runtime_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
