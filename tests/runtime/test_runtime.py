@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,31 @@ def test_health() -> None:
     with TestClient(app_of(poto_router(Shop, poto=Poto(SECRET, store=Down())))) as client:
         answer = client.get("/auth/health")
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
+
+
+def test_health_writes_once_a_second() -> None:
+    """Anybody may ask for it: a store is read for most, and one that fails is said to at once."""
+    asked: list[str] = []
+
+    class Asked(MemoryStore):
+        is_down = False
+
+        async def ping(self) -> None:
+            asked.append("write")
+
+        async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
+            if self.is_down:
+                raise Unavailable
+            asked.append("read")
+            return await super().read(record, fields)
+
+    store = Asked()
+    with TestClient(app_of(poto_router(Shop, poto=Poto(SECRET, store=store)))) as client:
+        assert [client.get("/auth/health").status_code for _ in range(50)] == [200] * 50
+        assert 1 <= asked.count("write") <= 3
+        assert asked.count("read") >= 47
+        store.is_down = True
+        assert client.get("/auth/health").status_code == 503
 
 
 def test_the_log_says_why_a_store_does_not_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
