@@ -111,7 +111,9 @@ class Poto:
         auth = self.settings.auth
         self.cookies = CookieTransport(auth) if auth.cookies else None
         self.access_tokens = AccessTokens(self.secrets, auth, clock=clock)
-        self.token_families = TokenFamilies(self.store, self.secrets, auth, clock=clock)
+        self.token_families = TokenFamilies(
+            self.store, self.secrets, auth, clock=clock, record_life=self.settings.sign_in_life
+        )
         self.authenticator = Authenticator(
             [OwnSignIn()] if credentials is None else check_credentials(credentials), users=users, realm=auth.realm
         )
@@ -190,6 +192,7 @@ class Poto:
             return given
         self.session_store = self.store if given is None else self._own(given)
         value_bytes = settings.session_value_bytes
+        lives["sign_in_life"] = settings.sign_in_life
         return SessionManager(self.session_store, sign_ins=self.store, value_bytes=value_bytes, **lives)
 
     @property

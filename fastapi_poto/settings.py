@@ -212,6 +212,11 @@ class Settings:
     def realm(self) -> str:
         return self.auth.realm
 
+    @property
+    def sign_in_life(self) -> float:
+        """Of a user's sign-in record, which says what their session is called: no session outlives it."""
+        return max(self.auth.refresh_absolute, self.session_absolute)
+
 
 def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """The settings with some of their numbers, or of sign-in's, replaced. Raises `TypeError` for an unknown name."""

@@ -24,6 +24,9 @@ class SessionEnder(Protocol):
     async def end(self, user_id: str) -> None:
         """Delete the user's session."""
 
+    async def forget(self, user_id: str) -> None:
+        """Delete what is kept of a user who is gone."""
+
 
 class Accounts:
     """Makes and removes named users, and changes their passwords."""
@@ -141,7 +144,7 @@ class Accounts:
         await self._users.remove(user_id)
         await self._external_users.forget(user_id)
         await self._keys.forget(user_id)
-        await self._sessions.end(user_id)  # before what says which session it is
+        await self._sessions.forget(user_id)  # before what says which session it is
         await self._token_families.forget(user_id)
         await self._visitors.forget(user_id)
         self._audit("user_removed", user_id=user_id)

@@ -81,8 +81,11 @@ class RefreshToken:
 class TokenFamilies:
     """Begins, prolongs and ends sign-ins."""
 
-    def __init__(self, store: Store, secrets: Secrets, settings: AuthSettings, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, secrets: Secrets, settings: AuthSettings, *, clock: Callable[[], float], record_life: float
+    ) -> None:
         self._store = store
+        self._record_life = record_life
         self._keys = secrets.derive("refresh token")
         self._audience = f"{settings.issuer}\0{settings.audience}\0"
         self._settings = settings
@@ -100,7 +103,7 @@ class TokenFamilies:
         secret = self._signed(self._keys[0], user_id, name, random.token_urlsafe(32))
         changes: dict[str, bytes | None] = dict.fromkeys(await self._surplus(user_id))
         changes[f"f:{name}"] = Family(epoch, now, now, self._hash(secret)).dump()
-        await self._store.write(_record(user_id), changes, create=True, expires_in=settings.refresh_absolute)
+        await self._store.write(_record(user_id), changes, create=True, expires_in=self._record_life)
         return RefreshToken(user_id, name, epoch, _token(user_id, name, secret), now + settings.refresh_absolute)
 
     def owner(self, refresh_token: str) -> str:
@@ -135,7 +138,7 @@ class TokenFamilies:
                 spent = [*spent[1 - _MOST_SPENT :], Spent(presented, nonce, now)]
                 new = replace(family, used_at=now, current=self._hash(successor), spent=tuple(spent))
                 # The record, which holds the epoch for all families, lives as long as the longest of them could.
-                if await self._store.swap(record, field, raw, new.dump(), expires_in=settings.refresh_absolute):
+                if await self._store.swap(record, field, raw, new.dump(), expires_in=self._record_life):
                     return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)
                 continue
             if any(one.hashed == presented and now < one.at + settings.refresh_grace for one in family.spent):
@@ -182,7 +185,7 @@ class TokenFamilies:
     async def end_all(self, user_id: str) -> int:
         """End every sign-in of a user, those that are beginning too; the new epoch."""
         record = _record(user_id)
-        epoch = await self._store.add(record, "epoch", 1, create=True, expires_in=self._settings.refresh_absolute) or 0
+        epoch = await self._store.add(record, "epoch", 1, create=True, expires_in=self._record_life) or 0
         fields = await self._store.read(record) or {}
         ended: dict[str, bytes | None] = {}
         for name, raw in fields.items():

@@ -105,6 +105,10 @@ class CookieSessions:
         mark = {"epoch": secrets.token_bytes(8)}
         await self.store.write(records.cookie_sessions(user_id), mark, create=True, expires_in=self.absolute + 60)
 
+    async def forget(self, user_id: str) -> None:
+        """No cookie of theirs opens without its user."""
+        await self.store.delete(records.cookie_sessions(user_id))
+
     async def stats(self, *, limit: int = 100_000) -> SessionStats:
         """The server cannot know how many cookies there are."""
         return SessionStats(live=0, complete=False, store=type(self).__name__)

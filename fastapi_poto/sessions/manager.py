@@ -31,7 +31,7 @@ class SessionManager:
     """The sessions of all users, one each, kept in `store`; their generations are in `sign_ins`.
 
     Times are in seconds. A session ends `idle` after it was last used and `absolute` after it began; its last use is
-    written at most once in `touch`, by `clock`.
+    written at most once in `touch`, by `clock`. `sign_in_life` is how long a sign-in record lives that was just used.
     """
 
     def __init__(
@@ -45,12 +45,14 @@ class SessionManager:
         touch: float = 60.0,
         value_bytes: int = 64 * 1024,
         max_keys: int = 256,
+        sign_in_life: float = 30 * DAY,
     ) -> None:
         self.store = store
         self.value_bytes = value_bytes
         self.max_keys = max_keys
         self.life = Life(min(idle, absolute), ends_in=absolute)
         self._sign_ins = sign_ins or store
+        self._sign_in_life = sign_in_life
         self._clock = clock
         self._touch = min(touch, idle / 4)
         self._touched: dict[str, float] = {}
@@ -71,9 +73,14 @@ class SessionManager:
         """Remove the user's session. Calls that are at work with it get `SessionEnded` when they write."""
         old = await self._generation(user_id)
         new = records.new_generation()
-        if await self._sign_ins.swap(records.sign_ins(user_id), "session", old, new, create=self.life):
+        options: Any = {"create": True, "expires_in": self._sign_in_life}
+        if await self._sign_ins.swap(records.sign_ins(user_id), "session", old, new, **options):
             await self.store.delete(records.session(user_id, records.generation(old)), bar_for=_BARRED_SECONDS)
         # If not, somebody else ended it in this moment.
+
+    async def forget(self, user_id: str) -> None:
+        """As `end`: to be asked before the sign-in record goes, which says what the session is called."""
+        await self.end(user_id)
 
     async def stats(self, *, limit: int = 100_000) -> SessionStats:
         """For administrators: reads the names of all sessions, until there are `limit`."""
@@ -94,6 +101,10 @@ class SessionManager:
     async def generation(self, user_id: str) -> str:
         """What the user's session is called at the moment; empty until one was ended."""
         return records.generation(await self._generation(user_id))
+
+    async def keep_generation(self, user_id: str) -> None:
+        """What the user's session is called is known for as long as the session may last from now on."""
+        await self._sign_ins.write(records.sign_ins(user_id), {}, expires_in=self._sign_in_life)
 
     async def _generation(self, user_id: str) -> bytes | None:
         found = await self._sign_ins.read(records.sign_ins(user_id), ("session",))
@@ -205,6 +216,8 @@ class StoreBackend:
             record = records.session(self._user_id, await sessions.generation(self._user_id))
             self._record = None if self._outside else record
         due = sessions.due(record)
+        if due and record != records.session(self._user_id, ""):
+            await sessions.keep_generation(self._user_id)
         try:
             result = await operation(record, sessions.life.expires_in if due else None)
         except TooLarge:

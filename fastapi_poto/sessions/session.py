@@ -277,6 +277,9 @@ class SessionProvider(Protocol):
     async def end(self, user_id: str) -> None:
         """Remove the user's session."""
 
+    async def forget(self, user_id: str) -> None:
+        """Remove whatever is kept of a user who is gone for good: nobody can call under this id any more."""
+
     async def stats(self) -> SessionStats:
         """How many sessions are alive."""
         ...

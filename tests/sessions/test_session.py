@@ -14,11 +14,13 @@ from uuid import uuid4
 
 import pytest
 
+from fastapi_poto import Poto
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionValueError, TooLarge
 from fastapi_poto.sessions import Session, SessionManager
 from fastapi_poto.stores import MemoryStore, Store, store_from_url
 from fastapi_poto.testing import Clock
+from tests.secret import SECRET
 from tests.servers import RedisServer
 from tests.sessions.calls import call_of
 from tests.sessions.models import Cart, CartOfTomorrow, Hashed, Line, NeedsMore, Settings, Split, Tally
@@ -407,6 +409,27 @@ async def test_absolute_expiry(timed: SessionManager, timed_store: Store, clock:
     clock.now += 30
     assert await session.get("a") is None
     assert await session.increment("n") == 1
+
+
+@pytest.mark.parametrize("has_keys_only", [False, True])
+async def test_a_session_outlives_short_sign_ins(has_keys_only: bool) -> None:
+    """One that began after a sign-out is found as long as it lives, however short sign-ins are, and by a key alone."""
+    clock = Clock(1_000_000.0)
+    poto = Poto(SECRET, clock=clock, refresh_idle=DAY, refresh_absolute=DAY, session_idle=10 * DAY)
+    user = await poto.accounts.create("ann", None)
+    await poto.sessions.end(user.id)
+
+    async def session() -> Session:
+        if not has_keys_only:
+            await poto.token_families.begin(user.id, epoch=0)
+        return poto.sessions.handle(call_of(user.id))
+
+    await (await session()).set("a", 1)
+    for _ in range(3):
+        clock.now += 9 * DAY
+        assert await (await session()).get("a") == 1
+    clock.now += 10 * DAY
+    assert await (await session()).get("a") is None
 
 
 async def test_expiry_by_the_clock_of_redis(redis_server: RedisServer, user_id: str) -> None:
