@@ -13,7 +13,7 @@ from .token_pair import TokenPair
 
 Header = tuple[bytes, bytes]
 DEAD_COOKIE = "fastapi_poto.dead_cookie"
-"""In the scope of a request whose cookie does not hold: it counts for none, and is taken back."""
+"""In the scope of a request whose cookie does not hold: the header that takes it back. The cookie counts for none."""
 
 HEADER = "X-Poto-Transport"
 """`X-Poto-Transport: cookie` goes with every request that is not a GET, HEAD or OPTIONS."""

@@ -12,6 +12,7 @@ from ..context import SCOPE_KEY, CallContext
 from ..errors import ConfigurationError
 from ..sessions.session import Session
 from ..users import User
+from .cookies import DEAD_COOKIE
 
 _STATE = "fastapi_poto"
 
@@ -71,10 +72,17 @@ async def current_user(
         if not getattr(poto, "is_open", True):
             await poto.open()
         identity = await poto.authenticator.authenticate(connection.scope)
+        dead = connection.scope.get(DEAD_COOKIE)
         if identity is None:
-            raise poto.authenticator.refuse(connection.scope)
+            refused = poto.authenticator.refuse(connection.scope)
+            if dead is not None:
+                refused.headers = {**refused.headers, "Set-Cookie": dead[1].decode("latin-1")}
+            raise refused
+        if dead is not None:
+            context.response_headers.append(dead)
         context.identity = identity
         context.user = identity.user
+        context.response_headers += context.private_headers(context.response_headers)
     return context.user  # type: ignore[return-value]
 
 

@@ -94,10 +94,10 @@ class OwnSignIn(ManagedCredentials):
             identity = await self._check(self._known.get(key) or self._verify(token), key, by_cookie=True)
         except Unauthenticated:
             # The page cannot take it back, and what needs nobody must go on.
-            connection.scope[DEAD_COOKIE] = True
+            header = connection.scope[DEAD_COOKIE] = self._cookies.cleared_access()
             context: CallContext | None = connection.scope.get(SCOPE_KEY)
             if context is not None:
-                context.response_headers.append(self._cookies.cleared_access())
+                context.response_headers.append(header)
             return None
         self._cookies.check_origin(connection.scope)
         return identity

@@ -257,6 +257,17 @@ def test_41_a_dead_cookie_does_not_close_public_methods(own: World) -> None:
     assert call(own, junk, "GET", "/Vault/status").status_code == 200
 
 
+def test_41_a_dead_cookie_on_a_plain_route(own: World) -> None:
+    """Threat 41: a route of the application itself refuses it, and takes it back."""
+    cookies = sign_in(own)
+    alive = call(own, cookies, "GET", "/plain")
+    assert (alive.status_code, names_cleared(alive)) == (200, set())
+    own.clock.advance(minutes=16)
+    refused = call(own, cookies, "GET", "/plain")
+    assert is_refused(refused, H1)
+    assert names_cleared(refused) == {"__Host-poto"}
+
+
 def test_41_what_the_document_says(own: World) -> None:
     """Threat 41: the scheme, the header, the answer without tokens, a refresh without a body."""
     document = own.http.get("/openapi.json").json()
