@@ -95,15 +95,18 @@ def test_49_a_removed_user_leaves_nothing(run: Callable[[Work], None]) -> None:
     run(work)
 
 
-@pytest.mark.anyio
-async def test_49_a_removed_user_of_cookie_sessions() -> None:
+def test_49_a_removed_user_of_cookie_sessions() -> None:
     """Threat 49: nor what made their older session cookies worthless."""
-    poto = Poto(SECRET, sessions="cookie://")
-    pair = await poto.sign_in.visitor("192.0.2.1")
-    await poto.accounts.end_sign_ins(pair.user_id)
-    assert pair.user_id in await everything(poto.store)
-    await poto.accounts.remove(pair.user_id)
-    assert pair.user_id not in await everything(poto.store)
+
+    async def work() -> None:
+        poto = Poto(SECRET, sessions="cookie://")
+        pair = await poto.sign_in.visitor("192.0.2.1")
+        await poto.accounts.end_sign_ins(pair.user_id)
+        assert pair.user_id in await everything(poto.store)
+        await poto.accounts.remove(pair.user_id)
+        assert pair.user_id not in await everything(poto.store)
+
+    anyio.run(work)
 
 
 def test_49_one_call_ends_every_sign_in(run: Callable[[Work], None]) -> None:
