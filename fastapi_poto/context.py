@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextvars import Context, ContextVar
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from starlette.types import Message, Receive, Scope
 
@@ -61,42 +61,40 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 class CallContext:
     """One call. `user` is None for a caller without credentials."""
 
-    # Most are as they are here: what a call does not use, it does not set.
+    __slots__ = (
+        "__weakref__", "_gone", "_loop", "_on_gone", "_receive", "_request_id", "_session",
+        "body", "cancelled", "deadline", "emit", "failure", "has_begun", "headers", "identity", "is_admitted",
+        "is_streaming", "observation", "operation", "response_headers", "runtime", "scope", "sessions", "ticket",
+        "time_limit", "user", "watcher",
+    )  # fmt: skip
 
-    user: User | None = None
-    identity: Identity | None = None
+    user: User | None
+    identity: Identity | None
     """The credentials behind `user`; None without credentials."""
-    is_admitted: bool = False
+    is_admitted: bool
     """The guard has let this caller in."""
-    deadline: float | None = None
+    deadline: float | None
     """`time.monotonic()` at which the caller stops waiting, if it said so."""
-    time_limit: asyncio.Timeout | None = None
+    time_limit: asyncio.Timeout | None
     """What ends the call at its deadline, until its response begins."""
-    body: bytes | None = None
+    body: bytes | None
     """The request's body, where the call has read it: an exception handler may want it again."""
-    has_begun: bool = False
+    has_begun: bool
     """The status line has been sent."""
-    is_streaming: bool = False
+    is_streaming: bool
     """The response is a stream, whose headers go out while its generator runs."""
-    runtime: Any = None
+    runtime: Any
     """The `Poto` that serves this call."""
-    emit: Callable[[bytes], None] | None = None
+    emit: Callable[[bytes], None] | None
     """Sends a frame between the items of the events that this call is."""
-    ticket: Any = None
+    ticket: Any
     """The room that a resumable stream of this call takes among those of its user (see streaming)."""
-    failure: BaseException | None = None
+    failure: BaseException | None
     """Why the response failed after its status line, if the client has been told and the log has it."""
-    observation: Observation | None = None
+    observation: Observation | None
     """What telemetry is told of this call; None if nobody wants to know."""
-    cancelled: bool = False
+    cancelled: bool
     """The client has gone, as far as is known; `is_request_cancelled()` also starts to look."""
-    _headers: dict[bytes, bytes] | None = None
-    _session: Session | None = None
-    _request_id: bytes | None = None
-    _gone: asyncio.Event | None = None
-    _on_gone: Callable[[], object] | None = None
-    _watcher: asyncio.Task[None] | None = None
-    _loop: asyncio.AbstractEventLoop
 
     def __init__(
         self,
@@ -109,27 +107,29 @@ class CallContext:
         """`Module.method` of the class that is mounted."""
         self.scope = scope
         """The ASGI scope; state that is this call's alone."""
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        """The request's headers; the last one of several with one name."""
         self.sessions = sessions
         """Where sessions are kept."""
         self.response_headers: list[tuple[bytes, bytes]] = []
         """Headers that go out with this call's response, whatever it is."""
+        self.user = self.identity = self.deadline = self.time_limit = self.body = self.emit = self.failure = None
+        self.runtime = self.ticket = self.observation = None
+        self.is_admitted = self.has_begun = self.is_streaming = self.cancelled = False
+        self._session: Session | None = None
+        self._request_id: bytes | None = None
+        self._gone: asyncio.Event | None = None
+        self._on_gone: Callable[[], object] | None = None
+        self.watcher: asyncio.Task[None] | None = None
+        """Waits for the disconnect, while somebody wants to know of it."""
         self._receive = receive
-        if receive is not None:
-            self._loop = asyncio.get_running_loop()
+        self._loop = None if receive is None else asyncio.get_running_loop()
 
     def need_user(self) -> User:
         """Who calls. Raises `Unauthenticated` for a caller without credentials."""
         if self.user is None:
             raise Unauthenticated
         return self.user
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        """The request's headers; the last one of several with one name."""
-        known = self._headers
-        if known is None:
-            known = self._headers = dict(self.scope["headers"])
-        return known
 
     @property
     def session(self) -> Session[Any]:
@@ -166,8 +166,7 @@ class CallContext:
     def begin_response(self) -> None:
         """Note that the status line goes out: what has begun is not answered anew."""
         self.has_begun = True
-        if self.time_limit is not None:
-            self._lift_time_limit()
+        self._lift_time_limit()
 
     def say_id(self) -> None:
         """Have the response say which request it answers, unless a middleware will."""
@@ -217,7 +216,7 @@ class CallContext:
 
     def is_request_cancelled(self) -> bool:
         """Whether the client has gone. The first question starts the watch; it may be asked from a thread."""
-        if not self.cancelled and self._watcher is None and self._receive is not None and not self.is_streaming:
+        if not self.cancelled and self.watcher is None and self._receive is not None and not self.is_streaming:
             self._watch_from_anywhere()
         return self.cancelled
 
@@ -241,9 +240,9 @@ class CallContext:
         """Start to wait for the disconnect, if nobody does so yet."""
         if on_gone is not None:
             self._on_gone = on_gone
-        if self._watcher is None and self._receive is not None and not self.cancelled and not self.is_streaming:
+        if self.watcher is None and self._receive is not None and not self.cancelled and not self.is_streaming:
             # In an empty context: a task must not keep this call's user alive.
-            self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect(), context=Context())
+            self.watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect(), context=Context())
 
     def begin_stream(self) -> None:
         """Leave the watch and the deadline to a stream, which has its own."""
@@ -254,9 +253,9 @@ class CallContext:
     def close(self) -> None:
         """End the watch; at the end of every call."""
         self._on_gone = None
-        if self._watcher is not None:
-            self._watcher.cancel()
-            self._watcher = None
+        if self.watcher is not None:
+            self.watcher.cancel()
+            self.watcher = None
 
     def _lift_time_limit(self) -> None:
         if self.time_limit is not None:
@@ -271,6 +270,6 @@ class CallContext:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            self._loop.call_soon_threadsafe(self.watch)
+            cast("asyncio.AbstractEventLoop", self._loop).call_soon_threadsafe(self.watch)
         else:
             self.watch()

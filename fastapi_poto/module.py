@@ -189,7 +189,8 @@ class PotoModule:
     @property
     def user(self) -> User:
         """Who calls. 401 without credentials, in a `@public` method too: there ask `get_current_user()`."""
-        return self.context.need_user()
+        context = self._poto_context or current_context()
+        return context.user or context.need_user()
 
     @property
     def session(self) -> Session[Any]:

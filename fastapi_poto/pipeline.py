@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from . import telemetry
 from ._compat.servers import cut_off
 from ._compat.starlette import exception_handler, handled
 from .body import check_length
@@ -15,7 +16,7 @@ from .context import SCOPE_KEY, CallContext, enter
 from .deadline import DEADLINE_HEADER, parse_deadline
 from .error_bodies import error_response
 from .errors import BadRequest, DeadlineExceeded, InternalError, PotoError, RequestTimeout
-from .telemetry import Observation, attributes_of, is_observed
+from .telemetry import Observation, attributes_of
 
 log = logging.getLogger("fastapi_poto")
 
@@ -40,10 +41,12 @@ class Runtime(Protocol):
 class Pipeline:
     """One operation's way from the request to the response, whoever routed the request and whatever does the work."""
 
-    def __init__(self, runtime: Runtime, name: str) -> None:
+    def __init__(self, runtime: Runtime, name: str, max_body_size: int) -> None:
         """`name` is the operation's, `Module.method`."""
         self.runtime = runtime
         self.name = name
+        self.max_body_size = max_body_size
+        self._digits = len(str(max_body_size))
         self._attributes = attributes_of(name)
 
     async def authenticate(self, scope: Scope) -> Any:
@@ -53,30 +56,22 @@ class Pipeline:
     def check_guard(self, context: CallContext) -> None:
         """Raise `Unauthenticated` or `Forbidden` if this caller may not go on."""
 
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        work: Work,
-        *,
-        max_body_size: int,
-        authenticate: bool = True,
-    ) -> None:
+    async def serve(self, work: Work, scope: Scope, receive: Receive, send: Send, *, authenticate: bool = True) -> None:
         """Serve one request. `work` takes it from where the caller is known, and sends the response.
 
         `authenticate=False` leaves the caller, and the guard, to the work.
         """
-        context = CallContext(self.name, scope, receive, self.runtime.sessions)
-        context.runtime = self.runtime
+        runtime = self.runtime
+        context = CallContext(self.name, scope, receive, runtime.sessions)
+        context.runtime = runtime
         # Whoever calls: a server may hand a request the context variables of the one before it.
         enter(context)
         scope[SCOPE_KEY] = context
         context.say_id()
         try:
-            if not self.runtime.is_open:
-                await self.runtime.open_for_call()
-            if is_observed(scope):
+            if not runtime.is_open:
+                await runtime.open_for_call()
+            if telemetry.is_set_up or "fastapi.telemetry" in scope:
                 context.observation = Observation(self._attributes)
             if authenticate:
                 # Before anything of the body is read.
@@ -89,8 +84,9 @@ class Pipeline:
             headers = context.headers
             if len(headers) != len(scope["headers"]):
                 _check_repeated(scope)
-            if b"content-length" in headers:
-                check_length(headers[b"content-length"], max_body_size)
+            announced = headers.get(b"content-length")
+            if announced is not None and len(announced) >= self._digits:
+                check_length(announced, self.max_body_size)
             deadline = headers.get(DEADLINE_HEADER)
             if deadline is None:
                 await work(context, receive, send)
@@ -102,11 +98,8 @@ class Pipeline:
         else:
             del scope[SCOPE_KEY]  # the two refer to each other, and would be left to the garbage collector
         finally:
-            if context.observation is not None:
-                context.observation.end()
-            if context.ticket is not None:  # of a stream that never began
-                await context.ticket.taken.aclose()
-            context.close()
+            if context.observation is not None or context.ticket is not None or context.watcher is not None:
+                await _leave(context)
             enter(None)
 
     async def _fail(self, error: Exception, context: CallContext, receive: Receive, send: Send) -> None:
@@ -144,6 +137,14 @@ class Pipeline:
         answer = InternalError(headers=closing(scope))
         await error_response(answer)(scope, receive, send)
         raise error  # the server logs the traceback; the client has its answer
+
+
+async def _leave(context: CallContext) -> None:
+    if context.observation is not None:
+        context.observation.end()
+    if context.ticket is not None:  # of a stream that never began
+        await context.ticket.taken.aclose()
+    context.close()
 
 
 async def _in_time(context: CallContext, work: Work, receive: Receive, send: Send) -> None:

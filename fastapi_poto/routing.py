@@ -1,10 +1,11 @@
 """`PotoRouter`: module classes become routes, each with two paths into one pipeline."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
+from types import CoroutineType
 from typing import Any, Final, Unpack, cast
 
 from fastapi import APIRouter, Request, Response
@@ -12,7 +13,7 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import error_bodies
 from ._compat import fastapi as _fastapi
@@ -65,16 +66,19 @@ class MountedOperation:
 
     def __init__(self, call: OperationPipeline, mount_point: _fastapi.MountPoint, inclusion: Any) -> None:
         self.inclusion = inclusion  # kept, so that its id is not given to another
-        self.call = call = call.mounted(mount_point.response_class, strict_content_type=mount_point.strict_content_type)
+        self.call = call.mounted(
+            mount_point.response_class,
+            strict_content_type=mount_point.strict_content_type,
+            max_body_size=mount_point.max_body_size,
+        )
         self.path = mount_point.path
         self.endpoint = mount_point.endpoint
         self._provider = mount_point.dependency_overrides_provider
         self._mount_point = mount_point
-        limit = mount_point.max_body_size
-        self._max_body_size: int = call.poto.settings.max_body_size if limit is None else limit
-        self._direct = partial(call.direct, self._max_body_size)
-        self._limited = None if limit is None else _fastapi.limit_body(self._call_directly, limit)
         self._is_fast = not call.operation.needs_dependencies and not mount_point.dependencies and "{" not in self.path
+        direct: Any = partial(self.call.serve, self.call.direct)
+        limit = mount_point.max_body_size
+        self._direct: ASGIApp = direct if limit is None else _fastapi.limit_body(direct, limit)
 
     def tell_route(self, scope: Scope) -> None:
         """Tell whoever instruments the application what was found: they read it in the scope."""
@@ -82,31 +86,19 @@ class MountedOperation:
         scope["route"] = self._route
         _fastapi.tell_route(scope, self.path)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         self.tell_route(scope)
-        scope.setdefault("path_params", {})
-        overrides: Mapping[Any, Any] = getattr(self._provider, "dependency_overrides", None) or {}
+        if "path_params" not in scope:
+            scope["path_params"] = {}
+        overrides: Mapping[Any, Any] | None = getattr(self._provider, "dependency_overrides", None)
         if self._is_fast and not overrides:
-            if self._limited is None:
-                await self.call(scope, receive, send, self._direct, max_body_size=self._max_body_size)
-            else:
-                await self._limited(scope, receive, send)
-        else:
-            await self.call(
-                scope,
-                receive,
-                send,
-                self._solved,
-                max_body_size=self._max_body_size,
-                authenticate=current_user not in overrides,
-            )
-
-    async def _call_directly(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.call(scope, receive, send, self._direct, max_body_size=self._max_body_size)
+            return self._direct(scope, receive, send)
+        authenticate = current_user not in (overrides or ())
+        return self.call.serve(self._solved, scope, receive, send, authenticate=authenticate)
 
     @cached_property
     def _solved(self) -> Work:
-        return partial(self.call.solved, self._max_body_size, self._route.app)
+        return partial(self.call.solved, self._route.app)
 
     @cached_property
     def _route(self) -> APIRoute:
@@ -149,16 +141,8 @@ class PotoRoute(_ObservedRoute):
             await self.mounted(_fastapi.context_in(scope, self))(scope, receive, send)
         else:
             overrides = getattr(scope.get("app"), "dependency_overrides", None) or {}
-            max_body_size = self.poto.settings.max_body_size
-            work = partial(self.call.solved, max_body_size, super().handle)
-            await self.call(
-                scope,
-                receive,
-                send,
-                work,
-                max_body_size=max_body_size,
-                authenticate=current_user not in overrides,
-            )
+            work = partial(self.call.solved, super().handle)
+            await self.call.serve(work, scope, receive, send, authenticate=current_user not in overrides)
 
 
 class PotoRouter(APIRouter):
@@ -254,11 +238,12 @@ class PotoRouter(APIRouter):
     # Routing. FastAPI asks an included router `matches`, and on a match hands it the request to `handle`.
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        included = _fastapi.included_router_of(self, scope)
-        if included is None or scope["type"] != "http":
+        if scope["type"] != "http":
             return super().matches(scope)
-        table = self._table(included)
-        path = route_path(scope)
+        table = self._table(scope)
+        if table is None:
+            return super().matches(scope)
+        path = route_path(scope) if scope.get("root_path") else scope["path"]
         found = table.mounted.get((scope["method"], path)) or document_at(scope.get("app"), path)
         if found is not None:
             scope[_FOUND] = found  # FastAPI asks once more, with `handle`
@@ -271,20 +256,24 @@ class PotoRouter(APIRouter):
                 return match, child
         return Match.NONE, {}
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def handle(self, scope: Scope, receive: Receive, send: Send) -> "CoroutineType[Any, Any, None]":
         found = scope.pop(_FOUND, None)
         if found is not None:
-            await found(scope, receive, send)
-            return
-        included = _fastapi.included_router_of(self, scope)
-        if included is not None and scope["type"] == "http":
-            self._table(included).refuse_verb(scope, route_path(scope))
-        await super().handle(scope, receive, send)
+            return cast("CoroutineType[Any, Any, None]", found(scope, receive, send))
+        table = self._table(scope) if scope["type"] == "http" else None
+        if table is not None:
+            table.refuse_verb(scope, route_path(scope))
+        return cast("CoroutineType[Any, Any, None]", super().handle(scope, receive, send))
 
-    def _table(self, included: Any) -> "_Table":
+    def _table(self, scope: Scope) -> "_Table | None":
+        """What is mounted by the inclusion through which a request comes; None if it comes through none."""
+        included = _fastapi.included_router_in(scope)
         table = self._tables.get(id(included))
-        if table is None or table.size != len(self.routes):
-            table = self._tables[id(included)] = _Table(included, len(self.routes))
+        if table is not None and table.size == len(self.routes):
+            return table
+        if not _fastapi.includes(included, self):
+            return None
+        table = self._tables[id(included)] = _Table(included, len(self.routes))
         return table
 
 

@@ -24,7 +24,7 @@ class _StreamPipeline(Pipeline):
     """Callers are known if they say who they are: a stream of nobody in particular is found by its id alone."""
 
     def __init__(self, poto: Poto, name: str) -> None:
-        super().__init__(poto, name)
+        super().__init__(poto, name, poto.settings.auth.max_body_size)
         self._authenticate = poto.authenticator.authenticate
 
     async def authenticate(self, scope: Scope) -> Identity | None:

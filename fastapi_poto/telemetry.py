@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from opentelemetry import metrics, trace
 from opentelemetry.trace import StatusCode
 from starlette.exceptions import HTTPException
-from starlette.types import Scope
 
 from .errors import InvalidArguments
 
@@ -34,24 +33,22 @@ _passwords = _meter.create_up_down_counter(
     "poto.passwords.hashing", unit="{password}", description="Passwords that are hashed, or wait for it."
 )
 
-_traces = _measures = False
+is_set_up = False
+"""Whether there is a provider."""
+_measures = False
 
 
 def look_for_providers() -> None:
     """Find out whether anything is to be told. Asked when stores are opened: providers are set before."""
-    global _traces, _measures
-    _traces, _measures = _is_set(trace.get_tracer_provider()), _is_set(metrics.get_meter_provider())
+    global is_set_up, _measures
+    _measures = _is_set(metrics.get_meter_provider())
+    is_set_up = _measures or _is_set(trace.get_tracer_provider())
 
 
 def _is_set(provider: Any) -> bool:
     """Whether this is no stand-in of the API's own. There is no public question for it."""
     cls = type(provider)
     return not (cls.__module__.startswith("opentelemetry.") and ("Proxy" in cls.__name__ or "NoOp" in cls.__name__))
-
-
-def is_observed(scope: Scope) -> bool:
-    """Whether anybody wants to know of this request."""
-    return _traces or _measures or scope.get("fastapi.telemetry") is not None
 
 
 def attributes_of(operation: str) -> Attributes:

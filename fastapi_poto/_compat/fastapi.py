@@ -49,6 +49,14 @@ except ImportError:
     _route_selected = None  # type: ignore[assignment]
 
 
+def _nothing(scope: Scope) -> Any:
+    return None
+
+
+included_router_in = getattr(_routing, "_get_scope_included_router", _nothing)
+"""The inclusion of a router through which a request comes, or None."""
+
+
 @dataclass(frozen=True, slots=True)
 class MountPoint:
     """Where a route is mounted, and what holds there: the route's own, and what each inclusion added."""
@@ -85,12 +93,11 @@ def _chosen(value: Any) -> Any:
     return value.value if isinstance(value, DefaultPlaceholder) else value
 
 
-def included_router_of(router: APIRouter, scope: Scope) -> Any:
-    """The inclusion of `router` through which this request comes, or None."""
+def includes(included: Any, router: APIRouter) -> bool:
+    """Whether this is an inclusion of the router, and its records can be read."""
     if not ARE_INCLUSIONS_KNOWN:
-        return None
-    included = _routing._get_scope_included_router(scope)
-    return included if isinstance(included, _routing._IncludedRouter) and included.original_router is router else None
+        return False
+    return isinstance(included, _routing._IncludedRouter) and included.original_router is router
 
 
 def context_in(scope: Scope, route: BaseRoute) -> Any:

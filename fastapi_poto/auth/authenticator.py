@@ -1,6 +1,7 @@
 """Who is calling: asked of every way to know a caller in turn, and again while a stream is open."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi.exceptions import HTTPException
@@ -12,6 +13,7 @@ from ..errors import Unauthenticated, challenge
 from ..users import Identity, User, UserProvider
 from .cookies import DEAD_COOKIE
 from .credentials import Credentials, asked, bearer_token, failed
+from .own_sign_in import OwnSignIn
 
 
 class Shown(SecurityBase):
@@ -34,6 +36,7 @@ class Authenticator:
 
     def __init__(self, credentials: Sequence[Credentials], *, users: UserProvider, realm: str) -> None:
         self.credentials = tuple(credentials)
+        self._ask = [one.of_scope if type(one) is OwnSignIn else partial(_ask, one) for one in credentials]
         self._users = users
         self._none = challenge(realm)
         self._bad = challenge(realm, "invalid_token")
@@ -50,13 +53,10 @@ class Authenticator:
         `BadRequest` for two of them, `CrossSiteRequest` for a cookie sent by a foreign page, `Unavailable` if
         it cannot be said now.
         """
-        connection = HTTPConnection(scope)
         try:
-            for one in self.credentials:
-                identity = await one.authenticate(connection)
+            for ask in self._ask:
+                identity = await ask(scope)
                 if identity is not None:
-                    if identity.source is not one:
-                        object.__setattr__(identity, "source", one)
                     return identity
         except Unauthenticated:
             raise self.refuse_bad() from None
@@ -64,7 +64,7 @@ class Authenticator:
             raise
         except Exception as error:
             raise failed() from error
-        if bearer_token(connection) is not None:
+        if bearer_token(HTTPConnection(scope)) is not None:
             raise self.refuse_bad()
         return None
 
@@ -83,3 +83,10 @@ class Authenticator:
     async def user(self, user_id: str) -> User | None:
         """The user as of now."""
         return await asked(self._users.get(user_id))
+
+
+async def _ask(one: Credentials, scope: Scope) -> Identity | None:
+    identity = await one.authenticate(HTTPConnection(scope))
+    if identity is not None and identity.source is not one:
+        object.__setattr__(identity, "source", one)
+    return identity

@@ -1,20 +1,22 @@
 """The sign-in routes' own access tokens, as a bearer or in a cookie."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyCookie
 from fastapi.security.base import SecurityBase
+from starlette.types import Scope
 
-from ..context import SCOPE_KEY, CallContext
+from ..context import SCOPE_KEY, CallContext, headers_of
 from ..errors import Unauthenticated
 from ..users import Identity
 from .access_tokens import MAX_LENGTH, Claims
 from .cookies import DEAD_COOKIE
 from .credentials import ManagedCredentials, Remembered, Services, bearer_token
 from .dependencies import bearer_scheme, password_scheme
+from .token_families import fields_of, session_of
 
 _WORTH_KEEPING = 1_024
 _SIGNATURE = 44
@@ -28,7 +30,6 @@ class SignedIn(Identity):
     token: Claims
     session: str
     """The generation of their session, as of this call."""
-    by_cookie: bool = False
 
     @property
     def jti(self) -> str:
@@ -37,6 +38,19 @@ class SignedIn(Identity):
     @property
     def family(self) -> str:
         return self.token.family
+
+
+@dataclass(slots=True)
+class _Verified:
+    """A token whose signature and claims are right, and what its sign-in's record said last."""
+
+    claims: Claims
+    wanted: tuple[str, tuple[str, ...]]
+    """The record, and the fields of it."""
+    fields: Mapping[str, bytes] | None = None
+    session: str | None = None
+    """What follows from `fields`: the generation of the session, None for a sign-in that has ended."""
+    identity: SignedIn | None = None
 
 
 class OwnSignIn(ManagedCredentials):
@@ -55,7 +69,7 @@ class OwnSignIn(ManagedCredentials):
         self.issuer = services.settings.auth.issuer
         self._access_tokens = services.access_tokens
         self._token_families = services.token_families
-        self._users = services.users
+        self._store, self._users = services.store, services.users
         self._lets_visitors_in = services.settings.auth.visitors
         self._clock = services.clock
         self._cookies = services.cookies
@@ -67,15 +81,23 @@ class OwnSignIn(ManagedCredentials):
                 auto_error=False,
             )
             self.security = (*OwnSignIn.security, cookie)
-        self._known: Remembered[SignedIn | Claims] = Remembered(
-            services.settings.auth.remembered_tokens, _WORTH_KEEPING
-        )
+        self._known: Remembered[_Verified] = Remembered(services.settings.auth.remembered_tokens, _WORTH_KEEPING)
+
+    def of_scope(self, scope: Scope) -> Coroutine[Any, Any, Identity | None]:
+        """`authenticate` for a request, of which a header that is known needs no more than a look."""
+        headers = headers_of(scope)
+        key = headers.get(b"authorization", b"")
+        known = self._known.get(key)
+        if known is None or len(headers) != len(scope["headers"]):
+            return self.authenticate(HTTPConnection(scope))
+        return self._check(known, key)
 
     async def authenticate(self, connection: HTTPConnection) -> Identity | None:
         """Raises `CrossSiteRequest` for a cookie sent by a foreign page."""
         token = bearer_token(connection)
         if token is not None:
-            known = self._known.get(token)
+            key = b"Bearer " + token
+            known = self._known.get(key)
             if known is None:
                 if token[-_SIGNATURE:-43] != b".":
                     return None
@@ -83,15 +105,15 @@ class OwnSignIn(ManagedCredentials):
                     known = self._verify(token)
                 except Unauthenticated:
                     return None  # another issuer's, or nobody's
-            return await self._check(known, token)
-        if self._cookies is None or "authorization" in connection.headers:
+            return await self._check(known, key)
+        if self._cookies is None or b"authorization" in headers_of(connection.scope):
             return None
         token = self._cookies.token(connection.scope)
         if token is None:
             return None
-        key = b"\0" + token  # no bearer token has such a byte
+        key = b"\0" + token  # no header has such a byte
         try:
-            identity = await self._check(self._known.get(key) or self._verify(token), key, by_cookie=True)
+            identity = await self._check(self._known.get(key) or self._verify(token), key)
         except Unauthenticated:
             # The page cannot take it back, and what needs nobody must go on.
             header = connection.scope[DEAD_COOKIE] = self._cookies.cleared_access()
@@ -110,23 +132,31 @@ class OwnSignIn(ManagedCredentials):
         user = await self._users.get(claims.user_id)
         return user is not None and identity.user.roles <= user.roles
 
-    def _verify(self, token: bytes) -> Claims:
-        return self._access_tokens.verify(token[: MAX_LENGTH + 1].decode("latin-1"))
+    def _verify(self, token: bytes) -> _Verified:
+        claims = self._access_tokens.verify(token[: MAX_LENGTH + 1].decode("latin-1"))
+        return _Verified(claims, fields_of(claims.user_id, claims.family))
 
-    async def _check(self, known: SignedIn | Claims, key: bytes, *, by_cookie: bool = False) -> SignedIn:
-        claims = known if isinstance(known, Claims) else known.token
-        user_id = claims.user_id
-        session = None
+    async def _check(self, known: _Verified, key: bytes) -> SignedIn:
+        claims = known.claims
         if claims.expires_at > self._clock():
-            session = await self._token_families.session(user_id, claims.family, claims.epoch)
-        user = await self._users.get(user_id) if session is not None else None
-        if session is not None and user is not None and (self._lets_visitors_in or not user.visitor):
-            if isinstance(known, SignedIn) and known.session == session and (known.user is user or known.user == user):
-                return known
-            made = SignedIn(
-                user, self.name, expires_at=claims.expires_at, token=claims, session=session, by_cookie=by_cookie
-            )
-            self._known.keep(key, made)
-            return made
+            fields = await self._store.read(*known.wanted)
+            if fields != known.fields:
+                known.fields = fields
+                known.session = session_of(fields, claims.family, claims.epoch)
+            session = known.session
+            user = await self._users.get(claims.user_id) if session is not None else None
+            identity = known.identity
+            if (
+                identity is not None
+                and identity.session == session
+                and (identity.user is user or identity.user == user)
+            ):
+                return identity
+            if session is not None and user is not None and (self._lets_visitors_in or not user.visitor):
+                made = SignedIn(user, self.name, expires_at=claims.expires_at, token=claims, session=session)
+                object.__setattr__(made, "source", self)
+                known.identity = made
+                self._known.keep(key, known)
+                return made
         self._known.pop(key, None)
         raise Unauthenticated

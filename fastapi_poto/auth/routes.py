@@ -108,7 +108,7 @@ class SignInPipeline(Pipeline):
     """The pipeline of one sign-in route. Who calls, and from which page, is checked before the body is read."""
 
     def __init__(self, poto: Runtime, path: str, guarded: bool) -> None:
-        super().__init__(poto, f"Auth {path}")
+        super().__init__(poto, f"Auth {path}", poto.settings.auth.max_body_size)
         self._poto = poto
         self._path = path
         self._guarded = guarded
@@ -154,16 +154,14 @@ class AuthRoute(APIRoute):
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)  # 405
         else:
-            max_body_size = self.poto.settings.auth.max_body_size
-            await self._pipeline(scope, receive, send, self._work, max_body_size=max_body_size)
+            await self._pipeline.serve(self._work, scope, receive, send)
 
     @cached_property
     def _pipeline(self) -> SignInPipeline:
         return SignInPipeline(self.poto, self.path, self.guarded)
 
     async def _work(self, context: CallContext, receive: Receive, send: Send) -> None:
-        settings = self.poto.settings
-        receiver = Receiver(receive, settings.auth.max_body_size, settings.body_timeout)
+        receiver = Receiver(receive, self._pipeline.max_body_size, self.poto.settings.body_timeout)
         await super().handle(context.scope, receiver, with_headers(context, send))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -155,18 +155,7 @@ class TokenFamilies:
 
     async def is_active(self, user_id: str, family: str, epoch: int) -> bool:
         """Whether an access token of this family is still good."""
-        return await self.session(user_id, family, epoch) is not None
-
-    async def session(self, user_id: str, family: str, epoch: int) -> str | None:
-        """The generation of the user's session while an access token of this family is good, else None.
-
-        Asked on every call.
-        """
-        field = f"f:{family}"
-        fields = await self._store.read(_record(user_id), ("epoch", "session", field))
-        if fields is None or field not in fields or fields.get("epoch", b"0") != b"%d" % epoch:
-            return None
-        return records.generation(fields.get("session"))
+        return session_of(await self._store.read(*fields_of(user_id, family)), family, epoch) is not None
 
     async def end_by_token(self, refresh_token: str) -> tuple[str, bool] | None:
         """End the sign-in of a refresh token of ours, spent or not: its user, and whether it was their last."""
@@ -256,6 +245,18 @@ class TokenFamilies:
         settings = self._settings
         ends_at = min(family.began_at + settings.refresh_absolute, family.used_at + settings.refresh_idle)
         return now >= ends_at or family.epoch != epoch
+
+
+def fields_of(user_id: str, family: str) -> tuple[str, tuple[str, ...]]:
+    """The record of a sign-in, and the fields of it from which `session_of` follows."""
+    return _record(user_id), ("epoch", "session", f"f:{family}")
+
+
+def session_of(fields: Mapping[str, bytes] | None, family: str, epoch: int) -> str | None:
+    """The generation of the user's session while an access token of this family is good, else None."""
+    if fields is None or f"f:{family}" not in fields or fields.get("epoch", b"0") != b"%d" % epoch:
+        return None
+    return records.generation(fields.get("session"))
 
 
 def _record(user_id: str) -> str:

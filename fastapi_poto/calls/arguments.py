@@ -57,9 +57,10 @@ class Binder:
     def body(self, body: bytes) -> Values:
         """Bind a JSON object; no body at all is an empty one. Raises `RequestValidationError`."""
         try:
-            return self.fill(self._decoder.decode(body or b"{}"))
+            values: Values = self._decoder.decode(body or b"{}")
         except ValidationError as error:
             raise _InvalidBody(_body_errors(error, body, self._decoder.private), body) from None
+        return self.fill(values) if self._optional else values
 
     def query(self, query: bytes) -> Values:
         """Bind a query string. Of a parameter that takes one value, the last counts."""

@@ -3,8 +3,7 @@
 import asyncio
 import copy
 import inspect
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from ..operations import Operation, Parameter
 from ..pipeline import Pipeline, with_headers
 from ..runtime import Poto
 from ..streaming.resume import resume
+from ..streaming.stream import StreamOptions
 from .arguments import INJECTED, Binder, Inject, Values, check_shapes
 from .responses import activity_check, encoder, is_plain_json, respond_with, sender, stream_options
 
@@ -30,7 +30,7 @@ class OperationPipeline(Pipeline):
     runtime: Poto
 
     def __init__(self, operation: Operation, poto: Poto) -> None:
-        super().__init__(poto, operation.where)
+        super().__init__(poto, operation.where, poto.settings.max_body_size)
         self.operation = operation
         self.poto = poto
         self.authenticate = poto.authenticator.authenticate  # type: ignore[method-assign]
@@ -48,12 +48,16 @@ class OperationPipeline(Pipeline):
         self._guard = operation.guard
         self._strict_content_type = True
 
-    def mounted(self, response_class: type[Response], *, strict_content_type: bool) -> "OperationPipeline":
-        """The same, as the application and its routers want responses to be made and bodies to be announced."""
+    def mounted(
+        self, response_class: type[Response], *, strict_content_type: bool, max_body_size: int | None
+    ) -> "OperationPipeline":
+        """The same, as the application and its routers want responses to be made, and bodies to be announced."""
         mounted = copy.copy(self)
         mounted._strict_content_type = strict_content_type
+        if max_body_size is not None:
+            mounted.max_body_size = max_body_size
         if self.operation.kind == "unary" and not is_plain_json(response_class):
-            mounted.prepare = partial(respond_with, response_class, self.operation)
+            mounted.prepare = respond_with(response_class, self.operation)
         return mounted
 
     def check_guard(self, context: CallContext) -> None:
@@ -69,15 +73,12 @@ class OperationPipeline(Pipeline):
 
     # Two ways to the method's arguments. The fast path needs nothing of FastAPI's solver.
 
-    async def direct(self, max_body_size: int, context: CallContext, receive: Receive, send: Send) -> None:
+    async def direct(self, context: CallContext, receive: Receive, send: Send) -> None:
         """Find the arguments, call the method, and send what it returns."""
         binder, scope = self.binder, context.scope
         if binder.reads_body:
-            body = await read_body(receive, max_body_size, self._body_timeout)
-            if body:
-                context.body = body
-                self._check_content_type(context)
-            values = binder.body(body)
+            body = await read_body(receive, self.max_body_size, self._body_timeout)
+            values = self._bind_body(context, body)
         elif binder.reads_query:
             values = binder.query(scope["query_string"])
         else:
@@ -90,11 +91,9 @@ class OperationPipeline(Pipeline):
         else:
             await self.send(result, context, scope, receive, send)
 
-    async def solved(
-        self, max_body_size: int, solver: ASGIApp, context: CallContext, receive: Receive, send: Send
-    ) -> None:
+    async def solved(self, solver: ASGIApp, context: CallContext, receive: Receive, send: Send) -> None:
         """Have an application of FastAPI's find the arguments; it ends in the method's endpoint (see `endpoints`)."""
-        receiver = Receiver(receive, max_body_size, self._body_timeout)
+        receiver = Receiver(receive, self.max_body_size, self._body_timeout)
         context.receive_with(receiver)
         await solver(context.scope, receiver, with_headers(context, send))
 
@@ -107,43 +106,51 @@ class OperationPipeline(Pipeline):
             return await binder.form(await request.form())
         if not binder.reads_body:
             return {}
-        context.body = body = await request.body()
-        if body:
-            self._check_content_type(context)
-        return binder.body(body)
+        return self._bind_body(context, await request.body())
 
-    def _check_content_type(self, context: CallContext) -> None:
-        sent = context.headers.get(b"content-type", b"")
-        if sent != JSON and (sent or self._strict_content_type):
-            check_content_type(sent)
+    def _bind_body(self, context: CallContext, body: bytes) -> Values:
+        context.body = body
+        if body:
+            sent = context.headers.get(b"content-type", b"")
+            if sent != JSON and (sent or self._strict_content_type):
+                check_content_type(sent)
+        return self.binder.body(body)
 
     # Running
 
-    async def run(self, context: CallContext, values: Values, constructor: Values) -> Any:
+    def run(self, context: CallContext, values: Values, constructor: Values) -> Awaitable[Any]:
         """Make the instance and call the method; what it returns, not yet encoded. Of a stream: its iterator."""
-        operation = self.operation
         if self._options is not None:
-            is_active = activity_check(context, self.poto.authenticator.is_active)
-            resumed = await resume(context, self._options, values, is_active=is_active)
-            if resumed is not None:
-                return resumed
+            return self._stream(self._options, context, values, constructor)
         for name, give, parameter in self._injected:
             values[name] = give(context, parameter)
+        method = self._method(context, constructor)
+        if not self._is_plain:
+            return self._invoke(context, method, values)
+        result = method(**values)
+        return result if result.__class__ is CoroutineType else _awaited(result)
+
+    async def _stream(self, options: StreamOptions, context: CallContext, values: Values, constructor: Values) -> Any:
+        is_active = activity_check(context, self.poto.authenticator.is_active)
+        resumed = await resume(context, options, values, is_active=is_active)
+        if resumed is not None:
+            return resumed
+        for name, give, parameter in self._injected:
+            values[name] = give(context, parameter)
+        return await self._invoke(context, self._method(context, constructor), values)
+
+    def _method(self, context: CallContext, constructor: Values) -> Callable[..., Any]:
+        operation = self.operation
         for name, give, parameter in self._injected_into_constructor:
             constructor[name] = give(context, parameter)
         instance = operation.cls.__new__(operation.cls)
         instance.__dict__["_poto_context"] = context  # a frozen dataclass, say, has a `__setattr__` of its own
         if self._is_made_by_init:
             instance.__init__(**constructor)  # type: ignore[misc]
-        method = getattr(instance, operation.name)
         if context.deadline is not None:
             context.check_deadline()  # dependencies may have taken all of it
-        if self._is_plain:
-            result = method(**values)
-            if result.__class__ is CoroutineType or inspect.isawaitable(result):
-                return await result
-            return result
-        return await self._invoke(context, method, values)
+        method: Callable[..., Any] = getattr(instance, operation.name)
+        return method
 
     async def _invoke(self, context: CallContext, method: Callable[..., Any], values: Values) -> Any:
         operation = self.operation
@@ -151,10 +158,12 @@ class OperationPipeline(Pipeline):
             return await _until_gone(context, method, values, in_thread=operation.in_thread)
         if operation.in_thread:
             run = to_thread.run_sync if context.deadline is None else _in_thread_to_leave
-            result = await run(lambda: method(**values))
-        else:
-            result = method(**values)
-        return await result if inspect.isawaitable(result) else result
+            return await _awaited(await run(lambda: method(**values)))
+        return await _awaited(method(**values))
+
+
+async def _awaited(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
 
 
 def _injected(parameters: tuple[Parameter, ...]) -> list[tuple[str, Inject, Parameter]]:
@@ -178,10 +187,8 @@ async def _until_gone(context: CallContext, method: Callable[..., Any], values: 
     context.watch(on_gone=task.cancel)
     try:
         if in_thread:
-            result = await _in_thread_to_leave(lambda: method(**values))
-        else:
-            result = method(**values)
-        return await result if inspect.isawaitable(result) else result
+            return await _awaited(await _in_thread_to_leave(lambda: method(**values)))
+        return await _awaited(method(**values))
     except asyncio.CancelledError:
         if not context.cancelled:
             raise

@@ -47,7 +47,7 @@ def encoder(operation: Operation) -> Callable[[Any], Any]:
     if operation.is_stream:
         return _as_it_is
     if operation.kind == "unary":
-        return partial(_encode, operation.encode)
+        return _json(operation)
     if operation.kind == "bytes":
         return _octets
     return _nothing if operation.kind == "empty" else partial(_refuse, operation.where)
@@ -135,7 +135,7 @@ def _unary(operation: Operation) -> SendResult:
     ) -> None:
         body: bytes = result
         headers: list[tuple[bytes, bytes]] = []
-        if not has_body if status is None else not is_body_allowed_for_status_code(status):
+        if not (has_body if status is None else is_body_allowed_for_status_code(status)):
             body = b""
         elif empty:
             headers = [(b"content-length", b"0")]
@@ -150,12 +150,17 @@ def _unary(operation: Operation) -> SendResult:
     return send_unary
 
 
-def _encode(encode: Callable[[Any], bytes], result: Any) -> bytes:
-    """A result's JSON. Raises `ResponseValidationError` if the method did not keep its annotation."""
-    try:
-        return encode(result)
-    except ValidationError as error:
-        raise ResponseValidationError(wire_errors(error, "response"), body=result) from error
+def _json(operation: Operation) -> Callable[[Any], bytes]:
+    """Of a result, its JSON. That raises `ResponseValidationError` if the method did not keep its annotation."""
+    encode = operation.encode
+
+    def encode_result(result: Any) -> bytes:
+        try:
+            return encode(result)
+        except ValidationError as error:
+            raise ResponseValidationError(wire_errors(error, "response"), body=result) from error
+
+    return encode_result
 
 
 def is_plain_json(response_class: Any) -> bool:
@@ -164,9 +169,10 @@ def is_plain_json(response_class: Any) -> bool:
     return is_upstream and bool(response_class.media_type == "application/json")
 
 
-def respond_with(response_class: type[Response], operation: Operation, result: Any) -> Response:
-    """A result in the class of responses that the application chose for all of its routes."""
-    return response_class(from_json(_encode(operation.encode, result)), status_code=operation.status_code)
+def respond_with(response_class: type[Response], operation: Operation) -> Callable[[Any], Response]:
+    """Of a result, a response of the class that the application chose for all of its routes."""
+    encode = _json(operation)
+    return lambda result: response_class(from_json(encode(result)), status_code=operation.status_code)
 
 
 def _octets(result: Any) -> bytes:

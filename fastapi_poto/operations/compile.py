@@ -107,11 +107,11 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         include_in_schema=options.include_in_schema is not False,
         openapi_extra=options.openapi_extra,
         decoder=payload.decoder,
-        encoder=_encoder(kind, result, where),
+        encode=_codec(kind, result, where).encoder(exclude_none=bool(options.response_model_exclude_none)),
     )
 
 
-def _encoder(kind: Kind, result: Any, where: str) -> WireType[Any]:
+def _codec(kind: Kind, result: Any, where: str) -> WireType[Any]:
     if kind == "stream":
         return item_codec(result, where)
     return codec(result, "the result", where, "serialization") if kind == "unary" else ANYTHING

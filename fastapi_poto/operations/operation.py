@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..errors import PotoError
 from ..module import PotoModule
-from ..wire import Decoder, WireType
+from ..wire import Decoder
 
 Kind = Literal["unary", "bytes", "empty", "response", "stream", "byte_stream"]
 Events = Literal["all", "some", "none"]
@@ -107,17 +107,13 @@ class Operation:
     openapi_extra: Mapping[str, Any] | None
     decoder: Decoder[dict[str, Any]] | None = field(repr=False)
     """Of the body, the query or the form; None if the call reads none of them."""
-    encoder: WireType[Any] = field(repr=False)
-    """Of the result or of a stream's items, where they are JSON."""
+    encode: Callable[[Any], bytes] = field(repr=False)
+    """The JSON of the result, or of an item. Raises Pydantic's `ValidationError` for what breaks the annotation."""
 
     @property
     def where(self) -> str:
         """`Class.method`, as errors name it."""
         return f"{self.cls.__qualname__}.{self.name}"
-
-    def encode(self, result: Any) -> bytes:
-        """The JSON of the result, or of an item. Raises Pydantic's `ValidationError` for what breaks the annotation."""
-        return self.encoder.encode(result, exclude_none=self.without_none)
 
     @property
     def needs_dependencies(self) -> bool:

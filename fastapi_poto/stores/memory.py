@@ -77,7 +77,7 @@ class MemoryStore:
             if found is None:
                 check_name(record)
                 return None
-            if found.expires_at is not None and self._find(record) is None:
+            if found.expires_at < inf and (found.barred or found.expires_at <= self._clock()):
                 return None
             if fields is None:
                 return found.fields.copy()

@@ -1,6 +1,6 @@
 """One Python type on the wire: JSON bytes or texts in, JSON bytes out, compiled once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
@@ -90,7 +90,7 @@ class WireType(Decoder[T]):
     `rewire` is one of the rules for a place (see `rules`).
     """
 
-    __slots__ = ("annotation", "serializer", "to_json")
+    __slots__ = ("annotation", "encode", "serializer", "to_json")
 
     def __init__(
         self, annotation: Any, *, documented_as: JsonSchemaMode | None = None, rewire: Rewire | None = None
@@ -104,13 +104,20 @@ class WireType(Decoder[T]):
         with as_type_error():
             self.serializer = serializer_of(schema, _CONFIG)
         self.to_json = self.serializer.to_json
-
-    def encode(self, value: Any, *, exclude_none: bool = False) -> bytes:
-        """Check a value against the type and give its JSON. Raises Pydantic's `ValidationError`.
+        self.encode = self.encoder()
+        """Checks a value against the type and gives its JSON. Raises Pydantic's `ValidationError`.
 
         As in FastAPI, an object with a model's attributes will do for the model.
         """
-        return self.to_json(self.validate(value, from_attributes=True), by_alias=True, exclude_none=exclude_none)
+
+    def encoder(self, *, exclude_none: bool = False) -> Callable[[Any], bytes]:
+        """`encode`, which can leave out members that are None."""
+        validate, to_json = self.validate, self.to_json
+
+        def encode(value: Any) -> bytes:
+            return to_json(validate(value, from_attributes=True), by_alias=True, exclude_none=exclude_none)
+
+        return encode
 
 
 def wire_type(annotation: Any, documented_as: JsonSchemaMode | None = None) -> WireType[Any]:

@@ -65,7 +65,7 @@ def test_bytes_are_encoded_once(data: bytes) -> None:
     """In the standard alphabet; `Base64UrlBytes` in its own; and what was written is read again."""
     standard, url = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
     plain = wire_type(dict[str, bytes])
-    assert plain.to_json({"data": data}) == b'{"data":"%b"}' % standard.encode()
+    assert plain.encode({"data": data}) == b'{"data":"%b"}' % standard.encode()
     encoded = wire_type(Encoded)
     sent = {"standard": standard, "url": url}
     value = encoded.decode(b'{"standard":"%b","url":"%b"}' % (standard.encode(), url.encode()))
