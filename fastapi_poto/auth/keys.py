@@ -99,7 +99,8 @@ class Keys:
         """
         if not self.accepted:
             raise ConfigurationError(
-                "Nobody would accept an API key: write Poto(credentials=[OwnSignIn(), ApiKeys()])."
+                "Nobody would accept an API key: write Poto(credentials=[OwnSignIn(), ApiKeys()]), "
+                "and give a command that application with --app."
             )
         owner = await self._users.get(user_id)
         if owner is None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -20,7 +21,8 @@ class Output:
 
     def row(self, values: Mapping[str, Any]) -> None:
         """One of many: its values in a line, or a line of JSON."""
-        self._write(json.dumps(values, default=_plain) if self._as_json else "  ".join(map(_shown, values.values())))
+        shown = (_date(one) if name.endswith("_at") and one else _shown(one) for name, one in values.items())
+        self._write(json.dumps(values, default=_plain) if self._as_json else "  ".join(shown))
 
     def result(self, values: Mapping[str, Any], said: str) -> None:
         """What was done: a sentence, or JSON."""
@@ -50,6 +52,10 @@ class Output:
 
     def _write(self, text: str) -> None:
         sys.stdout.write(f"{text}\n")
+
+
+def _date(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -199,10 +200,13 @@ def test_keys_of_an_application(shell: Shell, tmp_path: Path) -> None:
     code, _, err = shell.run("keys", "create", "robot", "--name", "nightly")
     assert code == 1
     assert "ApiKeys()" in err
+    assert "--app" in err
     (made,) = shell.json("keys", "create", "robot", "--name", "nightly", "--days", "30", *of_app)
     assert made["key"].startswith("poto_")
     (key,) = shell.json("keys", "list", "robot", *of_app)
     assert key["name"] == "nightly"
+    expires = datetime.fromtimestamp(key["expires_at"], UTC)
+    assert f"  {expires:%Y-%m-%dT%H:%M:%SZ}  -\n" in shell.run("keys", "list", "robot", *of_app)[1]  # for people a date
     (rotated,) = shell.json("keys", "rotate", key["id"], *of_app)
     assert rotated["key"] != made["key"]
     assert shell.run("keys", "revoke", key["id"], *of_app)[0] == 1
