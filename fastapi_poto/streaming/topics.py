@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from string import Formatter
 from time import time
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -33,15 +33,21 @@ _NAME_BYTES: Final = 500
 class Topic(Generic[T]):
     """A kind of channel, `Topic("inbox:{user}", Notice)`: what its channels are called, and the type of their events.
 
+    A union's topic says its type: `news: Topic[Opened | Closed] = Topic("news", Opened | Closed)`.
     A channel keeps its `keep` newest events, up to `keep_bytes` of them, for `life` seconds. Raises
     `ConfigurationError` for a name or a model that cannot be one.
     """
 
+    @overload
     def __init__(
-        self, name: str, model: type[T], *, keep: int = 1_000, keep_bytes: int = 1 << 20, life: float = 300.0
+        self, name: str, model: type[T], *, keep: int = ..., keep_bytes: int = ..., life: float = ...
+    ) -> None: ...
+    @overload  # a union is no `type` to type checkers
+    def __init__(self, name: str, model: Any, *, keep: int = ..., keep_bytes: int = ..., life: float = ...) -> None: ...
+    def __init__(
+        self, name: str, model: Any, *, keep: int = 1_000, keep_bytes: int = 1 << 20, life: float = 300.0
     ) -> None:
         self.name = name
-        self._model = model if isinstance(model, type) and issubclass(model, BaseModel) else None
         self.keep, self.keep_bytes, self.life = keep, keep_bytes, life
         try:
             self._parts = list(Formatter().parse(name))
@@ -53,6 +59,7 @@ class Topic(Generic[T]):
             raise ConfigurationError(f'Topic({name!r}): write names in braces, as in Topic("inbox:{{user}}", Notice).')
         if keep < 1 or keep_bytes < 1 or not life > 0:
             raise ConfigurationError(f"Topic({name!r}): keep, keep_bytes and life are more than 0.")
+        self._model = model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
     def __call__(self, **names: str | int) -> "Channel[T]":
         """One channel: `inbox(user="ada")`. Raises `TypeError` for names that are not the topic's, `BadRequest` for a

@@ -219,6 +219,20 @@ def test_a_wrong_model_is_an_error(live: LiveApp) -> None:
         Topic("inbox:{user", Notice)
 
 
+def test_a_union(live: LiveApp) -> None:
+    """A topic of several kinds of events takes and gives each of them."""
+    poto: Poto = live.app.state.poto
+    either: Topic[Notice | Tick] = Topic("either", Notice | Tick)
+
+    async def heard() -> list[Any]:
+        await poto.publish(either(), Tick(number=1))
+        await poto.publish(either(), Notice(text="hi"))
+        events = poto.subscribe(either(), after="start")
+        return [(await anext(events)).data, (await anext(events)).data]
+
+    assert live.run(heard()) == [Tick(number=1), Notice(text="hi")]
+
+
 def test_a_topic_is_no_channel(live: LiveApp) -> None:
     """Who forgets to call it is told so, wherever a channel is taken."""
     poto: Poto = live.app.state.poto

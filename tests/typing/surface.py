@@ -196,6 +196,8 @@ class Notice(BaseModel):
 
 inbox = Topic("inbox:{user}", Notice, keep=500, life=300)
 lines = Topic("lines", Line)
+either: Topic[Notice | Line] = Topic("either", Notice | Line)
+assert_type(inbox, Topic[Notice])
 
 
 class Inbox(PotoModule):
@@ -206,6 +208,11 @@ class Inbox(PotoModule):
 
     async def get_both(self) -> AsyncIterator[Event[Notice | Line]]:
         async for event in self.subscribe(inbox(user="ada"), lines()):
+            assert_type(event, Event[Notice | Line])
+            yield event
+
+    async def get_either(self) -> AsyncIterator[Event[Notice | Line]]:
+        async for event in self.subscribe(either()):
             assert_type(event, Event[Notice | Line])
             yield event
 
