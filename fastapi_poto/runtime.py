@@ -129,6 +129,7 @@ class Poto:
         self.session_store: Store = self.store
         self.sessions = self._make_sessions(sessions)
         password_checks = PasswordChecks(self.passwords, self.throttle, self.audit)
+        self.streams = Streams(self.store, self.settings, address_of=self.address)
         self.visitors = Visitors(self.store, idle=auth.visitor_idle, clock=clock)
         self.accounts = Accounts(
             self.store,
@@ -141,6 +142,7 @@ class Poto:
             external_users=self.external_users,
             visitors=self.visitors,
             keys=self.keys,
+            streams=self.streams,
             audit=self.audit,
         )
         self.sign_in = SignIn(
@@ -158,7 +160,6 @@ class Poto:
             audit=self.audit,
             clock=clock,
         )
-        self.streams = Streams(self.store, self.settings, address_of=self.address)
         self.broker = Broker(self.streams, self.settings, address_of=self.address)
         self.is_open = False
         self._users_of_lifespan = 0

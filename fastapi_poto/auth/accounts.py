@@ -5,6 +5,7 @@ from typing import Protocol
 
 from ..errors import Conflict, NotFound
 from ..stores.base import Store
+from ..streaming.streams import Streams
 from ..users import Account, User, UserProvider
 from .authenticator import Authenticator
 from .credentials import asked
@@ -44,6 +45,7 @@ class Accounts:
         external_users: ExternalUsers,
         visitors: Visitors,
         keys: Keys,
+        streams: Streams,
         audit: Audit,
     ) -> None:
         self._store = store
@@ -56,6 +58,7 @@ class Accounts:
         self._external_users = external_users
         self._visitors = visitors
         self._keys = keys
+        self._streams = streams
         self._audit = audit
 
     async def create(self, username: str, password: str | None, roles: Iterable[str] = ()) -> User:
@@ -140,7 +143,11 @@ class Accounts:
         return await self._users.find(user.name) if user is not None and user.name is not None else None
 
     async def remove(self, user_id: str) -> None:
-        """Forget a user, with their sign-ins and their session."""
+        """Forget a user, with their sign-ins, their session and their streams."""
+        await self._remove(user_id)
+        await self._streams.forget(user_id)
+
+    async def _remove(self, user_id: str) -> None:
         await self._users.remove(user_id)
         await self._external_users.forget(user_id)
         await self._keys.forget(user_id)
@@ -152,7 +159,7 @@ class Accounts:
     async def remove_visitor(self, user_id: str) -> None:
         """Forget a visitor. Whoever has a name by now is left alone: under a visitor's id only a visitor is found."""
         if await self.find(user_id) is not None:
-            await self.remove(user_id)
+            await self._remove(user_id)  # streams of theirs ended long ago
 
 
 def name_problem(username: str) -> str | None:

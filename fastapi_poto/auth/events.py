@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 from ..errors import TooManyRequests
 from ..telemetry import auth_event
+from ..wire import is_private
 
 logger = logging.getLogger("fastapi_poto.audit")
 
@@ -58,19 +60,20 @@ class Audit:
 
 _SECRET = re.compile(
     r"(?<![A-Za-z0-9_-])(?:poto-rt\.[A-Za-z0-9_.-]+|[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{20,})"
-    r"|(?<=[?&])(access_token|refresh_token|token|id_token|password|client_secret|authorization|jwt|api_key)=[^&#\s]*"
     r"|(?<=poto_[0-9a-f]{16}_)[A-Za-z0-9_-]+",  # an API key's secret; its id may stay
     re.IGNORECASE,
 )
-
-
-def _replacement(match: "re.Match[str]") -> str:
-    return f"{match[1]}=[redacted]" if match[1] else "[redacted]"
+_PARAMETER = re.compile(r"(?<=[?&;])([^=&;#?\s]+)=([^&;#\s]+)")
 
 
 def redact(text: str) -> str:
-    """The text without what looks like a token, or is the value of a parameter with such a name."""
-    return _SECRET.sub(_replacement, text)
+    """The text without what looks like a token, or is the value of a parameter named like one, however encoded."""
+    return _SECRET.sub("[redacted]", _PARAMETER.sub(_redacted, text))
+
+
+def _redacted(parameter: re.Match[str]) -> str:
+    name, value = parameter.groups()
+    return f"{name}=[redacted]" if is_private(unquote(name)) or _SECRET.search(unquote(value)) else parameter[0]
 
 
 class RedactTokens(logging.Filter):

@@ -95,6 +95,14 @@ class Streams:
                 return  # it stores its last items and its end itself
         await self.local.end(stream, b"")
 
+    async def forget(self, user: str) -> None:
+        """Stop the streams of a user who is gone for good, and leave no record of them."""
+        for one in await self.list(user):
+            await self.stop(one.id)
+            await self._store.delete(_key_record(user, one.operation, one.key))
+        await self._store.delete(f"streams:{user}")
+        await self._store.delete(f"subscriptions:{user}")
+
     async def follow(self, stream: str, context: CallContext, *, after: int = 0) -> AsyncIterator[bytes]:
         """A stream's frames after an item, whatever its operation. Raises `NotFound`, `Forbidden`."""
         head = await self._head(stream)
@@ -172,7 +180,7 @@ class Streams:
     ) -> AsyncIterator[bytes] | None:
         """The stream that runs under a key, or None: then the key is this one's, until `taken` is closed."""
         local = self.local
-        record = f"stream-key:{head.owner}:{head.operation}:{head.key}"
+        record = _key_record(head.owner, head.operation, head.key)
         own = f"{stream} {head.process}".encode()
         began = monotonic()
         while True:
@@ -194,10 +202,14 @@ class Streams:
 
     async def _free(self, record: str, own: bytes) -> None:
         with suppress(Unavailable):  # then the next call finds that the stream has ended
-            await self._store.swap(record, "stream", own, None)
+            await self._store.swap(record, "stream", own, None, expires_in=0.001)
 
     async def close(self) -> None:
         """Let the streams of this loop end, and store how."""
         local = self._local.pop()
         if local is not None:
             await local.close()
+
+
+def _key_record(user: str, operation: str, key: str) -> str:
+    return f"stream-key:{user}:{operation}:{key}"

@@ -1,7 +1,7 @@
 """One Python type on the wire: JSON bytes or texts in, JSON bytes out, compiled once."""
 
 from .described import describe
-from .errors import bounded, wire_errors
+from .errors import bounded, is_private, wire_errors
 from .integers import BIG_INTEGER, SAFE_INTEGER, BigInt, is_big
 from .rules import Rewire, Schema, as_plain_text, of_fields, of_texts, with_secrets, without_computed
 from .types import ANYTHING, Decoder, WireType, wire_type
@@ -19,6 +19,7 @@ __all__ = [
     "bounded",
     "describe",
     "is_big",
+    "is_private",
     "of_fields",
     "of_texts",
     "wire_errors",

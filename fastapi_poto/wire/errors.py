@@ -19,7 +19,7 @@ _ALL = 60 * 1024
 _HIDDEN = "**********"
 _PRIVATE = re.compile(
     r"passw|pass_?(phrase|code)|^pass$|pwd|secret|token|credential|api[_-]?key|private[_-]?key|authori[sz]ation"
-    r"|^(pin|otp|cvv|cvc)$",
+    r"|^(pin|otp|cvv|cvc|jwt)$",
     re.IGNORECASE,
 )
 """Names of members that nobody wants to read in a log."""
@@ -58,12 +58,12 @@ def _shown(error: Mapping[str, Any], private: frozenset[str]) -> dict[str, Any]:
     shown = {**error, "loc": loc, "msg": str(error["msg"])[:_INPUT]}
     if "input" in error:
         is_whole = len(loc) == 1 or error["type"] == "missing"
-        is_private = any(isinstance(one, str) and echo.hides(one) for one in loc[1:]) or "" in private
+        is_hidden = any(isinstance(one, str) and echo.hides(one) for one in loc[1:]) or "" in private
         value = error["input"]
         if is_whole and not isinstance(value, str | int | float | bool | None):
             shown["input"] = None
         else:
-            shown["input"] = _HIDDEN if is_private else echo.of(value)
+            shown["input"] = _HIDDEN if is_hidden else echo.of(value)
     if "ctx" in error:
         shown["ctx"] = {key: _Echo(private).of(value) for key, value in error["ctx"].items()}
     return shown
@@ -92,6 +92,11 @@ def _told(errors: Iterable[Any]) -> Iterator[Any]:
             yield {"type": "missing", "loc": loc, "msg": "Field required", "input": None}
 
 
+def is_private(name: str) -> bool:
+    """Whether a value of this name is one that nobody wants to read in a log."""
+    return _PRIVATE.search(name) is not None
+
+
 class _Echo:
     """A value as JSON has it, of which so much is shown."""
 
@@ -100,7 +105,7 @@ class _Echo:
         self._left = _INPUT - 40  # for the signs that something was left out
 
     def hides(self, name: str) -> bool:
-        return name in self._private or _PRIVATE.search(name) is not None
+        return name in self._private or is_private(name)
 
     def of(self, value: Any) -> Any:
         if isinstance(value, dict):

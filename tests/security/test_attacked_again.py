@@ -1,6 +1,7 @@
 """What a second hour of attacks found, each tried at a live server with the requests that did it."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ import pytest
 from fastapi import FastAPI
 from pydantic import AnyUrl, BaseModel
 
-from fastapi_poto import ApiKeys, OwnSignIn, Poto, PotoModule, poto_router, public, roles, rpc
-from fastapi_poto.stores import MemoryStore
+from fastapi_poto import ApiKeys, Event, OwnSignIn, Poto, PotoModule, Topic, poto_router, public, roles, rpc
+from fastapi_poto.stores import MemoryStore, Store
 from fastapi_poto.testing import serve
 from tests.secret import SECRET
 from tests.security.world import NAME, World, headers_of
+from tests.servers import wait_until
 
 BUILT: list[str] = []
 
@@ -40,6 +42,9 @@ class Bookmark:
 
 class Marks(BaseModel):
     mark: Bookmark | None = None
+
+
+news = Topic("news", str)
 
 
 class Desk(PotoModule):
@@ -70,6 +75,10 @@ class Desk(PotoModule):
         for _ in range(500):
             yield question
             await asyncio.sleep(0.01)
+
+    async def listen(self) -> AsyncIterator[Event[str]]:
+        async for event in self.subscribe(news()):
+            yield event
 
     @public
     async def get_note(self) -> str:
@@ -198,3 +207,53 @@ def test_55_a_session_cookie_is_one_applications() -> None:
         answer = two.http.get("/Desk/note", headers={**headers_of(other), "Cookie": cookie})
         assert answer.json() == ""
         assert "Max-Age=0" in answer.headers["set-cookie"]
+
+
+# What is left behind
+
+
+async def _names(store: Store) -> list[str]:
+    return (await store.names("")).names
+
+
+def test_56_a_removed_user_who_had_streams(house: World) -> None:
+    """Who is removed has no streams, and no record is named after them, nor after the keys of their streams."""
+    pair = house.visitor()
+    user, headers = pair["user_id"], headers_of(pair)
+    with (
+        house.http.stream("POST", "/Desk/ask", json={"topic": "private", "question": "?"}, headers=headers) as answer,
+        house.http.stream("POST", "/Desk/listen", json={}, headers=headers) as listening,
+    ):
+        lines = answer.iter_lines()
+        assert next(line for line in lines if line.startswith("data:"))
+        assert next(listening.iter_lines())
+        before = house.do(_names(house.poto.store))
+        assert {name.partition(":")[0] for name in before if user in name} >= {"streams", "stream-key", "subscriptions"}
+        house.do(house.poto.accounts.remove(user))
+        assert "event: close" in list(lines)
+    wait_until(lambda: not any(user in name for name in house.do(_names(house.poto.store))), "nothing is left")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x={token}",
+        "%61ccess_token=a{token}",
+        "user[password]={token}",
+        "a=1;refreshToken=x{token}",
+        "new_passwort={token}",
+    ],
+)
+def test_57_encoded_secrets_in_the_access_log(house: World, query: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither percent-encoding nor the names that people give to parameters bring a secret into the access log."""
+    access = logging.getLogger("uvicorn.access")
+    access.addHandler(caplog.handler)
+    access.setLevel(logging.INFO)
+    try:
+        token = house.visitor()["access_token"].replace(".", "%2E")
+        assert house.http.get(f"/Desk/note?{query.format(token=token)}").status_code == 200
+    finally:
+        access.removeHandler(caplog.handler)
+    said = "".join(record.getMessage() for record in caplog.records)
+    assert "GET /Desk/note?" in said
+    assert token not in said
