@@ -156,6 +156,9 @@ class Remembered(dict[bytes, T]):
         self._most = most
         self._longest = longest
 
+    def __repr__(self) -> str:
+        return f"<{len(self)} remembered>"  # an error tracker shows what a function knows
+
     def keep(self, token: bytes, verified: T) -> None:
         """Remember it, unless the token is too long to be worth the memory."""
         if len(token) <= self._longest:

@@ -47,7 +47,7 @@ class KeyShown(BaseModel):
 class KeyMade(BaseModel):
     """A key, shown this once."""
 
-    key: str
+    key: str = Field(repr=False)
 
 
 def add_key_routes(router: APIRouter, poto: Runtime, keys: Keys) -> None:

@@ -23,9 +23,11 @@ def new_user_id() -> str:
     return "user_" + secrets.token_urlsafe(16)
 
 
-# What Unicode calls default-ignorable and Python printable: fillers and variation selectors; and the blank of Braille.
+# What Unicode calls default-ignorable and Python printable: fillers and variation selectors; and the blanks of Braille,
+# music and Khitan. One blank looks like several.
 _INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d159"
+    "\U000e0100-\U000e01ef]|(?<= ) +"
 )
 
 

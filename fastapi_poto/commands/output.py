@@ -30,7 +30,9 @@ class Output:
 
     def document(self, value: Any) -> None:
         """All that there is to know: JSON in any case."""
-        self._write(json.dumps(value, default=_plain, indent=None if self._as_json else 2, ensure_ascii=False))
+        text = json.dumps(value, default=_plain, indent=None if self._as_json else 2, ensure_ascii=False)
+        # What users keep may have signs that a terminal obeys.
+        self._write("".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text))
 
     def progress(self, noun: str, by: int = 1) -> None:
         """Count something that takes long."""

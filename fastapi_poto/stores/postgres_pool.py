@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from math import ceil
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
 
 import asyncpg
 
@@ -18,6 +18,7 @@ from .batches import Batches
 from .log_sql import Flow, Rows
 from .outage import Outage
 from .per_loop import PerLoop
+from .server_url import split_url
 from .wait_queue import WaitQueue
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class PostgresPool:
 
     def __init__(self, url: str) -> None:
         """A libpq URL, several hosts included, whose `pool_size` and `timeout` (seconds) are ours."""
-        parts = urlsplit(url)
+        parts = split_url(url)
         query = dict(parse_qsl(parts.query))
         try:
             self._timeout = take_number(query, "timeout", 0.5)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -14,6 +14,7 @@ from redis.exceptions import NoPermissionError
 
 from ..errors import ConfigurationError
 from .base import take_number
+from .server_url import split_url
 
 logger = logging.getLogger("fastapi_poto.stores")
 
@@ -27,7 +28,7 @@ class RedisUrl:
     def __init__(self, url: str, *, timeout: float = 0.5, pool_size: int = 20) -> None:
         scheme, _, rest = url.partition("://")
         self._sentinels: list[tuple[str, int]] = []
-        parts = urlsplit(f"{_SCHEMES.get(scheme, scheme)}://{rest}")
+        parts = split_url(f"{_SCHEMES.get(scheme, scheme)}://{rest}")
         query = dict(parse_qsl(parts.query))
         try:
             self.timeout = take_number(query, "timeout", timeout)

@@ -1,6 +1,7 @@
 """What a second hour of attacks found, each tried at a live server with the requests that did it."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -15,10 +16,14 @@ from fastapi import FastAPI
 from pydantic import AnyUrl, BaseModel
 
 from fastapi_poto import ApiKeys, Event, OwnSignIn, Poto, PotoModule, Topic, poto_router, public, roles, rpc
+from fastapi_poto.auth.credentials import Remembered
+from fastapi_poto.auth.key_routes import KeyMade
+from fastapi_poto.commands.output import Output
+from fastapi_poto.errors import ConfigurationError
 from fastapi_poto.stores import MemoryStore, Store
 from fastapi_poto.testing import serve
 from tests.secret import SECRET
-from tests.security.world import NAME, World, headers_of
+from tests.security.world import NAME, World, headers_of, world
 from tests.servers import wait_until
 
 BUILT: list[str] = []
@@ -257,3 +262,47 @@ def test_57_encoded_secrets_in_the_access_log(house: World, query: str, caplog: 
     said = "".join(record.getMessage() for record in caplog.records)
     assert "GET /Desk/note?" in said
     assert token not in said
+
+
+# What is said to whoever runs the application
+
+
+@pytest.mark.parametrize("sign", "#/?[]")
+@pytest.mark.parametrize("scheme", ["postgresql", "redis", "rediss", "sentinel"])
+def test_45_a_password_that_cuts_the_urls_in_two(scheme: str, sign: str) -> None:
+    """A store's URL whose password has a sign that is not encoded is refused, and no part of the password is shown."""
+    with pytest.raises(ConfigurationError, match="percent-encoding") as refused:
+        Poto(SECRET, store=f"{scheme}://poto:hunter2{sign}hunter3@127.0.0.1:1/0")
+    assert "hunter" not in str(refused.value)
+    assert refused.value.__context__ is None
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_45_what_a_terminal_obeys(as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a command prints of a user's session is text: no sign in it moves the cursor or turns the line around."""
+    kept = {"note": "caf\xe9 \x9b2J\u202e\u2028\U000e0041"}
+    Output(as_json=as_json, yes=True).document(kept)
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == kept
+    assert "caf\xe9" in printed
+    assert printed.replace("\n", "").isprintable()
+
+
+def test_45_what_repr_shows() -> None:
+    """Neither a key that was made nor the credentials that are remembered show a secret."""
+    assert "s3cret" not in repr(KeyMade(key="s3cret"))
+    remembered: Remembered[int] = Remembered(8, 8)
+    remembered.keep(b"s3cret", 1)
+    assert "s3cret" not in repr(remembered)
+
+
+@pytest.mark.parametrize("look_alike", ["ann\U0001d159", "ann\u2800", "\u3164ann", "a\U00016fe4nn", "ANN"])
+def test_44_blanks_make_no_other_name(look_alike: str) -> None:
+    """A name that differs from another one by what nobody sees is that name: a letter that is blank, one space more."""
+    with world() as house:
+        house.user("ann")
+        house.user("ann of tea")
+        for name in (look_alike, "ann  of tea", "ann of   tea"):
+            taken = house.post("/auth/upgrade", house.visitor(), username=name, password="long enough")
+            assert (taken.status_code, taken.json()["code"]) == (409, "username_taken")
+        assert house.login("ann  of  tea").status_code == 200
