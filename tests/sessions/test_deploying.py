@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import LiveProcess, serve_processes
+from tests.processes import serve_processes
 from tests.servers import Server, find_program
 
 pytestmark = [pytest.mark.anyio, pytest.mark.conformance]
@@ -27,14 +27,14 @@ http {{
 
 
 class Nginx(Server):
-    """nginx with the configuration of the page, whose ports are replaced by those of this test."""
+    """nginx with the configuration of the page, whose ports are replaced by those of `servers`."""
 
-    def __init__(self, folder: Path, processes: Sequence[LiveProcess]) -> None:
+    def __init__(self, folder: Path, servers: Sequence[str]) -> None:
         super().__init__(folder)
         [block] = re.findall(r"```nginx\n(.*?)```", PAGE.read_text(), re.DOTALL)
         block = block.replace("listen 80;", f"listen 127.0.0.1:{self.port};")
-        for port, process in zip(("8000", "8001"), processes, strict=True):
-            block = block.replace(f"127.0.0.1:{port}", process.url.removeprefix("http://"))
+        for port, server in zip(("8000", "8001"), servers, strict=True):
+            block = block.replace(f"127.0.0.1:{port}", server)
         self.configuration = folder / "nginx.conf"
         self.configuration.write_text(AROUND.format(folder=folder, server=block))
 
@@ -47,7 +47,7 @@ def nginx(tmp_path: Path) -> Iterator[str]:
     environment = {"POTO_STORE": f"sqlite:///{tmp_path / 'poto.db'}"}
     with (
         serve_processes("tests.sessions.app:app", 2, directory=tmp_path, env=environment) as processes,
-        Nginx(tmp_path / "nginx", processes) as server,
+        Nginx(tmp_path / "nginx", [process.url.removeprefix("http://") for process in processes]) as server,
     ):
         yield f"http://127.0.0.1:{server.port}"
 
