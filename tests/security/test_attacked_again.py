@@ -14,14 +14,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import AnyUrl, BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
-from fastapi_poto import ApiKeys, Event, OwnSignIn, Poto, PotoModule, Topic, poto_router, public, roles, rpc
+from fastapi_poto import OIDC, ApiKeys, Event, OwnSignIn, Poto, PotoModule, Topic, poto_router, public, roles, rpc
 from fastapi_poto.auth.credentials import Remembered
 from fastapi_poto.auth.key_routes import KeyMade
 from fastapi_poto.commands.output import Output
 from fastapi_poto.errors import ConfigurationError
 from fastapi_poto.stores import MemoryStore, Store
 from fastapi_poto.testing import serve
+from tests.identity.issuer import serve_issuer
 from tests.secret import SECRET
 from tests.security.world import NAME, World, headers_of, world
 from tests.servers import wait_until
@@ -306,3 +309,39 @@ def test_44_blanks_make_no_other_name(look_alike: str) -> None:
             taken = house.post("/auth/upgrade", house.visitor(), username=name, password="long enough")
             assert (taken.status_code, taken.json()["code"]) == (409, "username_taken")
         assert house.login("ann  of  tea").status_code == 200
+
+
+# Issuers
+
+
+@pytest.mark.parametrize(
+    "endpoint", [5, None, ["https://a"], {"a": 1}, "javascript:alert(1)", "", "http://login.example/", "http://["]
+)
+def test_47_what_an_issuer_says_of_itself(endpoint: Any) -> None:
+    """Whatever stands in an issuer's discovery document, callers are served, and ours has no address but a safe one."""
+    with serve_issuer() as issuer:
+
+        async def discovery(_: Request) -> Response:
+            said = {"authorization_endpoint": endpoint, "token_endpoint": endpoint}
+            return JSONResponse({**issuer.discovery(), **said})
+
+        issuer.answers["/.well-known/openid-configuration"] = discovery
+        corp = OIDC(issuer.url, audience="shop", name="corp")
+        with world(credentials=[OwnSignIn(), corp]) as house:
+            assert house.get("/Vault/me", issuer.token()).json()["id"] == "corp:ann"
+            document = house.http.get("/openapi.json")
+            assert document.status_code == 200
+            assert document.json()["components"]["securitySchemes"]["corp-code"]["flows"] == {}
+
+
+def test_47_what_an_issuer_says_goes_on_no_longer() -> None:
+    """What is wrong with an issuer is told in a line, however much it said itself."""
+    with serve_issuer() as issuer:
+
+        async def discovery(_: Request) -> Response:
+            return JSONResponse({**issuer.discovery(), "issuer": "x" * 300_000})
+
+        issuer.answers["/.well-known/openid-configuration"] = discovery
+        with world(credentials=[OwnSignIn(), OIDC(issuer.url, audience="shop", name="corp")]) as house:
+            assert house.get("/Vault/me", issuer.token()).status_code == 503
+            assert len(house.http.get("/auth/health").text) < 1_000

@@ -20,19 +20,20 @@ class IssuerFailed(Exception):
 
 def check_url(url: str, what: str) -> str:
     """The URL, if it can be trusted on the way: https, or http to this machine. Raises `ConfigurationError`."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.username or parts.fragment or not (parts.scheme == "https" or _is_local(parts)):
+    if not _is_safe(url):
         raise ConfigurationError(f"OIDC: {what} is to be an https:// URL (http:// only on this machine), not {url!r}.")
     return url
 
 
-def _is_local(parts: Any) -> bool:
-    if parts.scheme != "http":
-        return False
+def _is_safe(url: str) -> bool:
     try:
-        return bool(parts.hostname == "localhost" or ip_address(parts.hostname).is_loopback)
+        parts = urlsplit(url)
+        if not parts.hostname or parts.username or parts.fragment:
+            return False
+        is_local = parts.hostname == "localhost" or (parts.scheme == "http" and ip_address(parts.hostname).is_loopback)
     except ValueError:
         return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_local)
 
 
 class Fetcher:

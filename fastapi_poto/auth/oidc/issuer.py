@@ -203,7 +203,7 @@ class _AuthorizationCode(SecurityBase):
 
     @property
     def model(self) -> OAuth2Model:  # type: ignore[override] # known only later
-        found = self._issuer.keys.metadata
+        found = self._issuer.keys.endpoints
         flows = OAuthFlows()
         if "authorization_endpoint" in found and "token_endpoint" in found:
             scopes = {"openid": "Who signs in"}

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from math import inf
 from typing import Any
@@ -18,6 +19,8 @@ RETRY = 30.0
 """Seconds between two fetches for keys that are not known, and after one that failed."""
 _FIRST_RETRY = 5.0
 _MAX_KEYS = 200
+_SHOWN = 300
+"""Characters of what went wrong: an issuer may have said it."""
 _MIN_RSA_BITS = 2_048
 
 Key = RSAKey | ECKey | OKPKey
@@ -52,8 +55,8 @@ class KeySet:
         self._fetched_at = self._tried_at = self._asked_at = -inf
         self._failure: str | None = None
         self._fetching: asyncio.Task[None] | None = None
-        self.metadata: Mapping[str, Any] = {}
-        """The discovery document; empty until it has been read."""
+        self.endpoints: dict[str, str] = {}
+        """Where people sign in, as the discovery document says; empty until it has been read."""
 
     async def key(self, kid: str | None, algorithm: str) -> Key | None:
         """The key; None if the issuer has no such key for this algorithm.
@@ -109,8 +112,8 @@ class KeySet:
             self._take(await self._fetcher.object(self._jwks_url))
             self._fetched_at, self._failure = self._clock(), None
         except IssuerFailed as error:
-            self._failure = str(error)
-            logger.warning("The keys of %s could not be fetched: %s", self._issuer, error)
+            self._failure = str(error)[:_SHOWN]
+            logger.warning("The keys of %s could not be fetched: %s", self._issuer, self._failure)
         except Exception as error:
             self._failure = f"{type(error).__name__}: {error}"
             logger.exception("The keys of %s could not be fetched", self._issuer)
@@ -125,7 +128,10 @@ class KeySet:
             self._jwks_url = check_url(str(document.get("jwks_uri")), "jwks_uri")
         except ConfigurationError as error:
             raise IssuerFailed(str(error)) from None
-        self.metadata = document
+        self.endpoints = {}
+        for name in ("authorization_endpoint", "token_endpoint"):
+            with suppress(ConfigurationError):  # they are for people who read our document
+                self.endpoints[name] = check_url(str(document.get(name)), name)
 
     def _take(self, document: dict[str, Any]) -> None:
         listed = document.get("keys")
