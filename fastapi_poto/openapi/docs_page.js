@@ -88,10 +88,14 @@
     const [said, say] = React.useState('')
     const panel = React.useRef(null)
     // Swagger UI puts the cursor into a field below, and scrolls there.
-    React.useEffect(() => panel.current?.scrollIntoView(), [])
+    React.useEffect(() => {
+      panel.current?.scrollIntoView() // a promise, where React wants nothing or a function
+    }, [])
     const schemes = system.specSelectors.specJson().getIn(['components', 'securitySchemes'])
     const login = schemes?.getIn(['PotoPassword', 'flows', 'password', 'tokenUrl'])
     if (!login || !props.definitions?.has('PotoBearer')) return h(Original, props) // one panel, not one a scheme
+    const paths = system.specSelectors.specJson().get('paths')?.keySeq()
+    const visitors = paths?.some((path) => path.endsWith('/auth/visitor')) // else they are off
     async function visitor() {
       const base = new URL(system.specSelectors.url(), location.href)
       const response = await fetch(new URL(login.replace(/login$/, 'visitor'), base), { method: 'POST' })
@@ -108,8 +112,8 @@
         'div',
         { className: 'auth-container poto-ways', ref: panel },
         h('h4', null, 'Ways to sign in'),
-        h('button', { className: 'btn authorize', onClick: visitor }, 'Sign in as a new visitor'),
-        h('p', null, said || 'One click: no name, no password. Or, below:'),
+        visitors && h('button', { className: 'btn authorize', onClick: visitor }, 'Sign in as a new visitor'),
+        visitors && h('p', null, said || 'One click: no name, no password. Or, below:'),
         h(
           'ul',
           null,

@@ -81,9 +81,12 @@ def url() -> Iterator[str]:
     app, mounted = FastAPI(title="A shop"), FastAPI()
     app.include_router(poto_router(Shop, Admin, poto=Poto(SECRET)))
     mounted.include_router(poto_router(Shop, poto=Poto(SECRET), prefix="/v1"))
-    poto_docs(app)
-    poto_docs(mounted)
+    closed = FastAPI()
+    closed.include_router(poto_router(Shop, poto=Poto(SECRET, visitors=False)))
+    for one in (app, mounted, closed):
+        poto_docs(one)
     app.mount("/sub", mounted)
+    app.mount("/closed", closed)
     with serve(app) as live:
         yield live.url
 
@@ -108,6 +111,8 @@ class Docs:
         self.url = url
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
+        # What React catches, it logs.
+        page.on("console", lambda one: self.problems.append(one.text) if "TypeError" in one.text else None)
         self.open("/docs")
 
     def open(self, path: str) -> None:
@@ -293,6 +298,16 @@ def test_one_click_signs_a_visitor_in(docs: Docs) -> None:
     answer = docs.try_out("Auth_me")
     assert status_of(answer) == "200"
     expect(answer).to_contain_text("visitor_")
+
+
+def test_without_visitors(docs: Docs) -> None:
+    """Where no visitor is let in, nothing offers to be one."""
+    docs.open("/closed/docs")
+    docs.page.locator(".scheme-container .btn.authorize").click()
+    ways = docs.page.locator(".poto-ways")
+    expect(ways).to_contain_text("a name and a password")
+    expect(ways.get_by_role("button")).to_have_count(0)
+    docs.page.locator(".modal-ux .close-modal").click()
 
 
 def test_a_mounted_application(docs: Docs) -> None:
