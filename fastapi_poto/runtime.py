@@ -14,6 +14,7 @@ from typing import Any, TypeVar, Unpack, overload
 
 from starlette.types import Scope
 
+from ._compat.servers import workers
 from .auth import (
     Accounts,
     AuditEvent,
@@ -102,6 +103,12 @@ class Poto:
         self.store: Store = own
         in_memory = isinstance(own.inner, MemoryStore)
         self.secrets = given_secrets(secret, required=strict or not in_memory)
+        if in_memory and (count := workers()) > 1:
+            log.warning(
+                "Poto() keeps everything in memory, so each of %d workers has its own users and sessions, and refuses "
+                "the others' tokens. Set POTO_STORE or Poto(store=…) to what they can share, such as sqlite:///poto.db.",
+                count,
+            )
         if users is None:
             users = MemoryUsers() if in_memory else StoreUsers(self.store)
         self.users: UserProvider = users

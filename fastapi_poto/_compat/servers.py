@@ -1,18 +1,32 @@
-"""What is read of servers without being published: that they have been told to stop, and how they log a cut.
+"""What is read of servers without being published: that they have been told to stop, their workers, a cut in their log.
 
 ASGI tells an application that its server stops only when all responses have ended, for which open streams never would.
 """
 
 import asyncio
 import logging
+import os
+import re
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, cast
+from typing import Any, Final, cast
 from weakref import ref
 
 IsStopping = Callable[[], bool]
+
+_SERVER: Final = re.compile(r"\b(uvicorn|hypercorn|gunicorn|granian|fastapi)\b")
+_WORKERS: Final = re.compile(r"(?:^| )(?:--workers|-w)[ =]?(\d+)\b")
+
+
+def workers(environment: Mapping[str, str] = os.environ, command: Sequence[str] = sys.argv) -> int:
+    """How many processes the environment, and the command line of a server, say that there are; 1 if they do not."""
+    sent = [environment.get(name, "") for name in ("WEB_CONCURRENCY", "UVICORN_WORKERS")]
+    if _SERVER.search("".join(command[:1])):
+        sent += _WORKERS.findall(" ".join(command[1:]))
+    return max((int(value) for value in sent if value.isdigit()), default=1)
 
 
 def stop_sign(loop: asyncio.AbstractEventLoop) -> IsStopping:

@@ -1,10 +1,10 @@
 """`audit(app)`: the table of routes, and what is wrong with them."""
 
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from .._compat import servers
 from ..errors import ConfigurationError
 from .checks import Finding, check_app, check_methods, check_paths, check_roles, check_runtimes, check_state
 from .table import Row, drawn, rows
@@ -43,10 +43,10 @@ def audit(app: Any, *, roles: Collection[str] | None = None, workers: int | None
     """Look at an application as it would start.
 
     `roles` are all that users can have, if that is known. `workers` is how many processes will serve it; None: what
-    the environment says to uvicorn and gunicorn.
+    the environment says to uvicorn and gunicorn, or the command line that runs this.
     """
     table = tuple(rows(app.routes))
-    count = _workers(os.environ) if workers is None else workers
+    count = servers.workers() if workers is None else workers
     findings = [
         *check_runtimes(table, count),
         *check_methods(table),
@@ -56,11 +56,6 @@ def audit(app: Any, *, roles: Collection[str] | None = None, workers: int | None
         *check_app(app),
     ]
     return Report(table, tuple(sorted(findings, key=lambda finding: finding.level != "error")))
-
-
-def _workers(environment: Mapping[str, str]) -> int:
-    sent = [environment.get(name, "") for name in ("WEB_CONCURRENCY", "UVICORN_WORKERS")]
-    return max((int(value) for value in sent if value.isdigit()), default=1)
 
 
 def _counted(findings: list[Finding], noun: str) -> str:

@@ -14,6 +14,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 
 from fastapi_poto import ConfigurationError, Poto, PotoModule, Settings, poto_router, public
+from fastapi_poto._compat.servers import workers
 from fastapi_poto.errors import Unavailable
 from fastapi_poto.runtime import default_poto
 from fastapi_poto.settings import from_environment
@@ -255,6 +256,36 @@ def test_a_misspelt_variable() -> None:
         "POTO_SERVICE_HOST": "10.0.0.1",
     }
     assert from_environment({**kubernetes, "POTO_SECRET": SECRET, "POTO_STORE": "memory://"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "count"),
+    [
+        (["/srv/.venv/bin/uvicorn", "shop:app", "--workers", "4"], {}, 4),
+        (["/site-packages/uvicorn/__main__.py", "shop:app", "--workers=3"], {}, 3),
+        (["gunicorn", "-w", "2", "-k", "uvicorn.workers.UvicornWorker", "shop:app"], {}, 2),
+        (["/usr/bin/gunicorn", "-w2", "shop:app"], {}, 2),
+        (["uvicorn", "shop:app"], {"WEB_CONCURRENCY": "5"}, 5),
+        (["uvicorn", "shop:app", "--reload"], {"WEB_CONCURRENCY": "many"}, 1),
+        (["import_everything", "--workers", "4"], {}, 1),
+        ([], {}, 1),
+    ],
+)
+def test_how_many_workers(command: list[str], environment: dict[str, str], count: int) -> None:
+    """What the command line of a server says, and the environment; another program's options say nothing."""
+    assert workers(environment, command) == count
+
+
+def test_memory_of_several_workers(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Each would refuse the others' tokens: the log says so, and what to set. A shared store is fine."""
+    Poto(SECRET)
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    Poto(SECRET, store="sqlite:///unused.db")
+    assert caplog.messages == []
+    Poto(SECRET)
+    (told,) = caplog.messages
+    assert "each of 3 workers" in told
+    assert "POTO_STORE" in told
 
 
 def test_the_default_runtime_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
