@@ -166,7 +166,8 @@ class CallContext:
     def begin_response(self) -> None:
         """Note that the status line goes out: what has begun is not answered anew."""
         self.has_begun = True
-        self._lift_time_limit()
+        if self.time_limit is not None:
+            self._lift_time_limit()
 
     def say_id(self) -> None:
         """Have the response say which request it answers, unless a middleware will."""

@@ -84,7 +84,8 @@ class MountedOperation:
         """Tell whoever instruments the application what was found: they read it in the scope."""
         scope["endpoint"] = self.endpoint
         scope["route"] = self._route
-        _fastapi.tell_route(scope, self.path)
+        if "fastapi.telemetry" in scope:
+            _fastapi.tell_route(scope, self.path)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         self.tell_route(scope)

@@ -13,7 +13,6 @@ from .context import SCOPE_KEY, CallContext
 from .errors import Forbidden, NotFound, PastReplay, PotoError, Unauthenticated, Unavailable
 from .pipeline import Pipeline
 from .runtime import Poto
-from .streaming.event_stream import ResumedStream
 from .streaming.frames import END_ID
 from .streaming.stream_records import ITEM_ID
 from .streaming.streams import RunningStream
@@ -46,6 +45,8 @@ class StreamRoute(AuthRoute):
 
 def stream_router(poto: Poto) -> APIRouter:
     """`/streams` for a `Poto`."""
+    from .streaming.event_stream import ResumedStream  # slow to import, with uvicorn
+
     router = APIRouter(prefix="/streams", tags=["Streams"], route_class=StreamRoute)
 
     options = base_options(poto.settings)

@@ -18,7 +18,6 @@ from ..errors import Forbidden, insufficient
 from ..operations import Operation, Parameter
 from ..pipeline import Pipeline, with_headers
 from ..runtime import Poto
-from ..streaming.resume import resume
 from ..streaming.stream import StreamOptions
 from .arguments import INJECTED, Binder, Inject, Values, check_shapes
 from .responses import activity_check, encoder, is_plain_json, respond_with, sender, stream_options
@@ -41,6 +40,10 @@ class OperationPipeline(Pipeline):
         self._is_made_by_init = operation.cls.__init__ is not object.__init__
         self._is_plain = not operation.in_thread and not operation.cancel_on_disconnect
         self._options = stream_options(operation, poto.settings, poto.streams)
+        if self._options is not None:
+            from ..streaming.resume import resume  # slow to import, with uvicorn
+
+            self._resume = resume
         self._body_timeout = poto.settings.body_timeout
         self.prepare: Callable[[Any], Any] = encoder(operation)
         """What goes out of what the method returned. Raises `ResponseValidationError`."""
@@ -132,7 +135,7 @@ class OperationPipeline(Pipeline):
 
     async def _stream(self, options: StreamOptions, context: CallContext, values: Values, constructor: Values) -> Any:
         is_active = activity_check(context, self.poto.authenticator.is_active)
-        resumed = await resume(context, options, values, is_active=is_active)
+        resumed = await self._resume(context, options, values, is_active=is_active)
         if resumed is not None:
             return resumed
         for name, give, parameter in self._injected:

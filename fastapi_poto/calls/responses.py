@@ -17,7 +17,6 @@ from ..context import CallContext
 from ..operations import Operation
 from ..settings import Settings
 from ..streaming.byte_stream import ByteStream
-from ..streaming.event_stream import EventStream
 from ..streaming.stream import StreamOptions
 from ..streaming.streams import Streams
 from ..wire import wire_errors
@@ -115,6 +114,8 @@ def _text(value: Any) -> str:
 
 
 def _items_of(operation: Operation) -> Callable[..., Any]:
+    from ..streaming.event_stream import EventStream  # its base is slow to import, with uvicorn
+
     return partial(EventStream, encode=operation.encode)
 
 
@@ -141,8 +142,10 @@ def _unary(operation: Operation) -> SendResult:
             headers = [(b"content-length", b"0")]
         else:
             headers = [content_type, (b"content-length", b"%d" % len(body))]
-        headers += context.response_headers
-        headers += context.private_headers(headers)
+        own = context.response_headers
+        headers += own
+        if context.user is not None:
+            headers += context.private_headers(own)
         context.begin_response()
         await send({"type": "http.response.start", "status": status or operation.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body})

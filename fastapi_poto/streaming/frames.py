@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from fastapi.exceptions import RequestValidationError
-from sse_starlette import ServerSentEvent
 from starlette.exceptions import HTTPException
 
 from ..error_bodies import error_body
@@ -74,7 +73,10 @@ def event_frame(encode: Encode) -> Frame:
 
 def named_frame(data: bytes, event: str | None = None, number: str | None = None) -> bytes:
     """One event with whatever fields it has, its id first; newlines in the data are split."""
-    return ServerSentEvent(data.decode(), event=event, id=number, sep="\n").encode()
+    fields = b"" if number is None else b"id: %b\n" % number.encode()
+    if event is not None:
+        fields += b"event: %b\n" % event.encode()
+    return b"%bdata: %b\n\n" % (fields, _LINE_BREAK.sub(b"\ndata: ", data))
 
 
 def _escaped(data: bytes) -> bytes:
