@@ -1,6 +1,7 @@
 """Who is calling: users, passwords, tokens, sign-in routes, and the dependencies that give the caller."""
 
 from .accounts import Accounts
+from .api_keys import ApiKeys
 from .authenticator import Authenticator
 from .credentials import Credentials, ManagedCredentials, bearer_token
 from .dependencies import CurrentSession, CurrentUser, current_session, current_user
@@ -19,6 +20,7 @@ from .users import MemoryUsers
 __all__ = [
     "Accounts",
     "ApiKey",
+    "ApiKeys",
     "AuditEvent",
     "Authenticator",
     "Credentials",

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ..errors import Conflict, NotFound
+from ..stores import records
 from ..stores.base import Store
 from ..streaming.streams import Streams
 from ..users import Account, User, UserProvider
@@ -122,7 +123,7 @@ class Accounts:
         API keys and users' passwords are not touched.
         """
         ended = 0
-        for prefix in ("auth:", "external:"):
+        for prefix in (records.sign_ins(""), records.external("")):
             cursor: str | None = None
             while True:
                 page = await self._store.names(prefix, cursor=cursor)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..stores import records
 from ..stores.base import Store
 from ..users import User
 
@@ -19,7 +20,7 @@ class ExternalUsers:
 
     async def apply(self, user: User, issued_at: float) -> User | None:
         """The user as of now; None if they are disabled, or were signed out after their token was issued."""
-        fields = await self._store.read(_record(user.id))
+        fields = await self._store.read(records.external(user.id))
         if fields is None:
             return user
         if "disabled" in fields or issued_at <= float(fields.get("ended", b"-1")):
@@ -30,7 +31,7 @@ class ExternalUsers:
 
     async def set_disabled(self, user_id: str, disabled: bool = True) -> None:
         """Refuse the user from the next call on, or let them in again."""
-        await self._store.write(_record(user_id), {"disabled": b"1" if disabled else None}, create=True)
+        await self._store.write(records.external(user_id), {"disabled": b"1" if disabled else None}, create=True)
 
     async def add_roles(self, user_id: str, *roles: str) -> None:
         """Give the user roles, whatever their issuer says."""
@@ -42,27 +43,23 @@ class ExternalUsers:
 
     async def reset_roles(self, user_id: str, *roles: str) -> None:
         """Let the issuer decide about these roles again."""
-        await self._store.write(_record(user_id), {f"{sign}{role}": None for role in roles for sign in "+-"})
+        await self._store.write(records.external(user_id), {f"{sign}{role}": None for role in roles for sign in "+-"})
 
     async def end_all(self, user_id: str) -> None:
         """Refuse every token that was issued until now."""
-        await self._store.write(_record(user_id), {"ended": b"%d" % self._clock()}, create=True)
+        await self._store.write(records.external(user_id), {"ended": b"%d" % self._clock()}, create=True)
 
     async def forget(self, user_id: str) -> None:
         """Leave the user to their issuer again."""
-        await self._store.delete(_record(user_id))
+        await self._store.delete(records.external(user_id))
 
     async def _set_roles(self, user_id: str, roles: tuple[str, ...], sign: str, other: str) -> None:
         changes: dict[str, bytes | None] = {}
         for role in roles:
             changes |= {f"{sign}{role}": b"1", f"{other}{role}": None}
-        await self._store.write(_record(user_id), changes, create=True)
+        await self._store.write(records.external(user_id), changes, create=True)
 
 
 def is_external(user_id: str) -> bool:
     """Whether an id is an issuer's: own ids have no colon."""
     return ":" in user_id
-
-
-def _record(user_id: str) -> str:
-    return f"external:{user_id}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import BadRequest, ConfigurationError, Conflict, NotFound, TooLarge
+from ..stores import records
 from ..stores.base import Store
 from ..users import UserProvider
 from .events import Audit
@@ -118,13 +119,13 @@ class Keys:
         said = {"user": user_id, "name": name, "roles": wanted, "created": now, "expires": expires}
         fields: dict[str, bytes | None] = {"key": json.dumps(said).encode(), "hash": _hash(secret.encode()).encode()}
         await self._add_to_index(user_id, key_id, now)
-        await self._store.write(f"key:{key_id}", fields, create=True, expires_in=expires_in)
+        await self._store.write(records.key(key_id), fields, create=True, expires_in=expires_in)
         self._audit("key_created", user_id=user_id, key_id=key_id)
         return f"{PREFIX}{key_id}_{secret}"
 
     async def list(self, user_id: str) -> Sequence[ApiKey]:
         """A user's keys that have not expired, the oldest first."""
-        index = f"keys:{user_id}"
+        index = records.keys(user_id)
         found = []
         for key_id, created in (await self._store.read(index) or {}).items():
             record = await self.read(key_id)
@@ -140,8 +141,8 @@ class Keys:
         Raises `NotFound`.
         """
         key = (await self._of(key_id, user_id)).key
-        await self._store.delete(f"key:{key_id}")
-        await self._store.write(f"keys:{key.user_id}", {key_id: None})
+        await self._store.delete(records.key(key_id))
+        await self._store.write(records.keys(key.user_id), {key_id: None})
         self._audit("key_revoked", user_id=key.user_id, key_id=key_id)
 
     async def rotate(self, key_id: str, *, overlap: float = 0, user_id: str | None = None) -> str:
@@ -151,7 +152,7 @@ class Keys:
         """
         record = await self._of(key_id, user_id)
         secret, old = random.token_urlsafe(32), record.fields["hash"]
-        name = f"key:{key_id}"
+        name = records.key(key_id)
         # First: no moment in which neither is good.
         await self._store.write(name, {"old": old + b" %d" % (self._clock() + overlap)})
         if not await self._store.swap(name, "hash", old, _hash(secret.encode()).encode()):
@@ -161,13 +162,13 @@ class Keys:
 
     async def forget(self, user_id: str) -> None:
         """Revoke all keys of a user who is gone for good."""
-        for key_id in await self._store.read(f"keys:{user_id}") or ():
-            await self._store.delete(f"key:{key_id}")
-        await self._store.delete(f"keys:{user_id}")
+        for key_id in await self._store.read(records.keys(user_id)) or ():
+            await self._store.delete(records.key(key_id))
+        await self._store.delete(records.keys(user_id))
 
     async def read(self, key_id: str) -> KeyRecord | None:
         """The record of a key as of now."""
-        fields = await self._store.read(f"key:{key_id}")
+        fields = await self._store.read(records.key(key_id))
         if not fields:
             return None
         known = self._parsed.get(key_id)
@@ -187,13 +188,13 @@ class Keys:
         now = int(self._clock())
         last = record.key.last_used_at
         if last is None or now - last >= _USED_EVERY:
-            await self._store.swap(f"key:{record.key.id}", "used", record.fields.get("used"), b"%d" % now)
+            await self._store.swap(records.key(record.key.id), "used", record.fields.get("used"), b"%d" % now)
 
     async def _add_to_index(self, user_id: str, key_id: str, now: int) -> None:
         for is_last in (False, True):
             try:
                 entry: dict[str, bytes | None] = {key_id: b"%d" % now}
-                await self._store.write(f"keys:{user_id}", entry, create=True, max_fields=MAX_KEYS)
+                await self._store.write(records.keys(user_id), entry, create=True, max_fields=MAX_KEYS)
                 return
             except TooLarge:
                 if is_last:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import NotFound, UsernameTaken
+from ..stores import records
 from ..stores.base import Store
 from ..users import Account, User
 from .external_users import ExternalUsers, is_external
@@ -39,7 +40,7 @@ class StoreUsers:
         if username.startswith(VISITOR_PREFIX):
             account = await self._read(username)
             return account if account is not None and account.user.visitor else None
-        claim = await self._store.read(f"name:{name_key(username)}", ("id",))
+        claim = await self._store.read(records.name(name_key(username)), ("id",))
         if not claim or "id" not in claim:
             return None
         account = await self._read(claim["id"].decode(errors="replace"))
@@ -52,13 +53,13 @@ class StoreUsers:
             fields["roles"] = json.dumps(sorted(user.roles)).encode()
         if account.disabled:
             fields["disabled"] = b"1"
-        await self._store.write(f"user:{user.id}", fields, create=True)
+        await self._store.write(records.user(user.id), fields, create=True)
         if user.name is not None and not await self._claim(user.name, user.id):
-            await self._store.delete(f"user:{user.id}")
+            await self._store.delete(records.user(user.id))
             raise UsernameTaken
 
     async def set_credentials(self, user_id: str, username: str, password_hash: str, *, old_hash: str | None) -> bool:
-        fields = await self._store.read(f"user:{user_id}", ("login",))
+        fields = await self._store.read(records.user(user_id), ("login",))
         account = _parse(user_id, fields) if fields else None
         if fields is None or account is None or account.password_hash != old_hash:
             return False
@@ -67,7 +68,7 @@ class StoreUsers:
         if not same and not await self._claim(username, user_id):
             raise UsernameTaken
         new = _login(username, password_hash, False)
-        if await self._store.swap(f"user:{user_id}", "login", fields["login"], new) is not True:
+        if await self._store.swap(records.user(user_id), "login", fields["login"], new) is not True:
             # Overtaken by another wish, which may have been for the same name.
             winner = await self._read(user_id)
             if winner is None or not _goes_by(winner, username):
@@ -83,13 +84,13 @@ class StoreUsers:
 
     async def page(self, cursor: str | None = None, *, limit: int = 500) -> tuple[list[Account], str | None]:
         """Accounts, about `limit` of them, and the cursor of the next page: for administration, never for a call."""
-        page = await self._store.names("user:", cursor=cursor, limit=limit)
-        found = [await self._read(name.removeprefix("user:")) for name in page.names]
+        page = await self._store.names(records.user(""), cursor=cursor, limit=limit)
+        found = [await self._read(name.removeprefix(records.user(""))) for name in page.names]
         return [account for account in found if account is not None], page.cursor
 
     async def remove(self, user_id: str) -> None:
         account = await self._read(user_id)
-        await self._store.delete(f"user:{user_id}")
+        await self._store.delete(records.user(user_id))
         self._parsed.pop(user_id, None)
         if account is not None and account.user.name is not None:
             await self._free(account.user.name, user_id)
@@ -108,11 +109,11 @@ class StoreUsers:
             await self.external.set_disabled(user_id, disabled)
 
     async def _set(self, user_id: str, field: str, value: bytes | None) -> None:
-        if not await self._store.write(f"user:{user_id}", {field: value}):
+        if not await self._store.write(records.user(user_id), {field: value}):
             raise NotFound("No such user")
 
     async def _read(self, user_id: str) -> Account | None:
-        fields = await self._store.read(f"user:{user_id}", ("login", "roles", "disabled"))
+        fields = await self._store.read(records.user(user_id), ("login", "roles", "disabled"))
         if fields is None:
             return None
         known = self._parsed.get(user_id)
@@ -126,7 +127,7 @@ class StoreUsers:
         return account
 
     async def _claim(self, username: str, user_id: str) -> bool:
-        record, new = f"name:{name_key(username)}", user_id.encode()
+        record, new = records.name(name_key(username)), user_id.encode()
         if await self._store.swap(record, "id", None, new, create=True, expires_in=_FOREVER):
             return True
         claim = await self._store.read(record, ("id",))
@@ -135,13 +136,13 @@ class StoreUsers:
             return False
         if holder == new:
             return True
-        if await self._store.read(f"user:{holder.decode(errors='replace')}", ("login",)) is not None:
+        if await self._store.read(records.user(holder.decode(errors="replace")), ("login",)) is not None:
             return False
         return await self._store.swap(record, "id", holder, new, expires_in=_FOREVER) is True
 
     async def _free(self, username: str, user_id: str) -> None:
         # Emptied by compare-and-set, and gone at once: another's claim on the name must not be deleted with ours.
-        record = f"name:{name_key(username)}"
+        record = records.name(name_key(username))
         await self._store.swap(record, "id", user_id.encode(), None, expires_in=0.001)
 
 

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass, replace
 
 from ..errors import TooManyRequests, Unavailable
 from ..settings import DAY, HOUR, AuthSettings
+from ..stores import records
 from ..stores.base import Store
 from ..users import Account
 from .secrets import Secrets
@@ -143,7 +144,7 @@ class Throttle:
     def _window(self, kind: str, address: str, seconds: float) -> tuple[str, float]:
         """The record of the window that is now, and the seconds until it ends."""
         number, passed = divmod(self._clock(), seconds)
-        return f"throttle:{kind}:{address}:{int(number)}", max(1.0, seconds - passed)
+        return records.count(kind, address, int(number)), max(1.0, seconds - passed)
 
     # Accounts
 
@@ -157,7 +158,7 @@ class Throttle:
             raise TooManyRequests("Too many sign-ins", retry_after=settings.address_window - passed)
 
     async def _change(self, account: str, change: Callable[[_Tries], _Tries]) -> _Tries:
-        record = f"throttle:account:{account}"
+        record = records.tries(account)
         for _ in range(_ATTEMPTS):
             fields = await self._store.read(record, ("tries",))
             old = fields.get("tries") if fields else None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from zlib import crc32
 
 from ..settings import DAY
+from ..stores import records
 from ..stores.base import Store
 
 _LOOK_BACK_DAYS = 120
@@ -40,16 +41,16 @@ class Visitors:
             self._noted_shards = (day, set())
         shards = self._noted_shards[1]
         if shard not in shards:
-            await self._store.write(f"visitor_shards:{day}", {str(shard): b""}, create=True, expires_in=life)
+            await self._store.write(records.visitor_shards(day), {str(shard): b""}, create=True, expires_in=life)
             shards.add(shard)
-        await self._store.write(f"visitors:{day}:{shard}", {user_id: b""}, create=True, expires_in=life)
-        await self._store.write(f"visitor:{user_id}", {"day": b"%d" % day}, create=True, expires_in=life)
-        await self._store.write(f"visitors:{last}:{shard}", {user_id: None})
+        await self._store.write(records.visitors(day, shard), {user_id: b""}, create=True, expires_in=life)
+        await self._store.write(records.visitor(user_id), {"day": b"%d" % day}, create=True, expires_in=life)
+        await self._store.write(records.visitors(last, shard), {user_id: None})
 
     async def forget(self, user_id: str) -> None:
         """Leave nothing of somebody who is gone, or who has a name now."""
-        await self._store.write(f"visitors:{await self._last_day(user_id)}:{_shard(user_id)}", {user_id: None})
-        await self._store.delete(f"visitor:{user_id}")
+        await self._store.write(records.visitors(await self._last_day(user_id), _shard(user_id)), {user_id: None})
+        await self._store.delete(records.visitor(user_id))
 
     async def purge(self, remove: Callable[[str], Awaitable[None]]) -> int:
         """Call `remove` for every visitor who was idle for too long, letting others have their turns; their number.
@@ -79,9 +80,9 @@ class Visitors:
         return removed
 
     async def _purge_day(self, day: int, remove: Callable[[str], Awaitable[None]]) -> None:
-        shards = await self._store.read(f"visitor_shards:{day}")
+        shards = await self._store.read(records.visitor_shards(day))
         for shard in shards or ():
-            record = f"visitors:{day}:{shard}"
+            record = records.visitors(day, shard)
             noted = list(await self._store.read(record) or ())
             for start in range(0, len(noted), _AT_ONCE):
                 batch = (self._purge_one(user_id, day, remove) for user_id in noted[start : start + _AT_ONCE])
@@ -92,16 +93,16 @@ class Visitors:
             # Last: who is interrupted begins this shard again, and finds those gone whom it removed.
             await self._store.delete(record)
         if shards is not None:
-            await self._store.delete(f"visitor_shards:{day}")
+            await self._store.delete(records.visitor_shards(day))
 
     async def _purge_one(self, user_id: str, day: int, remove: Callable[[str], Awaitable[None]]) -> None:
         await asyncio.sleep(0)  # the memory store never waits
         if await self._last_day(user_id) <= day:
             await remove(user_id)
-            await self._store.delete(f"visitor:{user_id}")
+            await self._store.delete(records.visitor(user_id))
 
     async def _last_day(self, user_id: str) -> int:
-        noted = await self._store.read(f"visitor:{user_id}", ("day",))
+        noted = await self._store.read(records.visitor(user_id), ("day",))
         day = noted.get("day", b"") if noted else b""
         return int(day) if day.isdigit() else -1
 

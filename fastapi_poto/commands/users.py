@@ -12,6 +12,7 @@ from ..auth.external_users import is_external
 from ..errors import ConfigurationError, NotFound
 from ..runtime import Poto
 from ..sessions import SessionManager
+from ..stores import records
 from ..stores.base import Store
 from ..users import Account
 from .output import Output
@@ -102,7 +103,7 @@ async def end_sign_ins(poto: Poto, parsed: Namespace, output: Output) -> None:
         return
     output.confirm("Sign everybody out")
     ended = 0
-    for prefix in ("auth:", "external:"):
+    for prefix in (records.sign_ins(""), records.external("")):
         async for record in names(poto.store, prefix):
             await poto.accounts.end_sign_ins(record.removeprefix(prefix))
             ended += 1

@@ -32,6 +32,56 @@ def sign_ins(user_id: str) -> str:
     return f"auth:{user_id}"
 
 
+def user(user_id: str) -> str:
+    """An account: `login` (JSON), `roles` (JSON list), `disabled`."""
+    return f"user:{user_id}"
+
+
+def name(key: str) -> str:
+    """Whose a name is: `id`."""
+    return f"name:{key}"
+
+
+def external(user_id: str) -> str:
+    """What is said here of an issuer's user."""
+    return f"external:{user_id}"
+
+
+def key(key_id: str) -> str:
+    """An API key: `key` (JSON), `hash`, `old` (a hash and until when), `used`."""
+    return f"key:{key_id}"
+
+
+def keys(user_id: str) -> str:
+    """A field for each of a user's API keys: when it was made."""
+    return f"keys:{user_id}"
+
+
+def visitor(user_id: str) -> str:
+    """The last `day` of a visitor."""
+    return f"visitor:{user_id}"
+
+
+def visitors(day: int, shard: object) -> str:
+    """A field for each visitor of a day in one shard."""
+    return f"visitors:{day}:{shard}"
+
+
+def visitor_shards(day: int) -> str:
+    """A field for each shard of a day that has visitors."""
+    return f"visitor_shards:{day}"
+
+
+def tries(account: str) -> str:
+    """What is counted of an account."""
+    return f"throttle:account:{account}"
+
+
+def count(kind: str, address: str, window: int) -> str:
+    """A `count` of what an address did in one window of time."""
+    return f"throttle:{kind}:{address}:{window}"
+
+
 def cookie_sessions(user_id: str) -> str:
     """What makes a user's older session cookies worthless."""
     return f"cookie:{user_id}"
