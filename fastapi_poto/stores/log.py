@@ -80,7 +80,7 @@ class EventLog(Protocol):
     """
 
     async def append(self, entries: Sequence[Entry]) -> list[Appended | None]:
-        """Append each entry; None for one whose log has ended. The entries of one log are taken in order."""
+        """Append each entry, at most one to a log; None for one whose log has ended."""
         ...
 
     async def read(self, after: Mapping[str, int], *, limit: int = 256, begin: bool = True) -> dict[str, Batch]:

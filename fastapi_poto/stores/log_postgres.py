@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from contextvars import Context
 from secrets import token_hex
@@ -83,26 +83,14 @@ class PostgresLog(SqlLog):
         self._notifier = PerLoop(lambda: _Notifier(db))
 
     async def append(self, entries: Sequence[Entry]) -> list[Appended | None]:
-        merged: dict[str, _Merged] = {}
-        """One row for each log: a statement changes a row only once."""
         for entry in entries:
             check_name(entry.key)
-        parts = [merged.setdefault(entry.key, _Merged()).add(entry) for entry in entries]
-        if not merged:
+        if not entries:
             return []
-        rows = await self._db.execute(_APPEND, _columns(merged))
-        news = {key: last for key, _, last in rows}
-        self._notifier.get().tell(news)
-        appended: list[Appended | None] = []
-        starts = {key: previous for key, previous, _ in rows}
-        for entry, part in zip(entries, parts, strict=True):
-            if part is None or entry.key not in news:
-                appended.append(None)
-                continue
-            last = news[entry.key] - merged[entry.key].ids + part
-            appended.append(Appended(starts[entry.key], last if part else starts[entry.key]))
-            starts[entry.key] = appended[-1].last  # type: ignore[union-attr]
-        return appended
+        rows = await self._db.execute(_APPEND, _columns(entries))
+        self._notifier.get().tell({key: last for key, _, last in rows})
+        appended = {key: Appended(previous, last) for key, previous, last in rows}
+        return [appended.get(entry.key) for entry in entries]
 
     async def watch(self, on_wake: OnWake) -> "_PostgresWatch":
         await self._db.read("SELECT 1", ())
@@ -119,48 +107,17 @@ class PostgresLog(SqlLog):
             await notifier.finished()
 
 
-class _Merged:
-    """The entries of one log in a group, as if they were one."""
-
-    def __init__(self) -> None:
-        self.events: list[bytes] = []
-        self.bytes = 0
-        self.cut_number = self.cut_bytes = -(1 << 60)
-        self.ids = 0
-        self.end: bytes | None = None
-        self.head: bytes | None = None
-        self.life = self.remember = 0
-
-    def add(self, entry: Entry) -> int | None:
-        """How many ids there are up to this entry; None after an end."""
-        if self.end is not None:
-            return None
-        number, size = cuts(entry.events, entry.keep, entry.keep_bytes)
-        self.cut_number = max(self.cut_number, len(self.events) + number)
-        self.cut_bytes = max(self.cut_bytes, self.bytes + size)
-        self.events += entry.events
-        self.bytes += sum(map(len, entry.events))
-        self.end = entry.end
-        self.head = entry.head if self.head is None else self.head
-        self.life, self.remember = int(entry.life * MICROSECONDS), int(entry.remember * MICROSECONDS)
-        self.ids += len(entry.events) + (entry.end is not None)
-        return self.ids
-
-
-def _columns(merged: Mapping[str, _Merged]) -> list[list[Any]]:
+def _columns(entries: Sequence[Entry]) -> list[list[Any]]:
     heads: list[Sequence[Any]] = []
     events: list[Sequence[Any]] = []
-    for key, one in merged.items():
-        heads.append(
-            (
-                *(key, len(one.events), one.bytes, one.end, one.head, one.cut_number, one.cut_bytes),
-                *(one.life, one.remember),
-            )
-        )
+    for entry in entries:
         begins = 0
-        for place, event in enumerate(one.events, 1):
-            events.append((key, place, begins, event))
+        for place, event in enumerate(entry.events, 1):
+            events.append((entry.key, place, begins, event))
             begins += len(event)
+        lives = int(entry.life * MICROSECONDS), int(entry.remember * MICROSECONDS)
+        cut = cuts(entry.events, entry.keep, entry.keep_bytes)
+        heads.append((entry.key, len(entry.events), begins, entry.end, entry.head, *cut, *lives))
     return [*map(list, zip(*heads, strict=True)), *(map(list, zip(*events, strict=True)) if events else ([],) * 4)]
 
 

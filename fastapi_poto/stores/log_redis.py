@@ -3,15 +3,16 @@
 import asyncio
 import logging
 from asyncio import get_running_loop
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, Final
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from .base import check_name
 from .log import DAY, MICROSECONDS, Appended, Batch, Entry, OnWake
+from .redis_scripts import known
 
 log = logging.getLogger("fastapi_poto")
 
@@ -36,7 +37,7 @@ end
 # ARGV: how many events; '1' and the end, or '0' and ''; '1' and the head, or '0' and ''; keep; bytes; life and
 # memory in microseconds; the events. Gives the ids before and after, as text; nothing if the log has ended.
 # What is published: the numbers and sizes in one line, then the bytes.
-_APPEND = (
+_APPEND = known(
     _COMMON
     + """
 if ended then return false end
@@ -74,7 +75,7 @@ return {digits(start), digits(last)}
 )
 # ARGV: a position; the most events; how long a log that begins here is remembered, in ms; whether it does (0, 1).
 # Nothing if there is no news.
-_READ = (
+_READ = known(
     _COMMON
     + """
 local tip = known[7]
@@ -114,19 +115,11 @@ class RedisLog:
     """
 
     def __init__(
-        self,
-        client: Callable[[], Any],
-        ask: Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]],
-        make_connection: Callable[[], Any],
-        prefix: str,
+        self, ask: Callable[..., Awaitable[Any]], make_connection: Callable[[], Awaitable[Any]], prefix: str
     ) -> None:
-        """`client` is the running loop's, `ask` runs a command within the store's limits.
-
-        `make_connection` gives one that speaks the second version of the protocol, for a watch alone.
-        """
-        self._make_connection = make_connection
-        self._client = client
+        """`ask` gives the answer to a command; `make_connection` a connection of its own, for a watch."""
         self._ask = ask
+        self._make_connection = make_connection
         self._prefix = prefix
 
     def _keys(self, key: str) -> tuple[str, str]:
@@ -135,7 +128,7 @@ class RedisLog:
         return name, name + ":events"
 
     async def append(self, entries: Sequence[Entry]) -> list[Appended | None]:
-        calls = [
+        calls = (
             (
                 *self._keys(entry.key),
                 len(entry.events),
@@ -148,43 +141,21 @@ class RedisLog:
                 *entry.events,
             )
             for entry in entries
-        ]
+        )
         found = await self._run(_APPEND, calls)
         return [None if one is None else Appended(int(one[0]), int(one[1])) for one in found]
 
     async def read(self, after: Mapping[str, int], *, limit: int = 256, begin: bool = True) -> dict[str, Batch]:
-        calls = [(*self._keys(key), position, limit, int(1000 * DAY), int(begin)) for key, position in after.items()]
+        calls = ((*self._keys(key), position, limit, int(1000 * DAY), int(begin)) for key, position in after.items())
         found = await self._run(_READ, calls)
         return {key: _batch(one, limit) for key, one in zip(after, found, strict=True) if one is not None}
 
-    async def _run(self, script: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        """The script with two keys and arguments, for each call, in one round trip."""
-
-        async def run() -> Any:
-            client = self._client()
-            registered = client.register_script(script)
-            if len(calls) == 1:
-                return [await registered(keys=calls[0][:2], args=calls[0][2:])]
-            found = await self._pipe(registered.sha, calls)
-            if any(isinstance(one, NoScriptError) for one in found):  # then none of the calls has run
-                await client.script_load(script)
-                found = await self._pipe(registered.sha, calls)
-            for one in found:
-                if isinstance(one, Exception):
-                    raise one
-            return found
-
-        return list(await self._ask(run)) if calls else []
-
-    async def _pipe(self, sha: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        async with self._client().pipeline(transaction=False) as pipeline:
-            for call in calls:
-                pipeline.evalsha(sha, 2, *call)
-            found: list[Any] = await pipeline.execute(raise_on_error=False)
-            return found
+    async def _run(self, script: str, calls: Iterable[Sequence[Any]]) -> list[Any]:
+        """The script with two keys and arguments, for each call, in as few round trips as there can be."""
+        return await asyncio.gather(*[self._ask("EVALSHA", script, 2, *call) for call in calls])
 
     async def watch(self, on_wake: OnWake) -> "_RedisWatch":
-        await self._ask(lambda: self._client().ping())
+        await self._ask("PING")
         return _RedisWatch(self._make_connection, self._keys, on_wake)
 
     async def purge(self, *, limit: int = 500) -> int:
@@ -204,7 +175,9 @@ def _optional(value: bytes | None) -> tuple[bytes, bytes]:
 class _RedisWatch:
     """One connection with a subscription for each key."""
 
-    def __init__(self, make: Callable[[], Any], keys: Callable[[str], tuple[str, str]], on_wake: OnWake) -> None:
+    def __init__(
+        self, make: Callable[[], Awaitable[Any]], keys: Callable[[str], tuple[str, str]], on_wake: OnWake
+    ) -> None:
         self._make = make
         self._keys = keys
         self._on_wake = on_wake
@@ -233,7 +206,7 @@ class _RedisWatch:
             connection: Any = None
             sender: asyncio.Task[None] | None = None
             try:
-                connection = self._make()
+                connection = await self._make()
                 await connection.connect()
                 while not self._commands.empty():
                     self._commands.get_nowait()

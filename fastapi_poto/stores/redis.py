@@ -1,7 +1,7 @@
 """Records in Redis or Valkey: a hash for each, whose life is the key's own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,7 +58,7 @@ class RedisStore:
         self._outage = Outage(f"The Redis store at {self._url.shown}")
         self._cluster: bool | None = None
         self._connected = PerLoop(self._connect)
-        self.log: EventLog = RedisLog(self._client, self._ask_for_log, self._url.make_connection, prefix)
+        self.log: EventLog = RedisLog(self._ask, self._make_connection, prefix)
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         key = self._key(record)
@@ -191,12 +191,6 @@ class RedisStore:
         connected = self._connected.get() if self._cluster is not None else await self._obtain()
         return await connected.batches.ask(command)
 
-    def _client(self) -> Any:
-        return self._connected.get().client
-
-    async def _ask_for_log(self, command: Callable[[], Awaitable[Any]]) -> Any:
-        return await self._use(await self._obtain(), command(), ResponseError)
-
     # Connections
 
     async def _obtain(self) -> "_Connected":
@@ -211,6 +205,15 @@ class RedisStore:
                     self._connected.pop()
                     await connected.client.aclose()
         return self._connected.get()
+
+    async def _make_connection(self) -> Any:
+        """One that belongs to no pool, to a server that is there now."""
+        client = (await self._obtain()).client
+        if not self._cluster:
+            return client.connection_pool.make_connection()
+        await client.initialize()
+        node = client.get_random_node()  # what is published at one is heard at all
+        return node.connection_class(**node.connection_kwargs)
 
     def _connect(self) -> "_Connected":
         client = self._url.connect(cluster=bool(self._cluster))

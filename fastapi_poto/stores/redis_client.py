@@ -79,11 +79,6 @@ class RedisUrl:
         sentinel: Any = Sentinel(self._sentinels, sentinel_kwargs=watched, **self._common(), **options, **ssl)  # type: ignore[no-untyped-call]
         return sentinel.master_for(self._service, max_connections=self.pool_size)
 
-    def make_connection(self) -> Any:
-        """One that belongs to no pool."""
-        pool = redis.ConnectionPool.from_url(self._url, protocol=2, socket_connect_timeout=self.timeout)
-        return pool.make_connection()  # type: ignore[no-untyped-call]
-
 
 async def disconnect(client: Any) -> None:
     """Let go of its connections, and of those to the sentinels."""

@@ -102,7 +102,8 @@ return {redis.call('HGET', KEYS[1], '\\0'), redis.call('PTTL', KEYS[1]), time[1]
 """
 
 
-def _known(text: str) -> str:
+def known(text: str) -> str:
+    """The digest of a script, by which it is asked for."""
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     SCRIPTS[digest] = text
     return digest
@@ -111,4 +112,4 @@ def _known(text: str) -> str:
 SCRIPTS: dict[str, str] = {}
 """By the digests that Redis knows them by."""
 
-WRITE, ADD, SWAP, DELETE, LIFE = map(_known, (_BEGIN + _WRITE, _BEGIN + _ADD, _BEGIN + _SWAP, _DELETE, _LIFE))
+WRITE, ADD, SWAP, DELETE, LIFE = map(known, (_BEGIN + _WRITE, _BEGIN + _ADD, _BEGIN + _SWAP, _DELETE, _LIFE))

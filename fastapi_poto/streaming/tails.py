@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from ..errors import Unavailable
 from ..stores.log import Appended, Batch, Entry, EventLog, News, Watch
+from .appends import Appends
 from .tail import Step, Tail
 
 log = logging.getLogger("fastapi_poto")
 
 _BATCH: Final = 256
-_GROUP_BYTES: Final = 1 << 20
 _RETRY_SECONDS: Final = 0.5
 NOW: Final = (1 << 62) - 1
 """A position after everything: where a reader begins who wants only what is new."""
@@ -120,7 +120,7 @@ class Tails:
         self._tails: dict[str, Tail] = {}
         self._dirty: set[str] = set()
         self._fetches: list[_Fetch] = []
-        self._entries: list[tuple[Entry, asyncio.Future[Appended | None]]] = []
+        self._appends = Appends(events, self._on_wake)
         self._watch: Watch | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._is_closed = False
@@ -243,34 +243,9 @@ class Tails:
                 else:
                     one.found.set_result(part)
 
-    # Appending
-
     async def append(self, entry: Entry) -> Appended | None:
         """Append to a log, together with all who do so at the same time; None if it has ended."""
-        done: asyncio.Future[Appended | None] = asyncio.get_running_loop().create_future()
-        self._entries.append((entry, done))
-        self._run("append", self._append)
-        return await done
-
-    async def _append(self) -> None:
-        while self._entries:
-            size = count = 0
-            while count < len(self._entries) and size < _GROUP_BYTES:
-                size += sum(map(len, self._entries[count][0].events))
-                count += 1
-            group, self._entries = self._entries[:count], self._entries[count:]
-            try:
-                done = await self._log.append([entry for entry, _ in group])
-            except Exception as error:
-                for _, waiting in group:
-                    if not waiting.done():
-                        waiting.set_exception(error)
-                continue
-            for (entry, waiting), one in zip(group, done, strict=True):
-                if one is not None:
-                    self._on_wake({entry.key: _as_batch(entry, one)})
-                if not waiting.done():
-                    waiting.set_result(one)
+        return await self._appends.append(entry)
 
     # Tasks, which run while there is something to do
 
@@ -286,8 +261,7 @@ class Tails:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks.values())
-        for _, waiting in self._entries:
-            waiting.cancel()
+        await self._appends.close()
         if self._watch is not None:
             await self._watch.close()
             self._watch = None
@@ -306,9 +280,3 @@ def _part(batch: Batch, asked: int, position: int) -> Batch | None:
     before = max((number for number, _ in batch.events if number <= position), default=batch.start)
     events = [one for one in batch.events if one[0] > position]
     return Batch(before if events else batch.last, batch.last, events, batch.end, batch.head)
-
-
-def _as_batch(entry: Entry, done: Appended) -> Batch:
-    ids = len(entry.events) + (entry.end is not None)
-    first = done.last - ids + 1
-    return Batch(done.start, done.last, list(enumerate(entry.events, first)), entry.end, entry.head)

@@ -16,6 +16,7 @@ import pytest
 from fastapi_poto.errors import ConfigurationError, Unavailable
 from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores import Entry, Life, Store, store_from_url
+from fastapi_poto.streaming.tails import NOW, Tails
 from tests.servers import PostgresServer, RedisServer, Server, accepts, find_program, free_port, wait_until
 from tests.stores.test_opening import TlsRedis, make_certificate
 
@@ -85,11 +86,28 @@ async def use(store: Store, callers: int = 20, steps: int = 10) -> None:
     await session.set("a", 1)
     assert await session.increment("a") == 2
     await SessionManager(store).end(own)
-    [appended] = await store.log.append([Entry(key=own, events=[b"one", b"two"])])
-    assert appended is not None
-    batch = (await store.log.read({own: appended.start}))[own]
-    assert [event for _, event in batch.events] == [b"one", b"two"]
+    await follow(store, own)
     await store.ping()
+
+
+async def follow(store: Store, key: str, logs: int = 20) -> None:
+    """Readers of several logs hear of what somebody else appends to all of them at once."""
+    tails = Tails(store.log)
+    readers = [tails.reader(f"{key}{number}") for number in range(logs)]
+    try:
+        async with asyncio.timeout(20):
+            for reader in readers:
+                await reader.begin(NOW)
+            for text in (b"one", b"two"):
+                entries = [Entry(key=f"{key}{number}", events=[text]) for number in range(logs)]
+                assert None not in await store.log.append(entries)
+                for reader in readers:
+                    step = await reader.step()
+                    assert ([event for _, event in step.events], step.lost) == ([text], False)
+    finally:
+        for reader in readers:
+            reader.close()
+        await tails.close()
 
 
 async def until_it_writes(store: Store, seconds: float = 30.0) -> float:

@@ -141,6 +141,46 @@ async def test_any_weather(seed: int, keep: int, readers: int) -> None:
         await one.close()
 
 
+APPENDS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b"]),
+        st.lists(st.binary(max_size=3), max_size=3),
+        st.sampled_from([None, None, None, b"end"]),
+        st.sampled_from([5, 1_000]),
+        st.sampled_from([None, b"head"]),
+    ),
+    max_size=10,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(appends=APPENDS)
+async def test_appends_at_once_are_as_good_as_one_by_one(appends: list[tuple]) -> None:  # type: ignore[type-arg]
+    """Each hears where its own events went, and none is taken after an end, in whatever groups the store gets them."""
+    log = MemoryLog(time.time)
+    tails = Tails(log)
+    entries = [Entry(key=key, events=events, end=end, keep=keep, head=head) for key, events, end, keep, head in appends]
+    done = await asyncio.gather(*map(tails.append, entries))
+    found = await log.read({"a": 0, "b": 0})
+    for key in ("a", "b"):
+        own = [(entry, one) for entry, one in zip(entries, done, strict=True) if entry.key == key]
+        ends = [place for place, (entry, _) in enumerate(own) if entry.end is not None]
+        taken = own[: ends[0] + 1] if ends else own
+        assert [one for _, one in own[len(taken) :]] == [None] * (len(own) - len(taken))
+        expected: list[tuple[int, bytes]] = []
+        last = None
+        for entry, one in taken:
+            assert one is not None
+            assert last is None or one.start == last
+            last = one.last
+            first = one.last - len(entry.events) - (entry.end is not None) + 1
+            expected = (expected + list(enumerate(entry.events, first)))[-entry.keep if entry.events else 0 :]
+        assert list(found[key].events) == expected
+        assert found[key].head == (b"head" if any(entry.head for entry, _ in taken) else None)
+        assert found[key].end == (b"end" if ends else None)
+    await tails.close()
+
+
 async def test_a_reader_that_falls_behind_catches_up() -> None:
     """One read for all who are behind, also past what the process keeps in memory."""
     log = MemoryLog(time.time)
