@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -27,6 +28,18 @@ def pair(
         servers = serve_processes("tests.push.apps:make_stored_app", 2, factory=True, env={"TEST_STORE": url})
         one, other = stack.enter_context(servers)
         yield one, other
+
+
+@pytest.fixture(params=["sqlite", "postgres", "redis"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/poto.db"
+    elif request.param == "redis":
+        with RedisServer(tmp_path, durable=False) as redis:
+            yield f"{redis.url}?timeout=5"
+    else:
+        with PostgresServer(tmp_path) as postgres:
+            yield f"{postgres.url}?timeout=5"
 
 
 def sign_in(url: str) -> tuple[str, dict[str, str]]:

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from httpx_sse import ServerSentEvent, connect_sse
 from fastapi_poto import Channel, Poto, PotoError, Topic
 from fastapi_poto.errors import BadRequest, ConfigurationError, PastReplay, TooLarge
 from fastapi_poto.testing import LiveApp, serve
-from tests.processes import LiveProcess
+from tests.processes import LiveProcess, serve_processes
 from tests.push.apps import Notice, Tick, inbox, make_app, room, small, ticks
 from tests.push.conftest import sign_in
 from tests.secret import SECRET
@@ -40,7 +40,11 @@ class Listener:
         self._thread.start()
 
     def _read(self, url: str, headers: dict[str, str]) -> None:
-        with httpx.Client(timeout=20) as client, connect_sse(client, "GET", url, headers=headers) as source:
+        with (
+            suppress(httpx.TransportError),  # the server is gone
+            httpx.Client(timeout=20) as client,
+            connect_sse(client, "GET", url, headers=headers) as source,
+        ):
             if source.response.status_code != 200:
                 source.response.read()
                 with self._changed:
@@ -72,6 +76,12 @@ class Listener:
     @property
     def last_id(self) -> str:
         return self.events[-1].id
+
+    def cut_off(self) -> list[Any]:
+        """All the data of messages that came until the server was gone."""
+        self._thread.join(15)
+        assert not self._thread.is_alive()
+        return [json.loads(event.data) for event in self.named("message")]
 
     def leave(self) -> None:
         """The next event is the last one that is read."""
@@ -124,6 +134,22 @@ def test_a_client_that_comes_back_misses_nothing(pair: tuple[LiveProcess, LivePr
     assert again.wait(2) == [{"text": "2"}, {"text": "3"}]
     from_the_start = Listener(other.url, "/Push/notices", {**hers, "Last-Event-ID": first})
     assert from_the_start.wait(3) == [{"text": "1"}, {"text": "2"}, {"text": "3"}]
+
+
+def test_a_subscribers_process_is_killed(store_url: str) -> None:
+    """kill -9 while others publish: the client goes on at another process with its last id, and misses nothing."""
+    servers = serve_processes("tests.push.apps:make_stored_app", 2, factory=True, env={"TEST_STORE": store_url})
+    with servers as (one, other):
+        ada, hers = sign_in(other.url)
+        listener = Listener(one.url, "/Push/notices", hers).opened()
+        for number in range(60):
+            post(other.url, hers, ada, str(number))
+            if number == 30:
+                listener.wait(10)
+                one.kill()
+        before = listener.cut_off()
+        again = Listener(other.url, "/Push/notices", {**hers, "Last-Event-ID": listener.last_id})
+        assert before + again.wait(60 - len(before)) == [{"text": str(number)} for number in range(60)]
 
 
 def test_an_event_that_is_changed_keeps_its_id(live: LiveApp) -> None:

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from fastapi_poto import Poto, PotoModule, poto_router, public
 from fastapi_poto.errors import Unavailable
 from fastapi_poto.sessions import SessionManager
-from fastapi_poto.stores import store_from_url
+from fastapi_poto.stores import Entry, store_from_url
 from tests.processes import LiveProcess, serve_processes, start
 from tests.secret import SECRET
 from tests.servers import PostgresServer, RedisServer, Server
@@ -218,6 +218,20 @@ async def test_updates_of_one_key_do_not_queue_for_a_dead_store(store_server: Re
             break
         except Unavailable:
             await asyncio.sleep(0.01)
+    await store.close()
+
+
+async def test_logs_of_a_dead_store(store_server: RedisServer | PostgresServer) -> None:
+    """Who appends to a log or reads one while the store hangs is told, too."""
+    store = store_from_url(store_server.url)
+    entry = Entry(key="faults", events=[b"a"])
+    await store.log.append([entry])
+    store_server.pause()
+    async with asyncio.timeout(10):
+        for operation in (store.log.append([entry]), store.log.read({"faults": 0})):
+            with pytest.raises(Unavailable):
+                await operation
+    store_server.resume()
     await store.close()
 
 
