@@ -1,5 +1,6 @@
 """`PotoRouter`: module classes become routes, each with two paths into one pipeline."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -77,8 +78,9 @@ class MountedOperation:
         self._mount_point = mount_point
         self._is_fast = not call.operation.needs_dependencies and not mount_point.dependencies and "{" not in self.path
         direct: Any = partial(self.call.serve, self.call.direct)
-        limit = mount_point.max_body_size
-        self._direct: ASGIApp = direct if limit is None else _fastapi.limit_body(direct, limit)
+        self._direct: ASGIApp = direct
+        if mount_point.max_body_size is not None:  # which the call enforces: FastAPI's answer would be plain text
+            self._direct = _fastapi.with_own_limit(direct)
 
     def tell_route(self, scope: Scope) -> None:
         """Tell whoever instruments the application what was found: they read it in the scope."""
@@ -112,7 +114,7 @@ class MountedOperation:
             dependencies=mount_point.dependencies,
             dependency_overrides_provider=self._provider,
             response_model=None,
-            max_body_size=mount_point.max_body_size,
+            max_body_size=None if mount_point.max_body_size is None else sys.maxsize,
             form_limits=mount_point.form_limits,
         )
 

@@ -5,6 +5,7 @@ and the limits that hold where it is included. Where they cannot be read, `ARE_I
 take FastAPI's own way (`APIRouter.matches`): slower, and FastAPI validates what the call validates again.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -130,9 +131,9 @@ def tell_route(scope: Scope, path: str) -> None:
         _route_selected(scope=scope, path=path)
 
 
-def limit_body(app: ASGIApp, max_body_size: int | None) -> ASGIApp:
-    """The application under a route's own limit, which goes before that of the whole application."""
-    return app if _limit_body is None else _limit_body(app, max_body_size)
+def with_own_limit(app: ASGIApp) -> ASGIApp:
+    """What has a limit of its own, before which that of the whole application steps back."""
+    return app if _limit_body is None else _limit_body(app, sys.maxsize)
 
 
 FLOAT_MARK = "x-poto-may-be-infinite"

@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from fastapi_poto import PotoError, PotoModule, public, roles, rpc
+from fastapi_poto import PotoError, PotoModule, poto_router, public, roles, rpc
 
 from .conftest import Serve
 
@@ -331,6 +331,37 @@ async def test_the_routers_own_limit_goes_first(serve: Serve) -> None:
     client = serve(Small, max_body_size=50).client
     assert (await client.post("/Small/take", json={"text": "x" * 10})).json() == 10
     assert (await client.post("/Small/take", json={"text": "x" * 100})).status_code == 413
+
+
+@pytest.mark.parametrize("where", ["router", "inclusion", "application"])
+async def test_every_limit_has_the_error_of_calls(where: str) -> None:
+    """Whoever set it, announced or not, JSON or a form: 413 with its code, which the document promises."""
+
+    @public
+    class Small(PotoModule):
+        async def take(self, text: str) -> int:
+            return len(text)
+
+        async def upload(self, file: UploadFile) -> int:
+            return len(await file.read())
+
+    app = FastAPI(max_body_size=200 if where == "application" else None)
+    of_router: dict[str, Any] = {"max_body_size": 200} if where == "router" else {}
+    of_inclusion: dict[str, Any] = {"max_body_size": 200} if where == "inclusion" else {}
+    app.include_router(poto_router(Small, **of_router), **of_inclusion)
+
+    async def chunks() -> Any:
+        for _ in range(10):
+            yield b"x" * 100
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        assert (await client.post("/Small/upload", files={"file": b"x"})).json() == 1
+        answers = [
+            await client.post("/Small/take", json={"text": "x" * 300}),
+            await client.post("/Small/take", content=chunks(), headers={"content-type": "application/json"}),
+            await client.post("/Small/upload", files={"file": b"x" * 300}),
+        ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(413, "too_large")] * 3
 
 
 async def test_an_announced_body_over_the_limit_is_not_waited_for(serve: Serve) -> None:
