@@ -70,7 +70,7 @@ async def ready(count: int) -> AsyncIterator[Line]:
         yield line(number)
 
 
-async def key_lock(count: int) -> AsyncIterator[Line]:
+async def turn(count: int) -> AsyncIterator[Line]:
     for number in range(count):
         await asyncio.sleep(0)
         yield line(number)
@@ -120,7 +120,7 @@ def frameworks() -> Any:  # noqa: C901 - an application a framework, side by sid
 
     @app.get("/fastapi/turn", response_class=FastapiEvents)
     async def fastapi_turn(count: int) -> AsyncIterator[Line]:
-        async for item in key_lock(count):
+        async for item in turn(count):
             yield item
 
     @app.get("/fastapi/idle", response_class=FastapiEvents)
@@ -132,7 +132,7 @@ def frameworks() -> Any:  # noqa: C901 - an application a framework, side by sid
         async for item in items:
             yield {"data": _line.dump_json(item).decode()}
 
-    for make in (ready, key_lock, idle):
+    for make in (ready, turn, idle):
 
         def endpoint(count: int, make: Callable[[int], AsyncIterator[Line]] = make) -> EventSourceResponse:
             return EventSourceResponse(events(make(count)))

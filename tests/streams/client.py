@@ -1,9 +1,12 @@
 """A client with a socket of its own: it reads when the test says so, and leaves as rudely as it likes."""
 
+import fcntl
 import json
 import socket
 import struct
+import termios
 import time
+from array import array
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -56,6 +59,14 @@ class Connection:
         self.ended = not data
         self.received += data
         return data
+
+    def wait_full(self) -> None:
+        """Return when nothing more arrives, as nothing is read: what is sent has to wait."""
+        waiting, before = array("i", [0]), -1
+        while waiting[0] != before:
+            before = waiting[0]
+            time.sleep(0.1)
+            fcntl.ioctl(self.socket, termios.FIONREAD, waiting)
 
     def read_until(self, text: bytes, seconds: float = 5.0) -> bytes:
         """All that came so far, once `text` is in it."""

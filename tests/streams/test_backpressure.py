@@ -1,7 +1,5 @@
 """A reader that stops reading stops the generator."""
 
-import time
-
 import pytest
 
 from tests.streams.conftest import Connect
@@ -31,7 +29,7 @@ def test_nothing_is_lost_by_waiting(connect: Connect, tag: str, probe: Probe) ->
     """After a stall every item comes, once and in order."""
     connection = connect("/Leaving/hot", query={"tag": tag}, receive_buffer=8192)
     connection.read_until(b"data: 1\n\n")
-    time.sleep(0.5)
+    connection.wait_full()
     while len(connection.received) < 6 * MEGABYTE:
         connection.read_some()
     connection.leave()

@@ -21,11 +21,12 @@ from fastapi_poto.streaming.streams import Streams
 from fastapi_poto.streaming.writer import Writer
 from fastapi_poto.testing import LiveApp, serve
 from tests.processes import LiveProcess, serve_processes
-from tests.servers import RedisServer
+from tests.servers import RedisServer, wait_until
 from tests.streams.apps import make_app
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect, sign_in
 from tests.streams.probe import Probe
+from tests.streams.test_leaving import wait_parked
 
 
 def read(url: str, path: str, last_id: str | None = None, **headers: str) -> list[tuple[str, str, Any]]:
@@ -46,6 +47,15 @@ def cut(connection: Connection, item: int) -> str:
 
 def numbers(events: list[tuple[str, str, Any]]) -> list[Any]:
     return [data for name, _, data in events if name == "message"]
+
+
+def until_stored(live: LiveApp, stream: str) -> None:
+    """Return when a stream has ended, and is only in the store."""
+
+    async def is_live() -> bool:
+        return stream in live.app.state.poto.streams.local.live
+
+    wait_until(lambda: not live.run(is_live()), "it goes on")
 
 
 @pytest.mark.parametrize("item", [1, 4])
@@ -81,8 +91,8 @@ def test_after_its_end_it_can_be_read_again(live: LiveApp, tag: str) -> None:
     """From any item that is still kept; from the last one there is nothing but the end."""
     events = read(live.url, f"/Resuming/count?tag={tag}&pause=0")
     assert numbers(events) == list(range(1, 11))
-    time.sleep(0.1)
     stream = events[0][1].rpartition("-")[0]
+    until_stored(live, stream)
     assert numbers(read(live.url, "/Resuming/count?tag=-", f"{stream}-7")) == [8, 9, 10]
     assert read(live.url, "/Resuming/count?tag=-", f"{stream}-10") == [("close", "~end", None)]
 
@@ -178,12 +188,13 @@ def test_another_users_stream_is_forbidden(live: LiveApp, connect: Connect) -> N
     """Running or ended."""
     mine, other = sign_in(live.url), sign_in(live.url)
     last = None
-    for seconds in (0, 0.5):
+    for is_running in (True, False):
         connection = connect("/Private/count", headers=mine)
         connection.read_until(b' 2"')
         connection.reset()
         last = next(line[4:].decode() for line in connection.body.split(b"\n") if line.startswith(b"id: "))
-        time.sleep(seconds)
+        if not is_running:
+            until_stored(live, last.rpartition("-")[0])
         foreign = httpx.get(f"{live.url}/Private/count", headers={**other, "Last-Event-ID": last})
         assert (foreign.status_code, foreign.json()["code"]) == (403, "forbidden")
         assert 'error="insufficient_scope"' in foreign.headers["www-authenticate"]
@@ -231,7 +242,7 @@ def test_nobody_comes_back(short: tuple[LiveApp, Failing], tag: str, probe: Prob
     left = time.monotonic()
     assert 0.9 < probe.wait("closed") - left < 3
     assert probe.count("item") <= 20
-    time.sleep(0.1)
+    until_stored(short[0], last.rpartition("-")[0])
     events = read(short[0].url, "/Resuming/count?tag=-", last)
     assert numbers(events)[:3] == [3, 4, 5]
     assert (events[-1][0], events[-1][2]["$error"]["code"]) == ("error", "stream_lost")
@@ -250,7 +261,7 @@ def test_nothing_unseen_is_dropped(short: tuple[LiveApp, Failing], tag: str, pro
     query = {"tag": tag, "count": 100, "pause": 0.02}
     with Connection(short[0].url, "/Resuming/count", query=query) as connection:
         last = cut(connection, 2)
-    time.sleep(0.5)
+    wait_parked(probe, at_least=8)
     assert probe.count("item") < 20
     events = read(short[0].url, f"/Resuming/count?tag={tag}", last)
     assert numbers(events) == list(range(3, 101))
@@ -340,7 +351,6 @@ def test_another_worker_refuses_a_foreign_user(pair: tuple[LiveProcess, LiveProc
     with Connection(one.url, "/Private/count", headers=mine) as connection:
         connection.read_until(b' 2"')
         last = next(line[4:].decode() for line in connection.body.split(b"\n") if line.startswith(b"id: "))
-    time.sleep(0.1)
     answer = httpx.get(f"{other.url}/Private/count", headers={**foreign, "Last-Event-ID": last})
     assert answer.status_code == 403
     assert len(numbers(read(other.url, "/Private/count", last, **mine))) == 9
@@ -353,7 +363,8 @@ def test_a_stream_whose_worker_died_is_lost(tmp_path: Path) -> None:
         with serve_processes("tests.streams.apps:make_stored_app", 2, factory=True, env=environment) as (one, other):
             with Connection(one.url, "/Resuming/count", query={"tag": "-", "pause": 0.2}) as connection:
                 last = cut(connection, 1)
-                time.sleep(0.5)
+                with Connection(other.url, "/Resuming/count?tag=-", headers={"Last-Event-ID": last}) as follower:
+                    follower.read_until(b"data: 2\n\n")  # it has been stored
                 one.kill()
             events = read(other.url, "/Resuming/count?tag=-", last)
     assert numbers(events)[0] == 2
