@@ -199,6 +199,82 @@ async def idle(url: str, name: str) -> None:
     await store.close()
 
 
+async def served(url: str, name: str) -> None:
+    """Over HTTP: 1,000 subscribers of one topic, idle ones of 2,000 topics, and a stop through another server."""
+    import httpx
+    import psutil
+
+    from fastapi_poto import Poto
+    from tests.processes import serve_processes
+    from tests.push.apps import Notice, inbox
+    from tests.secret import SECRET as APP_SECRET
+
+    limits = dict.fromkeys(("subscriptions_per_user", "subscriptions_per_address", "streams_per_user"))
+    env = {"TEST_STORE": url, "TEST_OPTIONS": json.dumps(limits | {"streams_per_address": None})}
+    with serve_processes("tests.push.apps:make_stored_app", 2, factory=True, env=env) as (one, other):
+        pair = httpx.post(f"{one.url}/auth/visitor").json()
+        headers = {"Authorization": f"Bearer {pair['access_token']}"}
+        process = psutil.Process(one.pid)
+
+        async def subscribe(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(one.url.rpartition(":")[2]))
+            lines = [f"GET {path} HTTP/1.1", "Host: bench", *(f"{key}: {value}" for key, value in headers.items())]
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            await reader.readuntil(b"event: open")
+            return reader, writer
+
+        async def subscribe_all(paths: list[str]) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+            opened = []
+            for first in range(0, len(paths), 100):
+                opened += await asyncio.gather(*map(subscribe, paths[first : first + 100]))
+            return opened
+
+        async def take(reader: asyncio.StreamReader, count: int) -> None:
+            for _ in range(count):
+                await reader.readuntil(b"data: ")
+
+        poto, count = Poto(APP_SECRET, store=url), 50
+        listening = await subscribe_all(["/Push/notices"] * SUBSCRIBERS)
+        began, cpu = time.monotonic(), sum(process.cpu_times()[:2])
+        taking = [asyncio.create_task(take(reader, count)) for reader, _ in listening]
+        for _ in range(count):
+            await poto.publish(inbox(user=pair["user_id"]), Notice(text="x" * 100))
+        await asyncio.gather(*taking)
+        rate = count * SUBSCRIBERS / (time.monotonic() - began)
+        each = 1e6 * (sum(process.cpu_times()[:2]) - cpu) / count / SUBSCRIBERS
+        for _, writer in listening:
+            writer.close()
+        await subscribe_all(["/Push/all?name=warm"] * 50)
+        before = process.memory_info().rss
+        waiting = await subscribe_all([f"/Push/all?name={number}" for number in range(2_000)])
+        size = (process.memory_info().rss - before) / len(waiting) / 1024
+        await asyncio.sleep(2)
+        began, cpu = time.monotonic(), sum(process.cpu_times()[:2])
+        await asyncio.sleep(5)
+        used = (sum(process.cpu_times()[:2]) - cpu) / (time.monotonic() - began)
+        stops: list[float] = []
+        async with httpx.AsyncClient(headers=headers) as client:
+            for number in range(40):
+                async with client.stream("GET", f"{one.url}/Work/count?tag={number}") as stream:
+                    chunks = stream.aiter_bytes()
+                    await anext(chunks)
+                    await asyncio.sleep(0.1)
+                    began = time.monotonic()
+                    stop = asyncio.create_task(client.delete(other.url + stream.headers["content-location"]))
+                    async for chunk in chunks:
+                        if b"event: close" in chunk:
+                            stops.append(1000 * (time.monotonic() - began))
+                    await stop
+        await poto.close()
+        for _, writer in waiting:
+            writer.close()
+    print(
+        f"  {name:<12} {rate:8,.0f} deliveries/s, {each:.0f} us of the server's CPU each; idle: {size:.1f} KiB each,"
+        f" {100 * used:.1f} % CPU; stopped from elsewhere p50 {percentile(stops, 0.5):.1f} ms,"
+        f" p99 {percentile(stops, 0.99):.1f} ms"
+    )
+
+
 async def litestar(url: str) -> None:
     """Litestar's channels over Redis, the same 100 messages a second, within one process."""
     from litestar.channels import ChannelsPlugin
@@ -271,10 +347,12 @@ def main() -> None:
             ("100 streams of 30 tokens a second, followed from another process", tokens),
             ("one writer, 1,000 readers of one log", fan_out),
             ("5,000 idle readers of 5,000 logs", idle),
+            ("over HTTP: 1,000 subscribers of one topic; 2,000 idle ones; DELETE until the stream has closed", served),
         ):
-            print(f"\n{title}")
-            for name, url in urls.items():
-                asyncio.run(measure(url, name))
+            print(f"\n{title}", flush=True)
+            for name, url in urls.items():  # each in a process of its own, for the sake of its memory
+                command = [sys.executable, "-m", "benchmarks.logs", "--measure", measure.__name__]
+                subprocess.run([*command, "--url", url, "--name", name], check=True)
             if measure is delivery:
                 asyncio.run(bare(redis.url))
                 sys.stdout.flush()
@@ -286,10 +364,15 @@ if __name__ == "__main__":
     parser.add_argument("--listen")
     parser.add_argument("--litestar")
     parser.add_argument("--keys")
+    parser.add_argument("--measure", choices=("delivery", "tokens", "fan_out", "idle", "served"))
+    parser.add_argument("--url")
+    parser.add_argument("--name", default="")
     parser.add_argument("--count", type=int, default=0)
     chosen = parser.parse_args()
     if chosen.listen:
         asyncio.run(listener(chosen.listen, json.loads(chosen.keys), chosen.count))
+    elif chosen.measure:
+        asyncio.run(globals()[chosen.measure](chosen.url, chosen.name))
     elif chosen.litestar:
         asyncio.run(litestar(chosen.litestar))
     else:

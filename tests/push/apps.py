@@ -1,6 +1,7 @@
 """Modules that publish, subscribe, run long and are stopped."""
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -124,4 +125,5 @@ def make_app(store: str = "memory://", **options: object) -> FastAPI:
 
 
 def make_stored_app() -> FastAPI:
-    return make_app(os.environ["TEST_STORE"], visitors_per_hour=None)
+    options = json.loads(os.environ.get("TEST_OPTIONS", "{}"))
+    return make_app(os.environ["TEST_STORE"], visitors_per_hour=None, **options)
