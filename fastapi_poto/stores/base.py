@@ -1,11 +1,11 @@
 """The protocol that every store implements: records of named fields, each field atomic on its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypedDict, runtime_checkable
 
-from ..errors import BadRequest
+from ..errors import BadRequest, TooLarge
 from .log import EventLog
 
 
@@ -190,6 +190,22 @@ def take_number(options: dict[str, str], name: str, default: float) -> float:
 def life_left(now: float, expires_at: float | None, ends_at: float | None) -> Life:
     """The life of a record that has these times, in seconds."""
     return Life(*(inf if at is None else max(0.001, at - now) for at in (expires_at, ends_at)))
+
+
+class Terms(TypedDict, total=False):
+    """What an operation may say of the record that it changes: see `Store`."""
+
+    create: bool | Life
+    expires_in: float | None
+    max_fields: int | None
+
+
+def check_room(before: Collection[str], changes: Mapping[str, bytes | None], most: int) -> None:
+    """Raise `TooLarge` if a record with these fields would have more than `most`, unless it becomes smaller."""
+    after = {field for field in before if changes.get(field, b"") is not None}
+    after |= {field for field, value in changes.items() if value is not None}
+    if len(after) > most and len(after) > len(before):
+        raise TooLarge(f"More than {most} fields")
 
 
 def life_of(create: bool | Life, expires_in: float | None) -> tuple[float | None, float | None]:

@@ -1,13 +1,14 @@
 """Records in this process's memory."""
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from threading import Lock
+from typing import Any
 
-from ..errors import TooLarge
 from ..settings import wall_clock
-from .base import Life, Page, check_integer, check_name, life_left, life_of, parse_integer
+from .base import Life, Page, Terms, check_name, check_room, life_left, life_of
+from .local import LocalStore, Plan
 from .log import EventLog
 from .log_memory import MemoryLog
 
@@ -23,7 +24,7 @@ class _Record:
         self.barred = False
 
 
-class MemoryStore:
+class MemoryStore(LocalStore):
     """Keeps every promise of `Store` within one process, for all its event loops and threads; ends with it.
 
     Other processes see nothing of it: with several workers, every worker would know other sessions.
@@ -84,86 +85,26 @@ class MemoryStore:
             kept = found.fields
             return {field: kept[field] for field in fields if field in kept}
 
-    async def write(
-        self,
-        record: str,
-        changes: Mapping[str, bytes | None],
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> bool:
+    async def _change(self, record: str, plan: Plan, terms: Terms) -> Any:
         check_name(record)
+        create, most = terms.get("create", False), terms.get("max_fields")
         with self._lock:
             found = self._obtain(record, create)
             if found is None:
-                return False
-            if max_fields is not None:
-                kept = found.fields
-                count = len(kept) + sum(
-                    (value is not None) - (field in kept)
-                    for field, value in changes.items()
-                    if (value is not None) != (field in kept)
-                )
-                if count > max_fields and count > len(kept):
-                    raise TooLarge(f"More than {max_fields} fields")
+                return None
+            fields = found.fields
+            result, changes = plan(fields.get)
+            if changes is None:
+                return result
+            if most is not None and len(fields) + len(changes) > most:
+                check_room(fields, changes, most)
             for field, value in changes.items():
                 if value is not None:
-                    found.fields[field] = value
+                    fields[field] = value
                 else:
-                    found.fields.pop(field, None)
-            self._keep(record, found, create, expires_in)
-            return True
-
-    async def add(
-        self,
-        record: str,
-        field: str,
-        by: int,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> int | None:
-        check_name(record)
-        with self._lock:
-            found = self._obtain(record, create)
-            if found is None:
-                return None
-            old = found.fields.get(field)
-            total = check_integer((0 if old is None else parse_integer(old)) + check_integer(by))
-            if old is None and max_fields is not None and len(found.fields) >= max_fields:
-                raise TooLarge(f"More than {max_fields} fields")
-            found.fields[field] = b"%d" % total
-            self._keep(record, found, create, expires_in)
-            return total
-
-    async def swap(
-        self,
-        record: str,
-        field: str,
-        old: bytes | None,
-        new: bytes | None,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> bool | None:
-        check_name(record)
-        with self._lock:
-            found = self._obtain(record, create)
-            if found is None:
-                return None
-            if found.fields.get(field) != old:
-                return False
-            if old is None and new is not None and max_fields is not None and len(found.fields) >= max_fields:
-                raise TooLarge(f"More than {max_fields} fields")
-            if new is not None:
-                found.fields[field] = new
-            else:
-                found.fields.pop(field, None)
-            self._keep(record, found, create, expires_in)
-            return True
+                    fields.pop(field, None)
+            self._keep(record, found, create, terms.get("expires_in"))
+            return result
 
     async def delete(self, record: str, *, bar_for: float = 0.0) -> bool:
         check_name(record)

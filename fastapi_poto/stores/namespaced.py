@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import quote
 
-from .base import Life, Page, Store
+from .base import Page, Store, Terms
 from .log import Appended, Batch, Entry, EventLog, OnWake, Watch
 
 
@@ -23,44 +23,14 @@ class Namespaced:
     def read(self, record: str, fields: Sequence[str] | None = None) -> Any:
         return self.inner.read(self._prefix + record, fields)
 
-    def write(
-        self,
-        record: str,
-        changes: Mapping[str, bytes | None],
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> Any:
-        options: Any = {"create": create, "expires_in": expires_in, "max_fields": max_fields}
-        return self.inner.write(self._prefix + record, changes, **options)
+    def write(self, record: str, changes: Mapping[str, bytes | None], **terms: Unpack[Terms]) -> Any:
+        return self.inner.write(self._prefix + record, changes, **terms)
 
-    def add(
-        self,
-        record: str,
-        field: str,
-        by: int,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> Any:
-        options: Any = {"create": create, "expires_in": expires_in, "max_fields": max_fields}
-        return self.inner.add(self._prefix + record, field, by, **options)
+    def add(self, record: str, field: str, by: int, **terms: Unpack[Terms]) -> Any:
+        return self.inner.add(self._prefix + record, field, by, **terms)
 
-    def swap(
-        self,
-        record: str,
-        field: str,
-        old: bytes | None,
-        new: bytes | None,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> Any:
-        options: Any = {"create": create, "expires_in": expires_in, "max_fields": max_fields}
-        return self.inner.swap(self._prefix + record, field, old, new, **options)
+    def swap(self, record: str, field: str, old: bytes | None, new: bytes | None, **terms: Unpack[Terms]) -> Any:
+        return self.inner.swap(self._prefix + record, field, old, new, **terms)
 
     def delete(self, record: str, *, bar_for: float = 0.0) -> Any:
         return self.inner.delete(self._prefix + record, bar_for=bar_for)

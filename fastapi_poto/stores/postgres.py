@@ -1,12 +1,12 @@
 """Records in PostgreSQL: each operation is one round trip."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from ..errors import TooLarge
 from ..settings import wall_clock
 from . import postgres_schema as schema
-from .base import Life, Page, check_integer, check_name, life_left, life_of, range_of
+from .base import Life, Page, Terms, check_integer, check_name, life_left, life_of, range_of
 from .log import EventLog
 from .log_postgres import PostgresLog
 from .postgres_pool import PostgresPool
@@ -34,52 +34,24 @@ class PostgresStore:
             return None
         return {name: value for name, value in zip(names, values, strict=True) if name is not None}
 
-    async def write(
-        self,
-        record: str,
-        changes: Mapping[str, bytes | None],
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> bool:
+    async def write(self, record: str, changes: Mapping[str, bytes | None], **terms: Unpack[Terms]) -> bool:
         kept = {field: value for field, value in changes.items() if value is not None}
         removed = [field for field, value in changes.items() if value is None]
-        options = _options(create, expires_in, max_fields)
-        (status,) = await self._ask(schema.WRITE, record, *options, list(kept), list(kept.values()), removed)
-        return _done(status, max_fields) == 1
+        (status,) = await self._ask(schema.WRITE, record, *_arguments(terms), list(kept), list(kept.values()), removed)
+        return _done(status, terms) == 1
 
-    async def add(
-        self,
-        record: str,
-        field: str,
-        by: int,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> int | None:
+    async def add(self, record: str, field: str, by: int, **terms: Unpack[Terms]) -> int | None:
         check_integer(by)
-        options = _options(create, expires_in, max_fields)
-        status, total = await self._ask(schema.ADD, record, *options, field, by)
+        status, total = await self._ask(schema.ADD, record, *_arguments(terms), field, by)
         if status == -2:
             raise ValueError("the field does not hold an integer of 64 bits")
-        return total if _done(status, max_fields) == 1 else None
+        return total if _done(status, terms) == 1 else None
 
     async def swap(
-        self,
-        record: str,
-        field: str,
-        old: bytes | None,
-        new: bytes | None,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
+        self, record: str, field: str, old: bytes | None, new: bytes | None, **terms: Unpack[Terms]
     ) -> bool | None:
-        options = _options(create, expires_in, max_fields)
-        (status,) = await self._ask(schema.SWAP, record, *options, field, old, new)
-        return {0: None, 1: True, 2: False}[_done(status, max_fields)]
+        (status,) = await self._ask(schema.SWAP, record, *_arguments(terms), field, old, new)
+        return {0: None, 1: True, 2: False}[_done(status, terms)]
 
     async def delete(self, record: str, *, bar_for: float = 0.0) -> bool:
         (lived,) = await self._ask(schema.DELETE, record, bar_for)
@@ -115,11 +87,12 @@ class PostgresStore:
         return await self._pool.ask(sql, (record, self._clock(), *arguments))
 
 
-def _options(create: bool | Life, expires_in: float | None, max_fields: int | None) -> tuple[Any, ...]:
-    return bool(create), *life_of(create, expires_in), expires_in, max_fields
+def _arguments(terms: Terms) -> tuple[Any, ...]:
+    create, expires_in = terms.get("create", False), terms.get("expires_in")
+    return bool(create), *life_of(create, expires_in), expires_in, terms.get("max_fields")
 
 
-def _done(status: int, max_fields: int | None) -> int:
+def _done(status: int, terms: Terms) -> int:
     if status == -1:
-        raise TooLarge(f"More than {max_fields} fields")
+        raise TooLarge(f"More than {terms.get('max_fields')} fields")
     return status

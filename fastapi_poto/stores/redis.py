@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from redis.exceptions import (
     AskError,
@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from ..errors import TooLarge
 from . import redis_scripts as scripts
-from .base import Life, Page, check_integer, check_name, life_left, life_of
+from .base import Life, Page, Terms, check_integer, check_name, life_left, life_of
 from .batches import Batches
 from .log import EventLog
 from .log_redis import RedisLog
@@ -72,48 +72,22 @@ class RedisStore:
             return None
         return {field: value for field, value in zip(fields, values[1:], strict=True) if value is not None}
 
-    async def write(
-        self,
-        record: str,
-        changes: Mapping[str, bytes | None],
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> bool:
+    async def write(self, record: str, changes: Mapping[str, bytes | None], **terms: Unpack[Terms]) -> bool:
         pairs = [item for field, value in changes.items() if value is not None for item in (field, value)]
         removed = [field for field, value in changes.items() if value is None]
-        options = (create, expires_in, max_fields)
-        return bool(await self._run(scripts.WRITE, record, options, len(pairs) // 2, *pairs, *removed) == 1)
+        return bool(await self._run(scripts.WRITE, record, terms, len(pairs) // 2, *pairs, *removed) == 1)
 
-    async def add(
-        self,
-        record: str,
-        field: str,
-        by: int,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> int | None:
-        result = await self._run(scripts.ADD, record, (create, expires_in, max_fields), field, check_integer(by))
+    async def add(self, record: str, field: str, by: int, **terms: Unpack[Terms]) -> int | None:
+        result = await self._run(scripts.ADD, record, terms, field, check_integer(by))
         if result == scripts.NO_INTEGER:
             raise ValueError("the field does not hold an integer of 64 bits")
         return None if result == scripts.NO_RECORD else int(result)
 
     async def swap(
-        self,
-        record: str,
-        field: str,
-        old: bytes | None,
-        new: bytes | None,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
+        self, record: str, field: str, old: bytes | None, new: bytes | None, **terms: Unpack[Terms]
     ) -> bool | None:
         values = [item for value in (old, new) for item in ((b"0", b"") if value is None else (b"1", value))]
-        result = await self._run(scripts.SWAP, record, (create, expires_in, max_fields), field, *values)
+        result = await self._run(scripts.SWAP, record, terms, field, *values)
         return None if result == scripts.NO_RECORD else bool(result)
 
     async def delete(self, record: str, *, bar_for: float = 0.0) -> bool:
@@ -174,17 +148,15 @@ class RedisStore:
         text = self._prefix + prefix
         return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text) + "*"
 
-    async def _run(
-        self, script: str, record: str, options: tuple[bool | Life, float | None, int | None], *arguments: Any
-    ) -> Any:
-        create, expires_in, max_fields = options
-        life, limit = life_of(create, expires_in)
-        lives = (_ms(expires_in), _ms(life), _ms(limit))
-        most = -1 if max_fields is None else max_fields
+    async def _run(self, script: str, record: str, terms: Terms, *arguments: Any) -> Any:
+        create, expires_in, most = terms.get("create", False), terms.get("expires_in"), terms.get("max_fields")
+        lives = map(_ms, (expires_in, *life_of(create, expires_in)))
         key = self._key(record)
-        result = await self._ask("EVALSHA", script, 1, key, "1" if create else "0", *lives, most, *arguments)
+        result = await self._ask(
+            "EVALSHA", script, 1, key, "1" if create else "0", *lives, -1 if most is None else most, *arguments
+        )
         if result == scripts.TOO_MANY:
-            raise TooLarge(f"More than {max_fields} fields")
+            raise TooLarge(f"More than {most} fields")
         return result
 
     async def _ask(self, *command: Any) -> Any:

@@ -4,14 +4,16 @@ Plain sqlite3, not SQLAlchemy: on the same work that took two to six times as lo
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from ..errors import ConfigurationError, TooLarge
+from ..errors import ConfigurationError
 from ..settings import wall_clock
-from .base import Life, Page, check_integer, check_name, life_left, life_of, parse_integer, range_of, take_number
+from .base import Life, Page, Terms, check_name, check_room, life_left, life_of, range_of, take_number
+from .local import Changes, LocalStore, Plan
 from .log import EventLog
 from .log_sqlite import SqliteLog
 from .sqlite_file import SqliteFile
@@ -38,7 +40,7 @@ _PURGE = """
     (SELECT id FROM poto_records WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"""
 
 
-class SqliteStore:
+class SqliteStore(LocalStore):
     """Records in a file that the processes of one machine share, in WAL mode: readers never wait for writers.
 
     A write waits for those of other processes, until nothing could be written for `busy_timeout` seconds. What was
@@ -82,80 +84,29 @@ class SqliteStore:
         check_name(record)
         return await self._file.reading(partial(_read, record=record, fields=fields, now=self._clock()))
 
-    async def write(
-        self,
-        record: str,
-        changes: Mapping[str, bytes | None],
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> bool:
+    async def _change(self, record: str, plan: Plan, terms: Terms) -> Any:
         check_name(record)
+        expires_in, most = terms.get("expires_in"), terms.get("max_fields")
 
-        def work(db: sqlite3.Connection) -> bool:
-            row, made = self._hold(db, record, create, expires_in)
-            if row is None:
-                return False
-            if max_fields is not None:
-                _check_room(db, row, changes, max_fields)
-            self._change(db, row, changes, None if made else expires_in)
-            return True
-
-        return await self._file.writing(work)
-
-    async def add(
-        self,
-        record: str,
-        field: str,
-        by: int,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> int | None:
-        check_name(record)
-        check_integer(by)
-
-        def work(db: sqlite3.Connection) -> int | None:
-            row, made = self._hold(db, record, create, expires_in)
+        def work(db: sqlite3.Connection) -> Any:
+            row, made = self._hold(db, record, terms.get("create", False), expires_in)
             if row is None:
                 return None
-            value = _value(db, row, field)
-            total = check_integer((0 if value is None else parse_integer(value)) + by)
-            changes = {field: b"%d" % total}
-            if value is None and max_fields is not None:
-                _check_room(db, row, changes, max_fields)
-            self._change(db, row, changes, None if made else expires_in)
-            return total
-
-        return await self._file.writing(work)
-
-    async def swap(
-        self,
-        record: str,
-        field: str,
-        old: bytes | None,
-        new: bytes | None,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> bool | None:
-        check_name(record)
-
-        def work(db: sqlite3.Connection) -> bool | None:
-            row, made = self._hold(db, record, create, expires_in)
-            if row is None:
-                return None
-            if _value(db, row, field) != old:
+            result, changes = plan(partial(_value, db, row))
+            if changes is None:
                 if made:
                     db.execute("DELETE FROM poto_records WHERE id = ?", (row,))
-                return False
-            if old is None and new is not None and max_fields is not None:
-                _check_room(db, row, {field: new}, max_fields)
-            self._change(db, row, {field: new}, None if made else expires_in)
-            return True
+                return result
+            if most is not None:
+                _check_room(db, row, changes, most)
+            if expires_in is not None and not made:
+                db.execute(_PROLONG, {"at": self._clock() + expires_in, "row": row})
+            for field, value in changes.items():
+                if value is None:
+                    db.execute("DELETE FROM poto_fields WHERE record = ? AND field = ?", (row, field))
+                else:
+                    db.execute(_UPSERT, (row, field, value))
+            return result
 
         return await self._file.writing(work)
 
@@ -214,17 +165,6 @@ class SqliteStore:
         life, end = (None if one is None else now + one for one in life_of(create, expires_in))
         return db.execute(_CREATE, (record, life, end)).lastrowid, True
 
-    def _change(
-        self, db: sqlite3.Connection, row: int, changes: Mapping[str, bytes | None], expires_in: float | None
-    ) -> None:
-        if expires_in is not None:
-            db.execute(_PROLONG, {"at": self._clock() + expires_in, "row": row})
-        for field, value in changes.items():
-            if value is None:
-                db.execute("DELETE FROM poto_fields WHERE record = ? AND field = ?", (row, field))
-            else:
-                db.execute(_UPSERT, (row, field, value))
-
 
 def _read(db: sqlite3.Connection, *, record: str, fields: Sequence[str] | None, now: float) -> dict[str, bytes] | None:
     only = f"AND f.field IN ({', '.join('?' * len(fields))})" if fields else ""
@@ -241,13 +181,8 @@ def _value(db: sqlite3.Connection, row: int, field: str) -> bytes | None:
     return None if found is None else bytes(found[0])
 
 
-def _check_room(db: sqlite3.Connection, row: int, changes: Mapping[str, bytes | None], max_fields: int) -> None:
-    added = sum(value is not None for value in changes.values())
+def _check_room(db: sqlite3.Connection, row: int, changes: Changes, most: int) -> None:
     [count] = db.execute("SELECT count(*) FROM poto_fields WHERE record = ?", (row,)).fetchone()
-    if count + added <= max_fields:
-        return
-    before = {field for (field,) in db.execute("SELECT field FROM poto_fields WHERE record = ?", (row,))}
-    after = {field for field in before if changes.get(field, b"") is not None}
-    after |= {field for field, value in changes.items() if value is not None}
-    if len(after) > max_fields and len(after) > len(before):
-        raise TooLarge(f"More than {max_fields} fields")
+    if count + len(changes) > most:
+        fields = db.execute("SELECT field FROM poto_fields WHERE record = ?", (row,)).fetchall()
+        check_room([field for (field,) in fields], changes, most)
