@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from time import monotonic, time
 from typing import Any, Final, Literal
 
+from pydantic import FiniteFloat
+
 from ..errors import Unavailable
 from ..stores.log import Entry
 from .leases import Leases
@@ -30,7 +32,7 @@ class Member:
     user: str
     connections: int
     """Open ones, on all servers; 0 for a moment, of who has left and may come back."""
-    since: float
+    since: FiniteFloat
     """Seconds since 1970, of the oldest of the user's connections."""
 
 

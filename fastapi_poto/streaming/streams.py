@@ -8,6 +8,7 @@ from secrets import token_hex
 from time import monotonic, time
 from typing import Final
 
+from pydantic import FiniteFloat
 from starlette.types import Scope
 
 from ..context import CallContext
@@ -31,14 +32,14 @@ _RESUME_PAUSES: Final = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningStream:
-    """A resumable stream whose generator runs, in whatever process."""
+    """A stream that runs: it can be followed and stopped."""
 
     id: str
     operation: str
     """`Module.method`."""
     key: str
     """By which another call finds it: `@rpc(key="chat:{chat_id}")`; empty without one."""
-    since: float
+    since: FiniteFloat
     """Seconds since 1970."""
     readers: int
     """How many read it, on all servers; without one it goes on for a while."""

@@ -182,6 +182,13 @@ def test_limits_say_whose_they_are() -> None:
         )
 
 
+def test_the_document_says_what_a_stream_is(live: LiveApp) -> None:
+    """As the list has it."""
+    shown = httpx.get(f"{live.url}/openapi.json").json()["components"]["schemas"]["RunningStream"]
+    types = {name: one["type"] for name, one in shown["properties"].items()}
+    assert types == {"id": "string", "operation": "string", "key": "string", "since": "number", "readers": "integer"}
+
+
 def test_a_stream_without_a_reader_is_listed(live: LiveApp) -> None:
     """It runs on for a while after its client has gone, and whoever asks sees that nobody reads it."""
     _, hers = sign_in(live.url)
