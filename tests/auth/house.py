@@ -13,7 +13,7 @@ from tests.secret import SECRET
 
 
 class KnownSessions(SessionManager):
-    """Sessions that remember whose was ended."""
+    """Sessions that remember whose was ended, or forgotten."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -22,6 +22,10 @@ class KnownSessions(SessionManager):
     async def end(self, user_id: str) -> None:
         self.ended.append(user_id)
         await super().end(user_id)
+
+    async def forget(self, user_id: str) -> None:
+        self.ended.append(user_id)
+        await super().forget(user_id)
 
 
 @dataclass
