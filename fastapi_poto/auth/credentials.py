@@ -1,7 +1,7 @@
 """Ways to know a caller: the protocol that all of them implement, and what they share."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from fastapi.requests import HTTPConnection
@@ -88,12 +88,14 @@ class ManagedCredentials:
 
 def check_credentials(given: Sequence[Credentials]) -> Sequence[Credentials]:
     """Them, or `ConfigurationError` for one that is none."""
+    if not isinstance(given, Iterable):
+        raise ConfigurationError(f"Poto(credentials={given!r}): it takes a list. Write credentials=[…].")
     for one in given:
         missing = [name for name in ("authenticate", "is_active", "security") if not hasattr(one, name)]
         if missing or isinstance(one, type):
             raise ConfigurationError(
                 f"Poto(credentials=[{one!r}]): an object with authenticate, is_active and security is needed"
-                f"{', and it lacks ' + ', '.join(missing) if missing else ', not a class: call it'}."
+                f"{', not a class: call it' if isinstance(one, type) else ', and it lacks ' + ', '.join(missing)}."
             )
     return given
 

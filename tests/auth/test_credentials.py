@@ -11,6 +11,7 @@ from fastapi.security import APIKeyHeader
 from starlette.testclient import TestClient
 
 from fastapi_poto import (
+    ApiKeys,
     ConfigurationError,
     Credentials,
     CurrentSession,
@@ -218,10 +219,13 @@ async def test_the_document_shows_every_way(both: httpx.AsyncClient, badge: Badg
 
 
 def test_mistakes_are_seen_at_start_up() -> None:
-    """An object without the methods, and a class in place of an object, are told what is missing."""
-    for wrong, says in ((object(), "it lacks authenticate, is_active, security"), (Badge, "not a class: call it")):
+    """No object with the methods, a class in place of one, and one without a list, are told what is missing."""
+    lacking = "it lacks authenticate, is_active, security"
+    for wrong, says in ((object(), lacking), (Badge, "not a class: call it"), (ApiKeys, "not a class: call it")):
         with pytest.raises(ConfigurationError, match=says):
             Poto(SECRET, credentials=[wrong])  # type: ignore[list-item]
+    with pytest.raises(ConfigurationError, match=r"Write credentials=\[…\]"):
+        Poto(SECRET, credentials=OwnSignIn())  # type: ignore[arg-type]
 
 
 def test_the_protocols() -> None:
