@@ -101,17 +101,6 @@ class Reader:
         self._tails.release(self._tail)
 
 
-class _Fetch:
-    """A reader that waits for what follows its position."""
-
-    __slots__ = ("found", "key", "position")
-
-    def __init__(self, key: str, position: int) -> None:
-        self.key = key
-        self.position = position
-        self.found: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
-
-
 class Tails:
     """The tails of one event loop."""
 
@@ -119,7 +108,8 @@ class Tails:
         self._log = events
         self._tails: dict[str, Tail] = {}
         self._dirty: set[str] = set()
-        self._fetches: list[_Fetch] = []
+        self._fetches: list[tuple[str, int, asyncio.Future[Batch]]] = []
+        """Readers that wait for what follows a position in a log."""
         self._appends = Appends(events, self._on_wake)
         self._watch: Watch | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -174,22 +164,18 @@ class Tails:
         self._on_wake(None)
 
     def _on_wake(self, news: News | None) -> None:
-        for key, new in self._tails_with(news):
+        for key, new in (dict.fromkeys(self._tails, NOW) if news is None else news).items():
             tail = self._tails.get(key)
             if tail is None:
                 continue
             if not tail.is_open:
                 tail.seen_wake = True
-                continue
-            if isinstance(new, Batch) and new.start == tail.last:
+            elif isinstance(new, Batch) and new.start == tail.last:
                 tail.extend(new)
-            elif news is None or (new.last if isinstance(new, Batch) else new) > tail.last:
+            elif (new.last if isinstance(new, Batch) else new) > tail.last:
                 self._dirty.add(key)
         if self._dirty:
             self._run("fetch", self._fetch)
-
-    def _tails_with(self, news: News | None) -> Any:
-        return news.items() if news is not None else [(key, 0) for key in self._tails]
 
     async def _fetch(self) -> None:
         """Read what is new of all logs that are known to have gone on."""
@@ -215,33 +201,30 @@ class Tails:
 
     async def catch_up(self, key: str, position: int) -> Batch:
         """What follows a position, from the store: one read for all who wait, however far behind they are."""
-        fetch = _Fetch(key, position)
-        self._fetches.append(fetch)
+        found: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
+        self._fetches.append((key, position, found))
         self._run("catch up", self._catch_up)
-        return await fetch.found
+        return await found
 
     async def _catch_up(self) -> None:
         while self._fetches:
-            fetches, self._fetches = self._fetches, []
+            fetches, self._fetches = [one for one in self._fetches if not one[2].done()], []
             asked: dict[str, int] = {}
-            for one in fetches:
-                asked[one.key] = min(asked.get(one.key, NOW), one.position)
+            for key, position, _ in fetches:
+                asked[key] = min(asked.get(key, NOW), position)
             try:
                 found = await self._log.read(asked, limit=_BATCH)
             except Exception as error:
-                for one in fetches:
-                    if not one.found.done():
-                        one.found.set_exception(error)
+                for _, _, waiting in fetches:
+                    if not waiting.done():
+                        waiting.set_exception(error)
                 continue
-            for one in fetches:
-                batch = found.get(one.key) or Batch(asked[one.key], asked[one.key])
-                part = _part(batch, asked[one.key], one.position)
-                if one.found.done():
-                    continue
+            for key, position, waiting in fetches:
+                part = _part(found.get(key) or Batch(asked[key], asked[key]), asked[key], position)
                 if part is None:
-                    self._fetches.append(one)  # farther on than this batch: the next one
-                else:
-                    one.found.set_result(part)
+                    self._fetches.append((key, position, waiting))  # farther on than this batch: the next one
+                elif not waiting.done():
+                    waiting.set_result(part)
 
     async def append(self, entry: Entry) -> Appended | None:
         """Append to a log, together with all who do so at the same time; None if it has ended."""
