@@ -182,11 +182,10 @@ def test_a_start_without_the_store(store_server: RedisServer | PostgresServer) -
                 assert client.get(f"{prefix}/Shop/status").json() == "open"
                 assert client.get(f"{prefix}/Shop/ticks").text.startswith("data: 1\n")
             assert time.monotonic() - began < 3  # each of them waiting for the store would take 20
-            for _ in range(3):
-                began = time.monotonic()
-                answer = client.post(f"{prefix}/Shop/count", headers=headers)
-                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-                assert time.monotonic() - began < WITHIN_SECONDS + 0.5
+            began = time.monotonic()
+            answer = client.post(f"{prefix}/Shop/count", headers=headers)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert time.monotonic() - began < WITHIN_SECONDS + 0.5
         store_server.resume()
         for client, prefix in ((restarted, ""), (without_lifespan, "/api")):
             until = time.monotonic() + 10
