@@ -76,9 +76,8 @@ def stream_router(poto: Poto) -> APIRouter:
     async def stop_stream(request: Request, stream_id: str) -> None:
         await poto.streams.stop(stream_id, context=context_of(request))
 
-    events: dict[str, Any] = {
-        "content": {"text/event-stream": {"schema": {}}}
-    }  # whatever the items of the operation are
+    item = {"description": "An item, as the method that began the stream gives it."}
+    events: dict[str, Any] = {"content": {"text/event-stream": {"schema": item}}}
     routes: list[tuple[Any, str, str, str, str, tuple[type[PotoError], ...], dict[str, Any]]] = [
         (list_streams, "GET", "", "list", "The caller's streams that run", (), {}),
         (follow_stream, "GET", "/{stream_id}", "follow", "Follow a stream", (Forbidden, NotFound, PastReplay),
