@@ -209,7 +209,7 @@ class OperationRefiner:
     def _takes_anything(self, item: Schema) -> bool:
         """Whether what an item is documented as could be the object of a failure, too."""
         schema = self.schemas.get(named(item) or "", item)
-        return not schema or (schema.get("type") == "object" and not schema.get("required"))
+        return schema.keys() <= {"description"} or (schema.get("type") == "object" and not schema.get("required"))
 
     def _named(self, schema: Schema, name: str) -> Schema:
         """The schema of an answer or an item: named where a generator would have to make up a name."""

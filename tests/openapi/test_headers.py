@@ -77,6 +77,7 @@ def test_what_is_followed() -> None:
     assert shown["x-poto-stream"] == {"resumable": True, "ndjson": False}
     answer = shown["responses"]["200"]
     item, failure = answer["content"]["text/event-stream"]["schema"]["anyOf"]
-    assert (item, failure) == ({}, {"$ref": "#/components/schemas/StreamsFollowStreamFailure"})
+    assert item.keys() == {"description"}
+    assert failure == {"$ref": "#/components/schemas/StreamsFollowStreamFailure"}
     assert "event: close" in answer["description"]
     assert headers(document, "Streams_follow") == ["Last-Event-ID"]

@@ -38,6 +38,7 @@ class Callers:
         self.in_service: list[str] = []
         self.pairs: list[dict[str, Any]] = []
         self.answers: Counter[int] = Counter()
+        self.in_flight: Counter[str] = Counter()
 
     async def begin(self) -> None:
         for _ in range(CALLERS):
@@ -45,17 +46,28 @@ class Callers:
 
     async def call(self, at: int) -> None:
         while True:
-            url = random.choice(self.in_service)
-            answer = await self.http.get(f"{url}/Vault/me", headers=headers_of(self.pairs[at]))
+            answer = await self.ask("GET", "/Vault/me", headers=headers_of(self.pairs[at]))
             self.answers[answer.status_code] += 1
             if random.random() < 0.3:
                 body = {"refresh_token": self.pairs[at]["refresh_token"]}
                 # Two tabs, perhaps on two workers.
-                tabs = await asyncio.gather(
-                    *(self.http.post(f"{random.choice(self.in_service)}/auth/refresh", json=body) for _ in range(2))
-                )
+                tabs = await asyncio.gather(*(self.ask("POST", "/auth/refresh", json=body) for _ in range(2)))
                 self.answers.update(tab.status_code for tab in tabs)
                 self.pairs[at] = tabs[0].json()
+
+    async def ask(self, verb: str, path: str, **options: Any) -> httpx.Response:
+        """Of one of the workers in service."""
+        url = random.choice(self.in_service)
+        self.in_flight[url] += 1
+        try:
+            return await self.http.request(verb, url + path, **options)
+        finally:
+            self.in_flight[url] -= 1
+
+    async def wait_answered_by(self, url: str) -> None:
+        """Until a worker that is out of service, as its load balancer does, owes nobody an answer."""
+        while self.in_flight[url]:
+            await asyncio.sleep(0.01)
 
     async def wait_signed_by(self, secret: str) -> None:
         """Until every caller's token has this secret's name."""
@@ -89,6 +101,7 @@ async def _rotate(folder: Path) -> Counter[int]:
                     for at in range(2):
                         leaving, workers[at] = workers[at], await asyncio.to_thread(worker, step)
                         callers.in_service[at] = workers[at].url
+                        await callers.wait_answered_by(leaving.url)
                         await asyncio.to_thread(leaving.terminate, 30)
                     # What the old secret signed has expired where all have newer tokens.
                     await callers.wait_signed_by(step[0])
