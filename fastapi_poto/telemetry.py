@@ -127,7 +127,7 @@ def hashing(change: int) -> None:
     _passwords.add(change)
 
 
-STORE_OPERATIONS: Final = ("read", "write", "add", "swap", "delete")
+STORE_OPERATIONS: Final = ("read", "read_many", "write", "add", "swap", "delete")
 
 
 def observe_store(store: Any) -> None:

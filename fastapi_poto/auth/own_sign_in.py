@@ -11,11 +11,13 @@ from starlette.types import Scope
 
 from ..context import SCOPE_KEY, CallContext, headers_of
 from ..errors import Unauthenticated
+from ..stores.base import Wanted
 from ..users import Identity
 from .access_tokens import MAX_LENGTH, Claims
 from .cookies import DEAD_COOKIE
 from .credentials import ManagedCredentials, Remembered, Services, bearer_token
 from .dependencies import bearer_scheme, password_scheme
+from .store_users import StoreUsers, account_fields
 from .token_families import fields_of, session_of
 
 _WORTH_KEEPING = 1_024
@@ -45,8 +47,8 @@ class _Verified:
     """A token whose signature and claims are right, and what its sign-in's record said last."""
 
     claims: Claims
-    wanted: tuple[str, tuple[str, ...]]
-    """The record, and the fields of it."""
+    wanted: tuple[Wanted, Wanted]
+    """What is read of the sign-in, and of the user."""
     fields: Mapping[str, bytes] | None = None
     session: str | None = None
     """What follows from `fields`: the generation of the session, None for a sign-in that has ended."""
@@ -70,6 +72,9 @@ class OwnSignIn(ManagedCredentials):
         self._access_tokens = services.access_tokens
         self._token_families = services.token_families
         self._store, self._users = services.store, services.users
+        # Users who are in the same store are read along with the sign-in.
+        is_one_store = type(self._users) is StoreUsers and self._users.is_in(self._store)
+        self._stored_users = cast("StoreUsers", self._users) if is_one_store else None
         self._lets_visitors_in = services.settings.auth.visitors
         self._clock = services.clock
         self._cookies = services.cookies
@@ -134,17 +139,26 @@ class OwnSignIn(ManagedCredentials):
 
     def _verify(self, token: bytes) -> _Verified:
         claims = self._access_tokens.verify(token[: MAX_LENGTH + 1].decode("latin-1"))
-        return _Verified(claims, fields_of(claims.user_id, claims.family))
+        return _Verified(claims, (fields_of(claims.user_id, claims.family), account_fields(claims.user_id)))
 
     async def _check(self, known: _Verified, key: bytes) -> SignedIn:
         claims = known.claims
         if claims.expires_at > self._clock():
-            fields = await self._store.read(*known.wanted)
+            account = None
+            if self._stored_users is None:
+                fields = await self._store.read(*known.wanted[0])
+            else:
+                fields, account = await self._store.read_many(known.wanted)
             if fields != known.fields:
                 known.fields = fields
                 known.session = session_of(fields, claims.family, claims.epoch)
             session = known.session
-            user = await self._users.get(claims.user_id) if session is not None else None
+            if session is None:
+                user = None
+            elif self._stored_users is None:
+                user = await self._users.get(claims.user_id)
+            else:
+                user = self._stored_users.user_of(claims.user_id, account)
             identity = known.identity
             if (
                 identity is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import NotFound, UsernameTaken
 from ..stores import records
-from ..stores.base import Store
+from ..stores.base import Store, Wanted
 from ..users import Account, User
 from .external_users import ExternalUsers, is_external
 from .users import VISITOR_PREFIX, name_key
@@ -33,7 +33,15 @@ class StoreUsers:
         self._parsed: dict[str, tuple[dict[str, bytes], Account]] = {}
 
     async def get(self, user_id: str) -> User | None:
-        account = await self._read(user_id)
+        return self.user_of(user_id, await self._store.read(*account_fields(user_id)))
+
+    def is_in(self, store: Store) -> bool:
+        """Whether this is where the users are."""
+        return self._store is store
+
+    def user_of(self, user_id: str, fields: dict[str, bytes] | None) -> User | None:
+        """The user whose record has these `account_fields`; None if they are disabled."""
+        account = self._account(user_id, fields)
         return None if account is None or account.disabled else account.user
 
     async def find(self, username: str) -> Account | None:
@@ -113,7 +121,9 @@ class StoreUsers:
             raise NotFound("No such user")
 
     async def _read(self, user_id: str) -> Account | None:
-        fields = await self._store.read(records.user(user_id), ("login", "roles", "disabled"))
+        return self._account(user_id, await self._store.read(*account_fields(user_id)))
+
+    def _account(self, user_id: str, fields: dict[str, bytes] | None) -> Account | None:
         if fields is None:
             return None
         known = self._parsed.get(user_id)
@@ -144,6 +154,11 @@ class StoreUsers:
         # Emptied by compare-and-set, and gone at once: another's claim on the name must not be deleted with ours.
         record = records.name(name_key(username))
         await self._store.swap(record, "id", user_id.encode(), None, expires_in=0.001)
+
+
+def account_fields(user_id: str) -> Wanted:
+    """What is read of a user."""
+    return records.user(user_id), ("login", "roles", "disabled")
 
 
 def _goes_by(account: Account, username: str) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from ..errors import RefreshReused, Unauthenticated
 from ..settings import AuthSettings
 from ..stores import records
-from ..stores.base import Store
+from ..stores.base import Store, Wanted
 from .secrets import Secrets
 from .users import storable
 
@@ -247,7 +247,7 @@ class TokenFamilies:
         return now >= ends_at or family.epoch != epoch
 
 
-def fields_of(user_id: str, family: str) -> tuple[str, tuple[str, ...]]:
+def fields_of(user_id: str, family: str) -> Wanted:
     """The record of a sign-in, and the fields of it from which `session_of` follows."""
     return _record(user_id), ("epoch", "session", f"f:{family}")
 

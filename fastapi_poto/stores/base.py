@@ -17,6 +17,10 @@ class Life:
     ends_in: float = inf
 
 
+Wanted = tuple[str, Sequence[str]]
+"""A record, and the fields of it that somebody wants to read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Names of records, and the cursor of the next page; None at the end."""
@@ -51,6 +55,10 @@ class Store(Protocol):
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         """The record's fields, all or those of `fields` that are there; None if there is no such record."""
+        ...
+
+    async def read_many(self, wanted: Sequence[Wanted]) -> list[dict[str, bytes] | None]:
+        """What `read` gives for each, asked in one round trip. They may be of different moments."""
         ...
 
     async def write(

@@ -42,6 +42,13 @@ class Batches(Generic[Job]):
 
     async def ask(self, job: Job) -> Any:
         """The job's result. A caller who is cancelled leaves it to be done or not."""
+        return await self._begin(job)
+
+    async def ask_many(self, jobs: Sequence[Job]) -> list[Any]:
+        """The results of several jobs, which go out together."""
+        return await asyncio.gather(*[self._begin(job) for job in jobs])
+
+    def _begin(self, job: Job) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((job, done, loop.time()))
@@ -51,7 +58,7 @@ class Batches(Generic[Job]):
             runner = loop.create_task(self._work(loop), context=Context())
             self._runners.add(runner)
             runner.add_done_callback(self._runners.discard)
-        return await done
+        return done
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         self._starting = False

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any
 
 from ..settings import wall_clock
-from .base import Life, Page, Terms, check_name, check_room, life_left, life_of
+from .base import Life, Page, Terms, Wanted, check_name, check_room, life_left, life_of
 from .local import LocalStore, Plan
 from .log import EventLog
 from .log_memory import MemoryLog
@@ -84,6 +84,9 @@ class MemoryStore(LocalStore):
                 return found.fields.copy()
             kept = found.fields
             return {field: kept[field] for field in fields if field in kept}
+
+    async def read_many(self, wanted: Sequence[Wanted]) -> list[dict[str, bytes] | None]:
+        return [await self.read(*one) for one in wanted]
 
     async def _change(self, record: str, plan: Plan, terms: Terms) -> Any:
         check_name(record)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 from urllib.parse import quote
 
-from .base import Page, Store, Terms
+from .base import Page, Store, Terms, Wanted
 from .log import Appended, Batch, Entry, EventLog, OnWake, Watch
 
 
@@ -22,6 +22,9 @@ class Namespaced:
 
     def read(self, record: str, fields: Sequence[str] | None = None) -> Any:
         return self.inner.read(self._prefix + record, fields)
+
+    def read_many(self, wanted: Sequence[Wanted]) -> Any:
+        return self.inner.read_many([(self._prefix + record, fields) for record, fields in wanted])
 
     def write(self, record: str, changes: Mapping[str, bytes | None], **terms: Unpack[Terms]) -> Any:
         return self.inner.write(self._prefix + record, changes, **terms)

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 from ..errors import TooLarge
 from ..settings import wall_clock
 from . import postgres_schema as schema
-from .base import Life, Page, Terms, check_integer, check_name, life_left, life_of, range_of
+from .base import Life, Page, Terms, Wanted, check_integer, check_name, life_left, life_of, range_of
 from .log import EventLog
 from .log_postgres import PostgresLog
 from .postgres_pool import PostgresPool
@@ -28,11 +28,11 @@ class PostgresStore:
         self.log: EventLog = self._log
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
-        check_name(record)
-        count, names, values = await self._ask(schema.READ, record, None if fields is None else list(fields))
-        if not count:
-            return None
-        return {name: value for name, value in zip(names, values, strict=True) if name is not None}
+        return _record(await self._ask(schema.READ, record, None if fields is None else list(fields)))
+
+    async def read_many(self, wanted: Sequence[Wanted]) -> list[dict[str, bytes] | None]:
+        asked = [self._arguments(record, list(fields)) for record, fields in wanted]
+        return list(map(_record, await self._pool.ask_many(schema.READ, asked)))
 
     async def write(self, record: str, changes: Mapping[str, bytes | None], **terms: Unpack[Terms]) -> bool:
         kept = {field: value for field, value in changes.items() if value is not None}
@@ -83,8 +83,18 @@ class PostgresStore:
         await self._pool.close()
 
     async def _ask(self, sql: str, record: str, *arguments: Any) -> Any:
+        return await self._pool.ask(sql, self._arguments(record, *arguments))
+
+    def _arguments(self, record: str, *arguments: Any) -> tuple[Any, ...]:
         check_name(record)
-        return await self._pool.ask(sql, (record, self._clock(), *arguments))
+        return record, self._clock(), *arguments
+
+
+def _record(row: Any) -> dict[str, bytes] | None:
+    count, names, values = row
+    if not count:
+        return None
+    return {name: value for name, value in zip(names, values, strict=True) if name is not None}
 
 
 def _arguments(terms: Terms) -> tuple[Any, ...]:

@@ -136,6 +136,12 @@ class PostgresPool:
             await self.open()
         return await self._connected.get().batches(sql).ask(arguments)
 
+    async def ask_many(self, sql: str, asked: Sequence[Sequence[Any]]) -> list[Any]:
+        """The rows of one statement for several arguments."""
+        if not self._ready:
+            await self.open()
+        return await self._connected.get().batches(sql).ask_many(asked)
+
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Work with a connection of one's own."""
         if not self._ready:

@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from ..errors import TooLarge
 from . import redis_scripts as scripts
-from .base import Life, Page, Terms, check_integer, check_name, life_left, life_of
+from .base import Life, Page, Terms, Wanted, check_integer, check_name, life_left, life_of
 from .batches import Batches
 from .log import EventLog
 from .log_redis import RedisLog
@@ -67,10 +67,12 @@ class RedisStore:
             if found.pop(b"\0", scripts.BARRED) == scripts.BARRED:
                 return None
             return {field.decode(): value for field, value in found.items()}
-        values: list[bytes | None] = await self._ask("HMGET", key, scripts.ALIVE, *fields)
-        if values[0] is None or values[0] == scripts.BARRED:
-            return None
-        return {field: value for field, value in zip(fields, values[1:], strict=True) if value is not None}
+        return _record(fields, await self._ask("HMGET", key, scripts.ALIVE, *fields))
+
+    async def read_many(self, wanted: Sequence[Wanted]) -> list[dict[str, bytes] | None]:
+        commands = [("HMGET", self._key(record), scripts.ALIVE, *fields) for record, fields in wanted]
+        answers = await (await self._connection()).batches.ask_many(commands)
+        return [_record(fields, answer) for (_, fields), answer in zip(wanted, answers, strict=True)]
 
     async def write(self, record: str, changes: Mapping[str, bytes | None], **terms: Unpack[Terms]) -> bool:
         pairs = [item for field, value in changes.items() if value is not None for item in (field, value)]
@@ -160,8 +162,10 @@ class RedisStore:
         return result
 
     async def _ask(self, *command: Any) -> Any:
-        connected = self._connected.get() if self._cluster is not None else await self._obtain()
-        return await connected.batches.ask(command)
+        return await (await self._connection()).batches.ask(command)
+
+    async def _connection(self) -> "_Connected":
+        return self._connected.get() if self._cluster is not None else await self._obtain()
 
     # Connections
 
@@ -229,6 +233,12 @@ class _Connected:
     batches: Batches[_Command]
     line: WaitQueue
     looking: asyncio.Lock
+
+
+def _record(fields: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bytes] | None:
+    if values[0] is None or values[0] == scripts.BARRED:
+        return None
+    return {field: value for field, value in zip(fields, values[1:], strict=True) if value is not None}
 
 
 async def _together(client: Any, commands: Sequence[_Command]) -> list[Any]:

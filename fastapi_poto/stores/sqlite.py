@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from ..errors import ConfigurationError
 from ..settings import wall_clock
-from .base import Life, Page, Terms, check_name, check_room, life_left, life_of, range_of, take_number
+from .base import Life, Page, Terms, Wanted, check_name, check_room, life_left, life_of, range_of, take_number
 from .local import Changes, LocalStore, Plan
 from .log import EventLog
 from .log_sqlite import SqliteLog
@@ -83,6 +83,16 @@ class SqliteStore(LocalStore):
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         check_name(record)
         return await self._file.reading(partial(_read, record=record, fields=fields, now=self._clock()))
+
+    async def read_many(self, wanted: Sequence[Wanted]) -> list[dict[str, bytes] | None]:
+        now = self._clock()
+        for record, _ in wanted:
+            check_name(record)
+
+        def work(db: sqlite3.Connection) -> list[dict[str, bytes] | None]:
+            return [_read(db, record=record, fields=fields, now=now) for record, fields in wanted]
+
+        return await self._file.reading(work)
 
     async def _change(self, record: str, plan: Plan, terms: Terms) -> Any:
         check_name(record)

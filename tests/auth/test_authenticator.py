@@ -1,6 +1,7 @@
 """Authentication: which credentials are looked at, what is remembered, and what is asked anew on every call."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastapi_poto.auth import MemoryUsers
+from fastapi_poto.auth import MemoryUsers, StoreUsers
 from fastapi_poto.errors import BadRequest, Unauthenticated, Unavailable
+from fastapi_poto.stores import MemoryStore
+from fastapi_poto.stores.namespaced import in_namespace
 from fastapi_poto.users import Identity, User
 from tests.auth.house import House, make_house, scope
 
@@ -68,6 +71,30 @@ async def test_a_remembered_token_expires_on_the_second(house: House) -> None:
         "Cache-Control": "no-store",
     }
     assert house.poto.authenticator.credentials[0]._known == {}
+
+
+@pytest.mark.parametrize(("in_store", "operations"), [(True, ["read_many"]), (False, ["read"])])
+async def test_one_read_to_know_the_caller(in_store: bool, operations: list[str]) -> None:
+    """A sign-in and a user who is in the same store are read together, on every call."""
+    asked: list[str] = []
+
+    class Counting(MemoryStore):
+        async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
+            asked.append("read")
+            return await super().read(record, fields)
+
+        async def read_many(self, wanted: Sequence[tuple[str, Sequence[str]]]) -> list[dict[str, bytes] | None]:
+            asked.append("read_many")
+            return [await MemoryStore.read(self, *one) for one in wanted]
+
+    store = in_namespace(Counting(), "counted")
+    house = make_house(store=store, users=StoreUsers(store) if in_store else MemoryUsers())
+    pair = await house.poto.sign_in.visitor("a")
+    for _ in range(2):
+        asked.clear()
+        assert await house.poto.authenticator.authenticate(scope(pair.access_token)) is not None
+        assert asked == operations
+    house.poto.passwords.close()
 
 
 async def test_memory_is_bounded() -> None:

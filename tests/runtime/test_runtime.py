@@ -218,7 +218,7 @@ class Records:
     [
         ({"access_ttl": "often"}, r"Poto\(access_ttl='often'\): input should be a valid number"),
         ({"allowed_origins": "https://a.example"}, r"Poto\(allowed_origins='https://a.example'\): .*sequence"),
-        ({"store": 3}, r"Poto\(store=3\) lacks read, write, .*log\. Write what .*Store asks for"),
+        ({"store": 3}, r"Poto\(store=3\) lacks read, read_many, write, .*log\. Write what .*Store asks for"),
         (
             {"users": object()},
             r"Poto\(users=.* lacks get, find, add, .*Write what .*UserProvider asks for",

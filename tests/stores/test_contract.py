@@ -35,6 +35,19 @@ async def test_what_is_written_is_read(store: Store, name: str) -> None:
     assert await store.read(name, []) == {}
 
 
+async def test_several_are_read_at_once(store: Store, name: str) -> None:
+    """Each as `read` gives it, in the order of the question; one that is not there, or is barred, is None."""
+    await store.write(name, {"a": b"1", "b": b"2"}, create=True)
+    await store.write(f"{name}:2", {"a": b"3"}, create=True)
+    await store.write(f"{name}:3", {"a": b"4"}, create=True)
+    await store.delete(f"{name}:3", bar_for=60)
+    wanted = [(f"{name}:2", ["a", "b"]), (f"{name}:3", ["a"]), (name, ["b"]), (f"{name}:4", ["a"]), (name, [])]
+    assert await store.read_many(wanted) == [{"a": b"3"}, None, {"b": b"2"}, None, {}]
+    assert await store.read_many([]) == []
+    with pytest.raises(BadRequest):
+        await store.read_many([(name, ["a"]), ("x" * 1025, ["a"])])
+
+
 async def test_a_record_that_is_not_there(store: Store, name: str) -> None:
     """No operation without `create` brings a record into being, and each says that there is none."""
     assert await store.read(name) is None
