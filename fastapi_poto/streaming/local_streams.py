@@ -236,5 +236,6 @@ class LocalStreams:
             log.warning("The last items of %d streams could not be stored", len(self.live))
         if self._storing is not None:
             self._storing.cancel()
+        hub_of(asyncio.get_running_loop()).discard(self)
         await self.leases.close()
         await self.tails.close()
