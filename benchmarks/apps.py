@@ -95,6 +95,21 @@ def mount(count: int) -> tuple[Any, str, str, bytes]:
     return app, "/Shop/order", "none", BODY
 
 
+def raw(count: int) -> tuple[Any, str, str, bytes]:
+    """The limit of a server: an ASGI application that reads the body and answers."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        while (await receive()).get("more_body"):
+            pass
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    return app, "/Shop/order", "none", BODY
+
+
 def litestar(count: int) -> tuple[Any, str, str, bytes]:
     """Litestar with its own JWT authentication."""
     from litestar import Litestar, Request, post
@@ -117,4 +132,4 @@ def litestar(count: int) -> tuple[Any, str, str, bytes]:
     return app, f"/Shop/order_{count - 1}", auth.create_token(identifier="ada"), BODY
 
 
-BUILDERS = {"fastapi": fastapi_by_hand, "poto": poto, "mount": mount, "litestar": litestar}
+BUILDERS = {"raw": raw, "fastapi": fastapi_by_hand, "poto": poto, "mount": mount, "litestar": litestar}

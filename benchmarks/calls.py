@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.apps import BUILDERS
@@ -142,29 +143,46 @@ def _traced() -> None:
         print(f"  {label:28} {_ratio(samples, one, other):8.2f}  ({wanted})")
 
 
-def through_uvicorn(seconds: int = 4, rounds: int = 3) -> None:
-    """Requests per second of one uvicorn worker under 32 connections of wrk."""
-    names = [("poto", 1), ("fastapi", 1), ("litestar", 1), ("poto", 200), ("fastapi", 200)]
-    results: dict[tuple[str, int], list[float]] = {name: [] for name in names}
+SERVERS = {
+    "uvicorn": ["uvicorn", "--log-level", "warning", "--no-access-log"],
+    "granian": ["granian", "--interface", "asgi", "--log-level", "warning"],
+}
+
+
+def through_servers(seconds: int = 4, rounds: int = 3) -> None:
+    """Requests per second of one worker under 32 connections of wrk."""
+    entries = [
+        *(("uvicorn", *one) for one in (("raw", 1), ("poto", 1), ("fastapi", 1), ("litestar", 1))),
+        *(("uvicorn", *one) for one in (("poto", 200), ("fastapi", 200))),
+        *(("granian", *one) for one in (("raw", 1), ("poto", 1), ("fastapi", 1))),
+    ]
+    results: dict[tuple[str, str, int], list[float]] = {entry: [] for entry in entries}
     for _ in range(rounds):
-        for name, count in names:
-            results[name, count].append(_serve_and_load(name, count, seconds))
-    print(f"\nThrough uvicorn, one worker, 32 connections of wrk, {rounds} rounds of {seconds} s")
-    for (name, count), rates in results.items():
-        print(f"  {name:10} {count:4} methods {statistics.median(rates):8.0f} requests/s")
-    for count, wanted in ((1, "(at least 2.5)"), (200, "")):
-        ratio = statistics.median(a / b for a, b in zip(results["poto", count], results["fastapi", count], strict=True))
-        print(f"  poto / FastAPI, {count} methods    {ratio:5.1f}  {wanted}")
+        for entry in entries:
+            results[entry].append(_serve_and_load(*entry, seconds))
+    print(f"\nOne worker, 32 connections of wrk, {rounds} rounds of {seconds} s")
+    for (server, name, count), rates in results.items():
+        print(f"  {server:8} {name:10} {count:4} methods {statistics.median(rates):8.0f} requests/s")
+    for server, count, other, wanted in (
+        ("uvicorn", 1, "fastapi", "at least 3.5"),
+        ("uvicorn", 200, "fastapi", "no bound"),
+        ("uvicorn", 1, "raw", "at least 0.5"),
+        ("granian", 1, "fastapi", "no bound"),
+        ("granian", 1, "raw", "no bound"),
+    ):
+        pairs = zip(results[server, "poto", count], results[server, other, count], strict=True)
+        ratio = statistics.median(one / another for one, another in pairs)
+        print(f"  {server}: poto / {other}, {count} methods {ratio:8.2f}  ({wanted})")
 
 
-def _serve_and_load(name: str, count: int, seconds: int) -> float:
+def _serve_and_load(server_name: str, name: str, count: int, seconds: int) -> float:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "BENCH_APP": name, "BENCH_COUNT": str(count)}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.serve", str(port)], env=environment, stdout=subprocess.PIPE, text=True
-    )
+    program, *options = SERVERS[server_name]
+    command = [str(Path(sys.executable).parent / program), *options, "--factory", "--port", str(port)]
+    server = subprocess.Popen([*command, "benchmarks.serve:app"], env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         path, token = server.stdout.readline().split()
@@ -202,7 +220,7 @@ def _wait_for(port: int) -> None:
 def main() -> None:
     in_process()
     traced()
-    through_uvicorn()
+    through_servers()
 
 
 if __name__ == "__main__":

@@ -167,13 +167,13 @@ class Pump:
     async def _run(self) -> None:
         items: AsyncIterator[Any] = self._items
         step, frame, chunks, limit = items.__anext__, self._frame, self.chunks, self._limit
-        key_lock = monotonic()
+        slice_began = monotonic()
         try:
             item = await step()
             while not self.stopping:
                 chunk = frame(item)
                 if not chunks:
-                    key_lock = monotonic()  # the reader was here: the loop has turned
+                    slice_began = monotonic()  # the reader was here: the loop has turned
                 chunks.append(chunk)
                 self.size += len(chunk)
                 reader = self._reader
@@ -182,10 +182,10 @@ class Pump:
                 try:
                     if self.size > limit:
                         await self._make_room()
-                        key_lock = monotonic()
-                    elif (held := monotonic() - key_lock) > FAIR_SLICE:
+                        slice_began = monotonic()
+                    elif (held := monotonic() - slice_began) > FAIR_SLICE:
                         await _let_others(held)
-                        key_lock = monotonic()
+                        slice_began = monotonic()
                 except BaseException as error:
                     # A timeout or a scope of the generator's, or the end of the stream, strikes at its `yield`.
                     throw = getattr(items, "athrow", None)
@@ -297,7 +297,7 @@ class ThreadPump(Pump):
 
     def _visit(self, items: Iterator[Any]) -> bool:
         """In a thread: step the generator until it is done (False) or there is no more room."""
-        key_lock = monotonic()
+        slice_began = monotonic()
         for item in items:
             chunk = self._frame(item)
             with self._lock:
@@ -311,9 +311,9 @@ class ThreadPump(Pump):
                 break
             if is_full:
                 return True
-            if monotonic() - key_lock > FAIR_SLICE:
+            if monotonic() - slice_began > FAIR_SLICE:
                 sleep(_GIL_PAUSE)
-                key_lock = monotonic()
+                slice_began = monotonic()
         self._close(items)
         return False
 
