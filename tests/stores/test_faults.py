@@ -165,16 +165,17 @@ def test_a_start_without_the_store(store_server: RedisServer | PostgresServer) -
         async def count(self) -> int:
             return await self.session.increment("n")
 
-    def app() -> FastAPI:
+    def app(poto: Poto | None = None) -> FastAPI:
         made = FastAPI()
-        made.include_router(poto_router(Shop, poto=Poto(SECRET, store=store_server.url)))
+        made.include_router(poto_router(Shop, poto=poto or Poto(SECRET, store=store_server.url)))
         return made
 
     with TestClient(app()) as client:
         headers = {"Authorization": f"Bearer {client.post('/auth/visitor').json()['access_token']}"}
     store_server.pause()
     mounted = FastAPI()
-    mounted.mount("/api", app())
+    poto = Poto(SECRET, store=store_server.url)
+    mounted.mount("/api", app(poto))
     with TestClient(app()) as restarted, TestClient(mounted) as without_lifespan:
         for client, prefix in ((restarted, ""), (without_lifespan, "/api")):
             began = time.monotonic()
@@ -192,6 +193,8 @@ def test_a_start_without_the_store(store_server: RedisServer | PostgresServer) -
             while (answer := client.post(f"{prefix}/Shop/count", headers=headers)).status_code == 503:
                 assert time.monotonic() < until
             assert answer.status_code == 200, answer.text
+        assert without_lifespan.portal is not None
+        without_lifespan.portal.call(poto.close)
 
 
 async def test_updates_of_one_key_do_not_queue_for_a_dead_store(store_server: RedisServer | PostgresServer) -> None:
