@@ -23,11 +23,13 @@ class Appends:
         self._is_closed = False
 
     async def append(self, entry: Entry) -> Appended | None:
-        """Append to a log; None if it has ended."""
+        """Append to a log; None if it has ended. Cancelled where nothing is appended any more."""
         loop = asyncio.get_running_loop()
+        if self._is_closed:
+            raise asyncio.CancelledError
         done: asyncio.Future[Appended | None] = loop.create_future()
         self._waiting.append((entry, done))
-        if (self._task is None or self._task.done()) and not self._is_closed:
+        if self._task is None or self._task.done():
             self._task = loop.create_task(self._run(), context=Context())
         return await done
 

@@ -319,3 +319,16 @@ async def test_a_store_that_loses_everything(tmp_path: Path) -> None:
     assert seen == sorted(set(seen), key=int)
     assert told or set(acked) <= set(seen)
     assert told, "the log began anew"
+
+
+async def test_who_appends_too_late_does_not_wait() -> None:
+    """After `close` an append is cancelled, as are those that waited for it: nobody waits for what never comes."""
+    tails = Tails(MemoryLog(time.time))
+    entry = Entry(key="late", events=[b"1"])
+    waiting = asyncio.create_task(tails.append(entry))
+    await asyncio.sleep(0)
+    await tails.close()
+    late = asyncio.create_task(tails.append(entry))
+    done, _ = await asyncio.wait({waiting, late}, timeout=5)
+    assert done == {waiting, late}
+    assert late.cancelled()
