@@ -140,20 +140,12 @@ class _Packer:
             return {key: self.pack(item) for key, item in value.items()}
         return {_TAG: "dict", "v": [[self.pack(key), self.pack(item)] for key, item in value.items()]}
 
-    def _datetime(self, value: datetime) -> Any:
-        packed: dict[str, Any] = {_TAG: "datetime", "v": value.isoformat()}
-        if _has_name(value.tzinfo):
-            packed |= {"v": value.replace(tzinfo=None).isoformat(), "zone": value.tzinfo.key}
-        if value.fold:
-            packed["fold"] = 1
-        return packed
-
-    def _time(self, value: time) -> Any:
-        packed: dict[str, Any] = {_TAG: "time", "v": value.replace(tzinfo=None).isoformat()}
+    def _moment(self, value: datetime | time) -> Any:
+        packed: dict[str, Any] = {_TAG: type(value).__name__, "v": value.replace(tzinfo=None).isoformat()}
         if _has_name(value.tzinfo):
             packed["zone"] = value.tzinfo.key
-        elif value.tzinfo is not None:
-            packed["v"] = value.isoformat()
+        elif (offset := value.utcoffset()) is not None:  # not in the text: fromisoformat reads "+00:00:00.5" as UTC
+            packed["offset"] = offset.total_seconds()
         if value.fold:
             packed["fold"] = 1
         return packed
@@ -270,17 +262,12 @@ def _class_of(packed: dict[str, Any], base: type) -> Any:
     return cls
 
 
-def _unpack_datetime(packed: dict[str, Any]) -> datetime:
-    value = datetime.fromisoformat(packed["v"])
+def _unpack_moment(kind: type[datetime | time], packed: dict[str, Any]) -> datetime | time:
+    value = kind.fromisoformat(packed["v"])
     if "zone" in packed:
         value = value.replace(tzinfo=ZoneInfo(packed["zone"]))
-    return value.replace(fold=1) if "fold" in packed else value
-
-
-def _unpack_time(packed: dict[str, Any]) -> time:
-    value = time.fromisoformat(packed["v"])
-    if "zone" in packed:
-        value = value.replace(tzinfo=ZoneInfo(packed["zone"]))
+    elif "offset" in packed:
+        value = value.replace(tzinfo=timezone(timedelta(seconds=packed["offset"])))
     return value.replace(fold=1) if "fold" in packed else value
 
 
@@ -319,9 +306,9 @@ _PACKERS: dict[type, Callable[[_Packer, Any], Any]] = {
     frozenset: _Packer._items,
     tuple: _Packer._items,
     bytes: _Packer._bytes,
-    datetime: _Packer._datetime,
+    datetime: _Packer._moment,
     date: lambda _, value: {_TAG: "date", "v": value.isoformat()},
-    time: _Packer._time,
+    time: _Packer._moment,
     timedelta: _Packer._timedelta,
     Decimal: _Packer._decimal,
     UUID: _Packer._uuid,
@@ -347,9 +334,9 @@ _UNPACKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "frozenset": lambda packed: frozenset(_unpack(item) for item in packed["v"]),
     "tuple": lambda packed: tuple(_unpack(item) for item in packed["v"]),
     "bytes": lambda packed: base64.b64decode(packed["v"], validate=True),
-    "datetime": _unpack_datetime,
+    "datetime": partial(_unpack_moment, datetime),
     "date": lambda packed: date.fromisoformat(packed["v"]),
-    "time": _unpack_time,
+    "time": partial(_unpack_moment, time),
     "timedelta": lambda packed: timedelta(*packed["v"]),
     "decimal": lambda packed: Decimal(packed["v"]),
     "uuid": lambda packed: UUID(packed["v"]),

@@ -118,6 +118,8 @@ def test_round_trip(value: Any) -> None:
         datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
         datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),
         time(1, 2, tzinfo=UTC),
+        time(1, 2, tzinfo=timezone(timedelta(microseconds=1))),
+        datetime(2026, 1, 1, tzinfo=timezone(timedelta(milliseconds=-500))),
         [{"~": "datetime", "v": "not one"}],
         "\ud800 lone surrogate",
         UUID(int=0),
