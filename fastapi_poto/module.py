@@ -1,8 +1,7 @@
 """`PotoModule`, and the decorators that say how its methods are called. They record, no more."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, NamedTuple, TypeVar, overload
 
 from .context import CallContext, current_context
 from .errors import ConfigurationError, Forbidden, PotoError
@@ -19,8 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _ATTRIBUTE = "__poto_rpc__"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RpcOptions:
+class RpcOptions(NamedTuple):
     """What `@rpc`, `@public`, `@roles` and `@named` recorded for one method or class. None: not said."""
 
     method: str | None = None
@@ -58,7 +56,7 @@ def options_of(target: object) -> RpcOptions | None:
 
 def _record(target: F, **changes: Any) -> F:
     try:
-        setattr(target, _ATTRIBUTE, replace(options_of(target) or RpcOptions(), **changes))
+        setattr(target, _ATTRIBUTE, (options_of(target) or RpcOptions())._replace(**changes))
     except AttributeError:
         name = getattr(getattr(target, "fget", None), "__qualname__", repr(target))
         raise ConfigurationError(
@@ -116,7 +114,7 @@ def rpc(target: Any = None, /, **options: Any) -> Any:
     return decorate if target is None else decorate(target)
 
 
-_RPC = {one.name for one in fields(RpcOptions)} - {"public", "roles", "named"}
+_RPC = set(RpcOptions._fields) - {"public", "roles", "named"}
 _NO_SUCH = f"It takes {', '.join(sorted(_RPC))}."
 _OF_THE_RESULT = "The response has all of its annotation: annotate a model that has what callers may see."
 _INSTEAD = {

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from functools import cached_property, partial
 from http import HTTPStatus
 from types import CoroutineType
@@ -207,7 +206,7 @@ class PotoRouter(APIRouter):
             if self._visitors or operation.guard.public:
                 yield operation
             else:
-                yield replace(operation, guard=replace(operation.guard, named=True))
+                yield operation._replace(guard=operation.guard._replace(named=True))
 
     def _add(self, operation: Operation) -> None:
         call = OperationPipeline(operation, self.poto)

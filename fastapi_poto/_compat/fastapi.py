@@ -10,8 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastapi.routing
 from fastapi import APIRouter, Response, params
@@ -58,8 +57,7 @@ included_router_in = getattr(_routing, "_get_scope_included_router", _nothing)
 """The inclusion of a router through which a request comes, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class MountPoint:
+class MountPoint(NamedTuple):
     """Where a route is mounted, and what holds there: the route's own, and what each inclusion added."""
 
     path: str

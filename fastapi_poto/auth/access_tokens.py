@@ -10,8 +10,7 @@ import re
 import secrets as random
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import Unauthenticated
 from ..settings import AuthSettings
@@ -23,8 +22,7 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
 _JTI = re.compile(r"([A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{8,32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a token says, once it is known to be ours. Times are whole seconds since 1970."""
 
     user_id: str

@@ -3,7 +3,7 @@
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from typing import NamedTuple
 
 from ..errors import TooManyRequests, Unavailable
 from ..settings import DAY, HOUR, AuthSettings
@@ -17,8 +17,7 @@ _ATTEMPTS = 50
 _REFUSED = "Too many failed sign-ins"
 
 
-@dataclass(frozen=True, slots=True)
-class _Tries:
+class _Tries(NamedTuple):
     """What is counted of an account: the tries that have not succeeded, those still under way among them."""
 
     failures: int = 0
@@ -29,8 +28,7 @@ class _Tries:
     window: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try to sign in that was counted. `number` is the account's count with it."""
 
     account: str
@@ -78,7 +76,7 @@ class Throttle:
             if failures >= settings.free_failures:
                 delay = settings.first_delay * 2 ** min(failures - settings.free_failures, 30)
             until = self._clock() + min(delay, settings.longest_delay)
-            return replace(tries, failures=failures, until=until if delay else 0.0)
+            return tries._replace(failures=failures, until=until if delay else 0.0)
 
         return (await self._change(account, count)).failures
 
@@ -106,7 +104,7 @@ class Throttle:
 
         def withdraw(tries: _Tries) -> _Tries:
             until = 0.0 if tries.failures == attempt.number else tries.until
-            return replace(tries, failures=max(0, tries.failures - 1), until=until)
+            return tries._replace(failures=max(0, tries.failures - 1), until=until)
 
         await self._change(attempt.account, withdraw)
         await self.forgive_address(attempt.address)
@@ -173,7 +171,7 @@ class _OvertakenError(Exception):
 
 
 def _dump(tries: _Tries) -> bytes:
-    return json.dumps(astuple(tries), separators=(",", ":")).encode()
+    return json.dumps(tries, separators=(",", ":")).encode()
 
 
 def _parse(raw: bytes | None) -> _Tries:

@@ -16,7 +16,7 @@ import json
 import re
 import secrets as random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..errors import RefreshReused, Unauthenticated
@@ -40,8 +40,7 @@ class Spent(NamedTuple):
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """One sign-in. Times are those of Poto's clock, in seconds."""
 
     epoch: int
@@ -136,7 +135,7 @@ class TokenFamilies:
                 successor = self._successor(self._keys[0], user_id, name, secret, nonce)
                 spent = [one for one in family.spent if now < one.at + settings.refresh_grace]
                 spent = [*spent[1 - _MOST_SPENT :], Spent(presented, nonce, now)]
-                new = replace(family, used_at=now, current=self._hash(successor), spent=tuple(spent))
+                new = family._replace(used_at=now, current=self._hash(successor), spent=tuple(spent))
                 # The record, which holds the epoch for all families, lives as long as the longest of them could.
                 if await self._store.swap(record, field, raw, new.dump(), expires_in=self._record_life):
                     return RefreshToken(user_id, name, family.epoch, _token(user_id, name, successor), ends_at)

@@ -1,7 +1,6 @@
 """From what a method returned to what goes over the wire."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Any, Protocol
@@ -77,10 +76,10 @@ def stream_options(operation: Operation, settings: Settings, streams: Streams) -
     """How a method's streams behave; None for a method that does not stream."""
     if not operation.is_stream:
         return None
-    options = replace(base_options(settings), first_item_timeout=operation.first_item_timeout)
+    options = base_options(settings)._replace(first_item_timeout=operation.first_item_timeout)
     if not operation.resumable:
         return options
-    return replace(options, streams=streams, stream_key=_key_of(operation), path=operation.path)
+    return options._replace(streams=streams, stream_key=_key_of(operation), path=operation.path)
 
 
 def base_options(settings: Settings) -> StreamOptions:

@@ -8,7 +8,6 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from .._compat.fastapi import marked_schemas
-from .document import refine
 from .operation_ids import check_operation_ids
 from .poto_routes import Document, has_poto_routes, is_poto_route
 
@@ -20,7 +19,13 @@ def refine_openapi(app: FastAPI, document: Document) -> Document:
     Raises `ConfigurationError` if two operations share an id.
     """
     check_operation_ids(app.routes)
-    return refine(document, app.routes)
+    return _refine(app, document)
+
+
+def _refine(app: FastAPI, document: Document, *, alone: Document | None = None) -> Document:
+    from .document import refine  # slow to import, and only needed where somebody looks at the document
+
+    return refine(document, app.routes, alone=alone)
 
 
 def _of_others(app: FastAPI) -> Document:
@@ -49,7 +54,7 @@ def install() -> None:
         before = self.openapi_schema
         with marked_schemas():
             document = original(self)  # the same one again, unless routes were added
-        return document if document is before else refine(document, self.routes, alone=_of_others(self))
+        return document if document is before else _refine(self, document, alone=_of_others(self))
 
     openapi.__poto__ = True  # type: ignore[attr-defined]
     FastAPI.openapi = openapi  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .document import refine
+from .install import refine_openapi
 from .poto_routes import Document, poto_operations
 
 VERSION: Final = "3.2.0"
@@ -29,7 +29,7 @@ def openapi_3_2(app: FastAPI) -> Document:
 
 
 def _converted(app: FastAPI, source: Document) -> Document:
-    document = refine(source, app.routes)  # a function of the application's own may not have
+    document = refine_openapi(app, source)  # a function of the application's own may not have
     document["openapi"] = VERSION
     for one in poto_operations(document, app.routes):
         content = one.shown["responses"].get("200", {}).get("content", {})

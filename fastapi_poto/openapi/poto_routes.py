@@ -1,8 +1,7 @@
 """Which operations of a document are poto routes: methods of modules, and sign-in routes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
@@ -13,8 +12,7 @@ Document = dict[str, Any]
 OperationObject = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class PotoOperation:
+class PotoOperation(NamedTuple):
     """The operation object of one poto route."""
 
     shown: OperationObject

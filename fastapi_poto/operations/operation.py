@@ -1,9 +1,8 @@
 """What is known of a method before the first call."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..errors import PotoError
 from ..module import PotoModule
@@ -13,8 +12,7 @@ Kind = Literal["unary", "bytes", "empty", "response", "stream", "byte_stream"]
 Events = Literal["all", "some", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(NamedTuple):
     """Who may call: anybody, anybody signed in (`roles` empty), or who has one of `roles`; `named`: no visitors."""
 
     public: bool = False
@@ -39,8 +37,7 @@ class Source(Enum):
     CONTEXT = "the call's context"
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter of a method or a constructor."""
 
     name: str
@@ -55,9 +52,8 @@ class Parameter:
     """The model of a `Session[Model]` parameter."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Operation:
-    """A method as it is served. Frozen: one per mounted class and method."""
+class Operation(NamedTuple):
+    """A method as it is served: one per mounted class and method."""
 
     cls: type[PotoModule]
     module_name: str
@@ -105,9 +101,9 @@ class Operation:
     deprecated: bool | None
     include_in_schema: bool
     openapi_extra: Mapping[str, Any] | None
-    decoder: Decoder[dict[str, Any]] | None = field(repr=False)
+    decoder: Decoder[dict[str, Any]] | None
     """Of the body, the query or the form; None if the call reads none of them."""
-    encode: Callable[[Any], bytes] = field(repr=False)
+    encode: Callable[[Any], bytes]
     """The JSON of the result, or of an item. Raises Pydantic's `ValidationError` for what breaks the annotation."""
 
     @property

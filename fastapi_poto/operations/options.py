@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 from string import Formatter
 from typing import Any
 
@@ -35,9 +34,9 @@ def recorded_options(cls: type, name: str) -> RpcOptions:
     """What the definitions of a method say together: an override keeps what it does not say anew."""
     said: dict[str, Any] = {}
     for _, options in _recorded(cls, name):
-        for entry in fields(options):
-            if said.get(entry.name) is None:
-                said[entry.name] = getattr(options, entry.name)
+        for option, value in options._asdict().items():
+            if said.get(option) is None:
+                said[option] = value
     return RpcOptions(**said)
 
 

@@ -1,8 +1,7 @@
 """What a method takes over the wire: the members of its JSON body, its query or its form, as one type."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated, Any, NotRequired, Self, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, NotRequired, Self, get_args, get_origin
 
 from fastapi import params
 from pydantic import AliasChoices, AliasPath
@@ -22,12 +21,11 @@ from .texts import carried, check_query
 Alias = str | list[str | int] | list[list[str | int]] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Payload:
+class Payload(NamedTuple):
+    decoder: Decoder[dict[str, Any]] | None
     form: bool = False
     body_type: Any = None
     query_type: Any = None
-    decoder: Decoder[dict[str, Any]] | None
 
     @classmethod
     def of(cls, module: type, name: str, verb: str, parameters: Iterable[Parameter]) -> Self:

@@ -1,16 +1,14 @@
 """The protocol that every store implements: records of named fields, each field atomic on its own."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
-from typing import Protocol, TypedDict, runtime_checkable
+from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from ..errors import BadRequest, TooLarge
 from .log import EventLog
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
+class Life(NamedTuple):
     """How long a record lives that an operation makes, in seconds. `ends_in` is a limit that nothing prolongs."""
 
     expires_in: float
@@ -21,8 +19,7 @@ Wanted = tuple[str, Sequence[str]]
 """A record, and the fields of it that somebody wants to read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """Names of records, and the cursor of the next page; None at the end."""
 
     names: list[str]

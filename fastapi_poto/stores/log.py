@@ -1,15 +1,13 @@
 """The event log beside the records: bounded, expiring, append-only, one for each key."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 DAY = 86_400.0
 MICROSECONDS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """What is appended to one log, all of it or nothing. Times are in seconds."""
 
     key: str
@@ -28,8 +26,7 @@ class Entry:
     """So long after this append the log is known at all: what its last id was, and how it ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """Where an entry's events went: their ids are consecutive, and the last of them (or the end's) is `last`."""
 
     start: int
@@ -37,8 +34,7 @@ class Appended:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """The events of one log that follow a position; at most as many as were asked for."""
 
     start: int

@@ -1,7 +1,6 @@
 """One application's part of a store: applications that share a store do not meet in it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Unpack
 from urllib.parse import quote
 
@@ -70,7 +69,7 @@ class _NamespacedLog:
         self._prefix = prefix
 
     async def append(self, entries: Sequence[Entry]) -> list[Appended | None]:
-        return await self._log.append([replace(entry, key=self._prefix + entry.key) for entry in entries])
+        return await self._log.append([entry._replace(key=self._prefix + entry.key) for entry in entries])
 
     async def read(self, after: Mapping[str, int], *, limit: int = 256, begin: bool = True) -> dict[str, Batch]:
         wanted = {self._prefix + key: position for key, position in after.items()}

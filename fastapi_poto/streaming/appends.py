@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import replace
 from typing import Final
 
 from ..stores.log import Appended, Batch, Entry, EventLog, News
@@ -89,7 +88,7 @@ def _join(parts: list[Entry]) -> Entry:
     if len(parts) == 1:
         return parts[0]
     head = next((entry.head for entry in parts if entry.head is not None), None)
-    return replace(parts[-1], events=[event for entry in parts for event in entry.events], head=head)
+    return parts[-1]._replace(events=[event for entry in parts for event in entry.events], head=head)
 
 
 def _ids(entry: Entry) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -11,8 +11,7 @@ from ..errors import TooLarge, TooManyRequests
 from .leases import Leases
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """A number that holds on all servers together; None: any number."""
 
     records: str

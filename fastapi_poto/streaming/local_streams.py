@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from contextvars import Context
-from dataclasses import replace
 from functools import partial
 from math import inf
 from time import monotonic
@@ -182,7 +181,7 @@ class LocalStreams:
         if ended:
             await self._forget(writer)
         elif writer.head.owner and writer.readers != writer.head.readers:
-            writer.head = replace(writer.head, readers=writer.readers)
+            writer.head = writer.head._replace(readers=writer.readers)
             await self.leases.hold(f"streams:{writer.head.owner}", writer.id, writer.head.encode())
 
     def _note(self, writer: Writer, last: int, done: Appended | None) -> None:

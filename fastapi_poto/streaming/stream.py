@@ -4,10 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from anyio import CancelScope
 from starlette.background import BackgroundTask
@@ -27,8 +26,7 @@ _SHUTDOWN_SEND_TIMEOUT = 1.0
 _CHECK_INTERVAL = 15.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOptions:
+class StreamOptions(NamedTuple):
     """How one method's streams behave. Times are in seconds; one instance serves all streams of a method."""
 
     first_item_timeout: float = 1.0

@@ -10,8 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.exceptions import HTTPException
 
@@ -27,8 +26,7 @@ KEPT_BYTES: Final = 1 << 20
 KEPT_AFTER_END: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamHead:
+class StreamHead(NamedTuple):
     """What a stream is about."""
 
     owner: str
@@ -49,15 +47,14 @@ class StreamHead:
             raise Forbidden("The stream is another user's, or of more roles", headers=insufficient())
 
     def encode(self) -> bytes:
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+        return json.dumps(self._asdict()).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> "StreamHead":
         return cls(**json.loads(data))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class Ticket(NamedTuple):
     """A stream that may begin."""
 
     id: str

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..stores.log import Batch
 
@@ -88,8 +87,7 @@ class Tail:
         await waiting
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What a reader gets at a time."""
 
     events: Sequence[tuple[int, bytes]] = ()
