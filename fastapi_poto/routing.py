@@ -18,12 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import error_bodies
 from ._compat import fastapi as _fastapi
 from ._compat.starlette import route_path
-from .auth import auth_router
-from .auth.api_keys import ApiKeys
+from .auth import ManagedCredentials, auth_router
 from .auth.dependencies import current_user
-from .auth.key_routes import add_key_routes
-from .auth.oidc import OIDC
-from .auth.oidc.metadata import with_resource_metadata
 from .calls.endpoints import check_dependencies, documented_endpoint, solved_endpoint
 from .calls.pipeline import OperationPipeline
 from .context import SCOPE_KEY
@@ -340,10 +336,14 @@ def poto_router(
 def _sign_in(poto: Poto) -> APIRouter:
     router = auth_router(poto)
     add_health(router, poto.stores, problems=poto.problems)
-    if any(isinstance(one, ApiKeys) and one.routes for one in poto.authenticator.credentials):
+    if poto.keys.has_routes:
+        from .auth.key_routes import add_key_routes
+
         add_key_routes(router, poto, poto.keys)
-    issuers = [one for one in poto.authenticator.credentials if isinstance(one, OIDC)]
-    if issuers:
+    managed = (one for one in poto.authenticator.credentials if isinstance(one, ManagedCredentials))
+    if issuers := [issuer for one in managed for issuer in one.authorization_servers]:
+        from .auth.oidc.metadata import with_resource_metadata
+
         router = with_resource_metadata(router, issuers)
     for context in iter_route_contexts(router.routes):
         context.original_route.poto = poto  # type: ignore[attr-defined] # by which two routers' sign-in is known to be one

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -245,6 +244,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     hints = {**_hints(), "strict": bool}
     known = {PREFIX + name.upper() for name in (*hints, "secret", "previous_secrets", "store")}
     for variable in sorted(one for one in environment if one.startswith(PREFIX) and one not in known):
+        from difflib import get_close_matches
+
         # Other names are somebody else's: Kubernetes sets POTO_PORT and the like for a service that is called poto.
         if near := get_close_matches(variable, known, 1, 0.9):
             raise ConfigurationError(f"{variable} is no option. Write {near[0]}, or rename the variable.")

@@ -45,7 +45,7 @@ class ApiKeys(ManagedCredentials):
         super().attach(services)
         self._keys, self._users, self._clock = services.keys, services.users, services.clock
         self._throttle, self._audit, self._address = services.throttle, services.audit, services.address
-        self._keys.accepted = True
+        self._keys.accepted, self._keys.has_routes = True, self.routes
         self._known: Remembered[KeyIdentity] = Remembered(services.settings.auth.remembered_tokens, 128)
 
     async def authenticate(self, connection: HTTPConnection) -> Identity | None:

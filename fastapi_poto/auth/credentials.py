@@ -67,6 +67,8 @@ class Services(Protocol):
 class ManagedCredentials:
     """The base of `Credentials` that need the runtime, its store, say, or that are opened and closed with it."""
 
+    authorization_servers: Sequence[str] = ()
+    """The issuers whose tokens it accepts, for clients that ask where to get one."""
     _services: Services | None = None
 
     def attach(self, services: Services) -> None:

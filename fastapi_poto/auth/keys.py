@@ -82,6 +82,8 @@ class Keys:
         self._clock = clock
         self.accepted = False
         """Whether `ApiKeys` is among the credentials."""
+        self.has_routes = False
+        """Whether it has routes for their owners."""
         # What the bytes of a record mean, so that the same bytes are parsed once. The bytes are read every time.
         self._parsed: dict[str, KeyRecord] = {}
 

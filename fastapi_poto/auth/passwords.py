@@ -7,14 +7,15 @@ import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from threading import Lock
-from typing import TypeVar
-
-from argon2 import PasswordHasher, Type
-from argon2.exceptions import InvalidHashError, VerificationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Unavailable
 from ..telemetry import hashing
+
+if TYPE_CHECKING:
+    import argon2
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Passwords:
         at_once: int | None = None,
         waiting: int = WAITING,
     ) -> None:
-        self._hasher = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=lanes, type=Type.ID)
+        self._parameters: dict[str, Any] = {"time_cost": passes, "memory_cost": memory_kib, "parallelism": lanes}
         self._at_once = at_once or cores()
         self._capacity = self._at_once + waiting
         self._busy = 0
@@ -62,8 +63,16 @@ class Passwords:
         """Whether the password is the one that was hashed. With no hash it takes as long, and is False."""
         return await self._run(lambda: self._verify(password_hash, password))
 
+    @cached_property
+    def _hasher(self) -> "argon2.PasswordHasher":
+        from argon2 import PasswordHasher, Type  # slow to import, and not needed before somebody signs in
+
+        return PasswordHasher(**self._parameters, type=Type.ID)
+
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than today's."""
+        from argon2.exceptions import InvalidHashError
+
         try:
             return self._hasher.check_needs_rehash(password_hash)
         except InvalidHashError:
@@ -76,6 +85,8 @@ class Passwords:
             threads.shutdown(wait=False)
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError
+
         known = password_hash is not None
         if password_hash is None:
             # Made in a thread, with today's parameters, so that an unknown name costs what a wrong password costs.

@@ -16,7 +16,6 @@ import json
 import re
 import secrets as random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ..errors import RefreshReused, Unauthenticated
@@ -66,15 +65,17 @@ class Family(NamedTuple):
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class RefreshToken:
+class RefreshToken(NamedTuple):
     """What signing in or refreshing gave: a token, and the sign-in that it prolongs."""
 
     user_id: str
     family: str
     epoch: int
-    token: str = field(repr=False)
+    token: str
     ends_at: float
+
+    def __repr__(self) -> str:
+        return f"<RefreshToken {self.user_id} {self.family}>"
 
 
 class TokenFamilies:

@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, TzInfo
 
 from .._compat.pydantic import generic_arguments, has_private_values
@@ -289,7 +289,7 @@ def _unpack_dataclass(packed: dict[str, Any]) -> Any:
 def _unpack_model(packed: dict[str, Any]) -> BaseModel:
     cls = _class_of(packed, BaseModel)
     members = {name: _unpack(item) for name, item in packed["v"].items()}
-    content = members["root"] if issubclass(cls, RootModel) else members
+    content = members["root"] if cls.__pydantic_root_model__ else members
     model: BaseModel = cls.model_validate(content, by_alias=False, by_name=True)
     for name in packed.get("unset", ()):
         model.model_fields_set.discard(name)

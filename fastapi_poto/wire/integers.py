@@ -1,18 +1,27 @@
 """Integers that JavaScript cannot keep."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
-from pydantic import PlainSerializer, Strict, WithJsonSchema
+from pydantic import GetCoreSchemaHandler, Strict, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
 SAFE_INTEGER: Final = 2**53 - 1
 """Past it, the numbers of JavaScript and of many JSON parsers skip integers."""
 
 BIG_INTEGER: Final[dict[str, Any]] = {"type": "string", "pattern": "^-?[0-9]+$"}
 
-BigInt = Annotated[
-    int, Strict(False), PlainSerializer(str, return_type=str, when_used="json"), WithJsonSchema(BIG_INTEGER)
-]
+
+class _WrittenAsText:  # as `PlainSerializer` does it, which is slow to import
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: Any = handler(source)
+        schema["serialization"] = core_schema.plain_serializer_function_ser_schema(
+            str, return_schema=core_schema.str_schema(), when_used="json"
+        )
+        return cast("CoreSchema", schema)
+
+
+BigInt = Annotated[int, Strict(False), _WrittenAsText(), WithJsonSchema(BIG_INTEGER)]
 """An integer of any size: a string on the wire, accepted as a string or a number."""
 
 

@@ -87,6 +87,7 @@ class OIDC(ManagedCredentials):
         if audience is not None and not all(audiences):
             raise ConfigurationError(f"OIDC(audience={audience!r}): name this application, as the issuer does.")
         self.issuer = check_url(issuer, "the issuer")
+        self.authorization_servers = (self.issuer,)
         self.name = name
         self.audiences = frozenset(audiences)
         self.authorized_parties = frozenset(authorized_parties)

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from ..routes import AuthRoute
-from .issuer import OIDC
 
 
 class ResourceMetadata(BaseModel):
@@ -15,7 +14,7 @@ class ResourceMetadata(BaseModel):
     bearer_methods_supported: list[str] = ["header"]
 
 
-def with_resource_metadata(router: APIRouter, issuers: Sequence[OIDC]) -> APIRouter:
+def with_resource_metadata(router: APIRouter, issuers: Sequence[str]) -> APIRouter:
     """The sign-in router, and beside its prefix `GET /.well-known/oauth-protected-resource`."""
     both = APIRouter(route_class=AuthRoute, tags=["Auth"])
     both.include_router(router)
@@ -27,6 +26,6 @@ def with_resource_metadata(router: APIRouter, issuers: Sequence[OIDC]) -> APIRou
     )
     async def protected_resource(request: Request) -> ResourceMetadata:
         resource = str(request.base_url).rstrip("/")
-        return ResourceMetadata(resource=resource, authorization_servers=[one.issuer for one in issuers])
+        return ResourceMetadata(resource=resource, authorization_servers=list(issuers))
 
     return both
