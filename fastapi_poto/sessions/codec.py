@@ -40,6 +40,8 @@ def encode(value: Any) -> bytes:
         return b"%d" % value
     if kind is bool or value is None:
         return b"null" if value is None else b"true" if value else b"false"
+    if kind is str:
+        return _json(value)
     packer = _Packer()
     return _kept(packer, packer.pack, value, decode)
 
@@ -56,7 +58,7 @@ def decode(data: bytes) -> Any:
     if data.isdigit() and len(data) < 20 and (data[0] != 48 or len(data) == 1):
         return int(data)
     try:
-        return _unpack(json.loads(data.decode("utf-8", "surrogatepass"), parse_constant=_refuse))
+        return _unpack(_decoder.decode(data.decode("utf-8", "surrogatepass")))
     except UndecodableError:
         raise
     except Exception as error:  # a model's validators may raise anything
@@ -65,6 +67,14 @@ def decode(data: bytes) -> Any:
 
 def _refuse(constant: str) -> Any:
     raise UndecodableError(f"{constant} is not JSON")
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_decoder = json.JSONDecoder(parse_constant=_refuse)
+
+
+def _json(packed: Any) -> bytes:
+    return _encoder.encode(packed).encode("utf-8", "surrogatepass")
 
 
 def decode_field(shape: type[BaseModel], name: str, data: bytes) -> Any:
@@ -81,10 +91,9 @@ def _kept(packer: "_Packer", pack: Callable[[Any], Any], value: Any, read: Calla
     kind = type(value).__qualname__
     try:
         packed = pack(value)
-        text = json.dumps(packed, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        data = _json(packed)
     except RecursionError:
         raise TypeError(f"{kind} is nested too deeply, or contains itself") from None
-    data = text.encode("utf-8", "surrogatepass")
     if packer.builds or packer.hides:
         try:
             back = read(data)

@@ -16,6 +16,8 @@ Job = TypeVar("Job")
 class Batches(Generic[Job]):
     """Jobs of one event loop: those that come while `at_once` batches are on their way make the next one.
 
+    Where nothing is on its way, the caller's own task sees to the job: that spares two turns of the loop.
+
     `run` gives a result, or an exception, for each job of a batch. What it raises, every job of the batch raises. A
     batch ends when the server has answered nobody for `patience` seconds, which `outage` is told.
     """
@@ -42,23 +44,42 @@ class Batches(Generic[Job]):
 
     async def ask(self, job: Job) -> Any:
         """The job's result. A caller who is cancelled leaves it to be done or not."""
-        return await self._begin(job)
+        (done,) = self._wait_for([job])
+        await self._hurry()
+        return await done
 
     async def ask_many(self, jobs: Sequence[Job]) -> list[Any]:
         """The results of several jobs, which go out together."""
-        return await asyncio.gather(*[self._begin(job) for job in jobs])
+        results = self._wait_for(jobs)
+        await self._hurry()
+        return await asyncio.gather(*results)
 
-    def _begin(self, job: Job) -> asyncio.Future[Any]:
+    def _wait_for(self, jobs: Sequence[Job]) -> list[asyncio.Future[Any]]:
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((job, done, loop.time()))
-        if not self._starting and self._running < self._at_once:
+        waiting = [(job, loop.create_future(), loop.time()) for job in jobs]
+        self._waiting += waiting
+        return [done for _, done, _ in waiting]
+
+    async def _hurry(self) -> None:
+        """See that what waits is begun: here, if nothing else is on its way."""
+        loop = asyncio.get_running_loop()
+        if self._running:
+            self._start(loop)
+            return
+        self._running += 1
+        try:
+            await self._next(loop)
+        finally:
+            self._running -= 1
+            self._start(loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting and not self._starting and self._running < self._at_once:
             self._starting = True  # it begins in the loop's next turn, with all that was asked in this one
             self._running += 1
             runner = loop.create_task(self._work(loop), context=Context())
             self._runners.add(runner)
             runner.add_done_callback(self._runners.discard)
-        return done
 
     async def _work(self, loop: asyncio.AbstractEventLoop) -> None:
         self._starting = False

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from math import ceil
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from ..errors import ConfigurationError
 from . import postgres_schema as schema
 from .base import take_number
 from .batches import Batches
+from .deadline import Deadline, within
 from .log_sql import Flow, Rows
 from .outage import Outage
 from .per_loop import PerLoop
@@ -149,14 +150,20 @@ class PostgresPool:
         return await self._run(work)
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], *, patience: float | None = None) -> T:
-        return await self._use(self._connected.get(), work, patience)
+        def limit(end: float) -> Deadline:
+            return Deadline(end, self._timeout / 5) if patience is None else within(patience)
+
+        return await self._use(self._connected.get(), work, limit)
 
     async def _use(
-        self, connected: "_Connected", work: Callable[[Any], Awaitable[T]], patience: float | None = None
+        self,
+        connected: "_Connected",
+        work: Callable[[Any], Awaitable[T]],
+        limit: Callable[[float], AbstractAsyncContextManager[Any]],
     ) -> T:
         """Work with a connection. One that fails is dropped at once: a polite end waits for a server that is gone."""
         try:
-            async with connected.line.turn(patience):
+            async with connected.line.turn() as end, limit(end):
                 db = connected.take() or await self.connect()
                 try:
                     result = await work(db)
@@ -216,7 +223,7 @@ class PostgresPool:
             results: list[Any] = [None] * len(jobs)
             for wave in [range(len(jobs))] if sql is schema.READ else _waves(jobs):
                 work = partial(_fetch, sql=sql, jobs=[jobs[number] for number in wave])
-                for number, row in zip(wave, await self._use(connected, work), strict=True):
+                for number, row in zip(wave, await self._use(connected, work, nullcontext), strict=True):
                     results[number] = row
             return results
 

@@ -22,12 +22,12 @@ from ..errors import TooLarge
 from . import redis_scripts as scripts
 from .base import Life, Page, Terms, Wanted, check_integer, check_name, life_left, life_of
 from .batches import Batches
+from .deadline import within
 from .log import EventLog
 from .log_redis import RedisLog
 from .outage import Outage
 from .per_loop import PerLoop
 from .redis_client import RedisUrl, disconnect, look_at
-from .wait_queue import WaitQueue
 
 T = TypeVar("T")
 
@@ -51,9 +51,9 @@ class RedisStore:
     ask meanwhile goes out together.
     """
 
-    def __init__(self, url: str, *, prefix: str = "poto:", timeout: float = 0.5, pool_size: int = 20) -> None:
-        """`url` is `RedisUrl`'s, whose `timeout` and `pool_size` go before the arguments."""
-        self._url = RedisUrl(url, timeout=timeout, pool_size=pool_size)
+    def __init__(self, url: str, *, prefix: str = "poto:", timeout: float = 0.5) -> None:
+        """`url` is `RedisUrl`'s, whose `timeout` goes before the argument."""
+        self._url = RedisUrl(url, timeout=timeout)
         self._prefix = prefix
         self._outage = Outage(f"The Redis store at {self._url.shown}")
         self._cluster: bool | None = None
@@ -96,8 +96,7 @@ class RedisStore:
         return bool(await self._ask("EVALSHA", scripts.DELETE, 1, self._key(record), _ms(bar_for or None)))
 
     async def names(self, prefix: str, *, cursor: str | None = None, limit: int = 1000) -> Page:
-        connected = await self._obtain()
-        client = connected.client
+        client = (await self._obtain()).client
         nodes: list[Any] = [None]
         if self._cluster:
             nodes = sorted(client.get_primaries(), key=lambda node: node.name)
@@ -107,7 +106,7 @@ class RedisStore:
         options = {"match": self._pattern(prefix), "count": limit, "_type": "HASH"}
         if self._cluster:
             options["target_nodes"] = nodes[number]
-        position, keys = await self._use(connected, client.scan(position, **options))
+        position, keys = await self._use(self._in_time(client.scan(position, **options)))
         if isinstance(position, dict):
             (position,) = position.values()
         marks = await asyncio.gather(*(self._ask("HGET", key, scripts.ALIVE) for key in keys))
@@ -174,8 +173,8 @@ class RedisStore:
         connected = self._connected.get()
         async with connected.looking:
             if self._cluster is None:
-                look = look_at(connected.client, self._url.shown)
-                info = await self._use(connected, look, AuthenticationError, ResponseError)
+                look = self._in_time(look_at(connected.client, self._url.shown))
+                info = await self._use(look, AuthenticationError, ResponseError)
                 self._cluster = bool(info.get("cluster_enabled"))
                 if self._cluster:
                     self._connected.pop()
@@ -195,27 +194,24 @@ class RedisStore:
         client = self._url.connect(cluster=bool(self._cluster))
 
         async def run(commands: list[_Command]) -> Sequence[Any]:
-            results = await self._use(connected, _together(client, commands))
+            results = await self._use(_together(client, commands))
             unknown = [number for number, result in enumerate(results) if isinstance(result, NoScriptError)]
             if unknown:
                 texts = [("EVAL", scripts.SCRIPTS[commands[number][1]], *commands[number][2:]) for number in unknown]
-                for number, result in zip(unknown, await self._use(connected, _together(client, texts)), strict=True):
+                for number, result in zip(unknown, await self._use(_together(client, texts)), strict=True):
                     results[number] = result
             if not self._cluster and any(isinstance(result, ReadOnlyError) for result in results):
                 # It was demoted: new connections may reach the one that took over.
                 await client.connection_pool.disconnect(inuse_connections=False)
             return [self._outage.failed(result) if _is_outage(result) else result for result in results]
 
-        size = self._url.pool_size
-        batches = Batches(run, self._outage, at_once=min(_BATCHES_AT_ONCE, size), patience=self._url.timeout)
-        connected = _Connected(client, batches, WaitQueue(size, self._url.timeout), asyncio.Lock())
-        return connected
+        batches = Batches(run, self._outage, at_once=_BATCHES_AT_ONCE, patience=self._url.timeout)
+        return _Connected(client, batches, asyncio.Lock())
 
-    async def _use(self, connected: "_Connected", answer: Awaitable[T], *but: type[Exception]) -> T:
+    async def _use(self, answer: Awaitable[T], *but: type[Exception]) -> T:
         """The server's answer. What it raises is an outage, but for these classes."""
         try:
-            async with connected.line.turn():
-                result = await answer
+            result = await answer
         except (RedisError, OSError, RedisClusterException) as error:
             if isinstance(error, but) and not _is_outage(error):
                 raise
@@ -224,14 +220,18 @@ class RedisStore:
             self._outage.answered()
         return result
 
+    async def _in_time(self, answer: Awaitable[T]) -> T:
+        """For what is not asked in a batch."""
+        async with within(self._url.timeout):
+            return await answer
+
 
 @dataclass(frozen=True, slots=True)
 class _Connected:
-    """A client, for one event loop, and what waits for it."""
+    """A client, for one event loop, and what is asked of it."""
 
     client: Any
     batches: Batches[_Command]
-    line: WaitQueue
     looking: asyncio.Lock
 
 
@@ -243,6 +243,11 @@ def _record(fields: Sequence[str], values: Sequence[bytes | None]) -> dict[str, 
 
 async def _together(client: Any, commands: Sequence[_Command]) -> list[Any]:
     """The answers to commands that go out in one write, errors among them."""
+    if len(commands) == 1:  # half of a pipeline's cost
+        try:
+            return [await client.execute_command(*commands[0])]
+        except ResponseError as error:
+            return [error]
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)

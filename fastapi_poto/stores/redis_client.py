@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from math import ceil
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -23,16 +22,15 @@ _SENTINELS = {"sentinel": "redis", "sentinels": "rediss"}
 
 
 class RedisUrl:
-    """A store's URL: redis-py's own, with `timeout` (seconds) and `pool_size`, or `sentinel://host,host/service/0`."""
+    """A store's URL: redis-py's own, with `timeout` (seconds), or `sentinel://host,host/service/0`."""
 
-    def __init__(self, url: str, *, timeout: float = 0.5, pool_size: int = 20) -> None:
+    def __init__(self, url: str, *, timeout: float = 0.5) -> None:
         scheme, _, rest = url.partition("://")
         self._sentinels: list[tuple[str, int]] = []
         parts = split_url(f"{_SCHEMES.get(scheme, scheme)}://{rest}")
         query = dict(parse_qsl(parts.query))
         try:
             self.timeout = take_number(query, "timeout", timeout)
-            self.pool_size = ceil(take_number(query, "pool_size", pool_size))
         except ValueError as error:
             raise ConfigurationError(f"{scheme}://…?{parts.query}: {error}") from None
         path, netloc = parts.path, parts.netloc
@@ -68,16 +66,16 @@ class RedisUrl:
     def connect(self, *, cluster: bool) -> Any:
         """A client, which connects when it is used."""
         if cluster:
-            return redis.RedisCluster.from_url(self._url, **self._common(), max_connections=self.pool_size)
+            return redis.RedisCluster.from_url(self._url, **self._common())
         if not self._sentinels:
-            pool = redis.ConnectionPool.from_url(self._url, **self._common(), max_connections=self.pool_size)
+            pool = redis.ConnectionPool.from_url(self._url, **self._common())
             return redis.Redis.from_pool(pool)
         options = {name: value for name, value in self._options.items() if name in ("username", "password", "db")}
         ssl = {"ssl": True} if self._url.startswith("rediss") else {}
         ssl |= {name: value for name, value in self._options.items() if name.startswith("ssl_")}
         watched = {"socket_timeout": self.timeout, "socket_connect_timeout": self.timeout} | ssl
         sentinel: Any = Sentinel(self._sentinels, sentinel_kwargs=watched, **self._common(), **options, **ssl)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(self._service, max_connections=self.pool_size)
+        return sentinel.master_for(self._service)
 
 
 async def disconnect(client: Any) -> None:

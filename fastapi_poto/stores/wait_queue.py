@@ -5,8 +5,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from .deadline import Deadline
-
 MOST_SECONDS = 10.0
 
 
@@ -49,15 +47,12 @@ class WaitQueue:
         return max(began, self._answered) + self._patience
 
     @asynccontextmanager
-    async def turn(self, patience: float | None = None) -> AsyncIterator[None]:
-        """Wait for a turn and use it, for `patience` seconds if this is given. Raises `TimeoutError` as `take` does."""
+    async def turn(self) -> AsyncIterator[float]:
+        """Wait for a turn and use it. Gives and raises what `take` does."""
         deadline = await self.take()
-        if patience is not None:
-            deadline = get_running_loop().time() + patience
         answered = False
         try:
-            async with Deadline(deadline, self._patience / 5):
-                yield
+            yield deadline
             answered = True
         finally:
             self.give_back(answered=answered)
