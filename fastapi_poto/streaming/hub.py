@@ -71,8 +71,7 @@ class Hub:
         if visit is not None:
             visit.target = None
         if not self._visits:
-            self._heap.clear()
-            self._disarm()
+            self._heap.clear()  # the timer runs out by itself, or serves who comes next
         elif len(self._heap) > 2 * len(self._visits) + 64:
             self._heap = [entry for entry in self._heap if entry.target is not None]
             heapq.heapify(self._heap)
@@ -94,14 +93,10 @@ class Hub:
         now = monotonic()
         when = min(self._heap[0].when, now + SHUTDOWN_POLL)
         if self._timer is None or when < self._timer_at - 0.001:
-            self._disarm()
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer_at = when
             self._timer = loop.call_later(max(0.0, when - now), self._tick, context=self._context)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _tick(self) -> None:
         self._timer = None
@@ -127,6 +122,8 @@ def hub_of(loop: asyncio.AbstractEventLoop) -> Hub:
     """The hub of a loop."""
     hub = _hubs.get(loop)
     if hub is None:
+        for other in [other for other in list(_hubs) if other.is_closed()]:
+            _hubs.pop(other, None)
         hub = _hubs[loop] = Hub(loop)
     return hub
 
