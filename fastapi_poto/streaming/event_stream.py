@@ -54,22 +54,19 @@ class EventStream(Stream, EventSourceResponse):
             self._writer = Writer(items, context=context, encode=encode, is_active=is_active, ticket=context.ticket)
             context.ticket = None
             items, frame = self._writer.read(0), bytes
-        elif not self.ndjson:
-            context.emit = self._emit
         self.media_type = NDJSON if self.ndjson else EVENT_STREAM
         self.keep_alive = b"\n" if self.ndjson else PING  # type: ignore[misc]
         self.raw_headers = [_LINES if self.ndjson else _EVENTS, *UNTOUCHED]
         if self._writer is not None and (address := stream_address(self._writer.id, context, options)):
             self.raw_headers.append((b"content-location", address))
         Stream.__init__(self, items, context=context, frame=frame, options=options, is_active=is_active)
+        if self._writer is None and not self.ndjson:
+            context.emit = self._pump.put
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._writer is not None:
             self.options.streams.local.begin(self._writer)
         await Stream.__call__(self, scope, receive, send)
-
-    def _emit(self, frame: bytes) -> None:
-        self._pump.put(frame)
 
     def head(self) -> bytes:
         retry = self.options.retry_ms
@@ -132,8 +129,5 @@ def stream_address(stream: str, context: CallContext, options: StreamOptions) ->
 
 def wants_ndjson(context: CallContext) -> bool:
     """Whether the client asks for lines of JSON."""
-    for name, value in context.scope["headers"]:
-        if name == b"accept":
-            accepted = value.lower()
-            return b"application/x-ndjson" in accepted and b"text/event-stream" not in accepted
-    return False
+    accepted = context.headers.get(b"accept", b"").lower()
+    return b"application/x-ndjson" in accepted and b"text/event-stream" not in accepted

@@ -58,10 +58,11 @@ class Pump:
         """Why it ended, if it failed."""
         self.stopping = False
 
-    def start(self) -> None:
-        """Let the generator run."""
-        self._loop = asyncio.get_running_loop()
-        self._task = self._loop.create_task(self._run(), context=self._context)
+    def start(self) -> asyncio.AbstractEventLoop:
+        """Let the generator run; on the loop that is given back."""
+        self._loop = loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run(), context=self._context)
+        return loop
 
     def stop(self) -> None:
         """Cancel the generator, once: a second time would kill what it awaits in its `finally`."""
@@ -75,29 +76,16 @@ class Pump:
         """Whether there is no generator any more that would have to be closed."""
         return self._task is None or self._task.done()
 
-    async def closed(self, timeout: float) -> bool:
-        """Wait until the generator has been closed; False if that takes longer than `timeout` seconds."""
-        task, self._task = self._task, None
-        if task is None:
-            return True
-        try:
-            if not task.done():
-                await asyncio.wait((task,), timeout=timeout)
-            return task.done()
-        finally:
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                log.error("A stream's pump failed", exc_info=error)
+    async def closed(self, timeout: float) -> None:
+        """Wait until the generator has been closed, or for `timeout` seconds."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait((self._task,), timeout=timeout)
 
     def put(self, chunk: bytes) -> None:
         """Send something that is no item, behind those that came before."""
         self.chunks.append(chunk)
         self.size += len(chunk)
         self.wake()
-
-    async def closing(self, timeout: float) -> None:
-        """Wait until the generator has been closed, or for `timeout` seconds."""
-        if self._task is not None and not self._task.done():
-            await asyncio.wait((self._task,), timeout=timeout)
 
     # The reader's side
 
@@ -252,11 +240,12 @@ class ThreadPump(Pump):
         self._is_closed = False
         self._limiter: CapacityLimiter
 
-    def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._limiter = hub_of(self._loop).limiter
+    def start(self) -> asyncio.AbstractEventLoop:
+        self._loop = loop = asyncio.get_running_loop()
+        self._limiter = hub_of(loop).limiter
         # The generator's context is entered in the threads; a context cannot be entered twice at a time.
-        self._task = self._loop.create_task(self._run(), context=Context())
+        self._task = loop.create_task(self._run(), context=Context())
+        return loop
 
     def stop(self) -> None:
         """Have the generator closed at its `yield`: what runs in a thread cannot be cancelled."""

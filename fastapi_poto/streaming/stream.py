@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
 from anyio import CancelScope
 from starlette.background import BackgroundTask
@@ -22,6 +22,8 @@ from .pump import GATHER, LARGE, pump_of
 
 log = logging.getLogger("fastapi_poto")
 
+_WATCH_AFTER = 0.01
+"""Seconds after which a stream is watched and timed: most short ones have ended by then."""
 _SHUTDOWN_SEND_TIMEOUT = 1.0
 _CHECK_INTERVAL = 15.0
 
@@ -62,13 +64,27 @@ class Stream:
 
     The request's task sends; the generator has a task of its own (see `pump`), and so has the watch for the client's
     leaving, unless the stream has ended before anybody could leave. Nothing else runs per stream: keep-alives, timeouts
-    and deadlines are visits of the loop's one timer.
+    and deadlines are visits of the loop's one timer. A short stream ends before its first visit.
     """
 
     keep_alive: ClassVar[bytes] = b""
+    resumable = False
+    """Whether its client may come back for what it has not read."""
     status_code: int
     raw_headers: list[tuple[bytes, bytes]]
-    background: BackgroundTask | None
+    background: BackgroundTask | None = None
+
+    _task: "asyncio.Task[Any] | None" = None
+    _watcher: "asyncio.Task[None] | None" = None
+    _check: "asyncio.Task[None] | None" = None
+    _interruption: PotoError | None = None
+    _reported: BaseException | None = None
+    _gone = False
+    _is_over = False
+    _gave_up = False
+    _started = False
+    _ping_due = False
+    _sending_since = 0.0
 
     def __init__(
         self,
@@ -87,16 +103,7 @@ class Stream:
             frame = self._observation.counting(frame)
         self._pump = pump_of(items, frame, limit=limit or options.buffer_bytes, context=copy_context())
         self._is_active = is_active
-        self._check: asyncio.Task[None] | None = None
-        self._interruption: PotoError | None = None
-        self._reported: BaseException | None = None
-        self._gone = False
-        self._is_over = False
-        self._gave_up = False
         self._first_over = options.first_item_timeout <= 0
-        self._started = False
-        self._ping_due = False
-        self._sending_since = 0.0
         self._send_timeout = options.send_timeout
 
     # What the wire looks like
@@ -115,46 +122,52 @@ class Stream:
     # Serving
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        loop = asyncio.get_running_loop()
-        task = self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self.context.begin_stream()
-        self._pump.start()
-        watcher: asyncio.Task[None] | None = None
+        context, pump = self.context, self._pump
+        context.begin_stream()
+        loop = pump.start()
         try:
             await asyncio.sleep(0)  # what is ready is made now
-            if not self._has_ended_at_once():
-                # In an empty context: where the server reads on in the caller's, the next request would inherit it.
-                watcher = loop.create_task(self._watch(), context=Context())
+            if not pump.ended or pump.size >= LARGE:  # else all of it goes out in one write, as any response
+                self._task = asyncio.current_task(loop)
+                if self.resumable:  # what is sent to nobody would count as read
+                    self._start_watch()
                 hub_of(loop).add(self, self._begin_time())
             await self._serve(send)
         except asyncio.CancelledError:
-            if not self._gave_up:
+            if not self._gave_up or self._task is None:
                 raise
-            task.uncancel()
+            self._task.uncancel()
         except _ClientGone:
             self._leave()
         finally:
             self._is_over = True
-            if watcher is not None:
+            if self._task is not None:
+                self._task = None
                 hub_of(loop).discard(self)
-                watcher.cancel()
-            if self._check is not None:
-                self._check.cancel()
+                if self._watcher is not None:
+                    self._watcher.cancel()
+                if self._check is not None:
+                    self._check.cancel()
             await self._close()
             self._observe_end("cut" if self._gave_up else "left")
         if not self._started:
             raise ClientDisconnect
-        if self.context.failure is not None:
-            raise self.context.failure  # the client knows: now the dependencies learn that it was no success
+        if context.failure is not None:
+            raise context.failure  # the client knows: now the dependencies learn that it was no success
         if self.background is not None:
             await self.background()
 
-    def _has_ended_at_once(self) -> bool:
-        """Whether all of it goes out in one write, as any response: nothing is left to be watched or timed."""
-        return self._pump.ended and self._pump.size < LARGE
-
     async def _serve(self, send: Send) -> None:
-        await self._begin(send)
+        pump = self._pump
+        # The status line waits for the first item, but not for ever.
+        while not (pump.chunks or pump.ended or self._first_over or self._interruption):
+            await self._wait()
+        if not pump.chunks and (early := self._error()) is not None:
+            self._reported = early
+            self._observe_end(_how(early))
+            raise early
+        await self._start(send)
+        self._ping_due = not pump.chunks and not pump.ended
         data, is_last = self.head(), False
         while not is_last:
             chunk, is_last = await self._ready()
@@ -164,18 +177,6 @@ class Stream:
                 await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
                 data = b""
         await self._end(send, data)
-
-    async def _begin(self, send: Send) -> None:
-        """Send the status line, once the first item is there or is waited for no longer."""
-        pump = self._pump
-        while not (pump.chunks or pump.ended or self._first_over or self._interruption):
-            await self._wait()
-        if not pump.chunks and (early := self._error()) is not None:
-            self._reported = early
-            self._observe_end(_how(early))
-            raise early
-        await self._start(send)
-        self._ping_due = not pump.chunks and not pump.ended
 
     async def _ready(self) -> tuple[bytes, bool]:
         """What goes out next, and whether nothing comes after it."""
@@ -196,7 +197,7 @@ class Stream:
     async def _end(self, send: Send, data: bytes) -> None:
         """Send what is left, and how it ended."""
         if isinstance(self._interruption, ShuttingDown):
-            await self._pump.closing(_SHUTDOWN_SEND_TIMEOUT)  # a server may end with its last response
+            await self._pump.closed(_SHUTDOWN_SEND_TIMEOUT)  # a server may end with its last response
         error = self._reported = self._error()
         shaped = None if error is None else await self._shape(error)
         self._observe_end("close" if error is None else _how(error), error)
@@ -261,27 +262,29 @@ class Stream:
     async def _close(self) -> None:
         """Return when the generator has been closed: only then may what it depends on be torn down."""
         pump = self._pump
-        if not pump.ended:
-            pump.stop()
-        closed = False
-        if pump.is_done:
-            closed = await pump.closed(0)  # it awaits nothing
-        else:
+        if not pump.is_done:
+            if not pump.ended:
+                pump.stop()
             with CancelScope(shield=True):
-                closed = await pump.closed(self.options.cleanup_timeout)
-        if not closed:
-            log.warning(
-                "%s did not end within %s s after its client had left (request %s)",
-                self.context.operation,
-                self.options.cleanup_timeout,
-                self.context.request_id,
-            )
+                await pump.closed(self.options.cleanup_timeout)
+            if not pump.is_done:
+                log.warning(
+                    "%s did not end within %s s after its client had left (request %s)",
+                    self.context.operation,
+                    self.options.cleanup_timeout,
+                    self.context.request_id,
+                )
         error = pump.error
         if error is not None and error is not self._reported and not is_told(error):
             self._log(error)  # it failed when it was closed, or when its client left
-        pump.error = self._interruption = self._reported = None  # their tracebacks would keep the caller alive
+        # What refers back to the call, or has its frames in a traceback, would be left to the garbage collector.
+        pump.error = self._interruption = self._reported = self.context.emit = None
 
     # Ends that others bring about
+
+    def _start_watch(self) -> None:
+        # In an empty context: where the server reads on in the caller's, the next request would inherit it.
+        self._watcher = asyncio.get_running_loop().create_task(self._watch(), context=Context())
 
     async def _watch(self) -> None:
         try:
@@ -320,14 +323,12 @@ class Stream:
         self._deadline = inf if deadline is None else deadline
         self._check_every = options.recheck_interval or options.ping_interval or _CHECK_INTERVAL
         self._check_at = inf if self._is_active is None else now + self._check_every
-        return min(now + self._pause(), self._first_until, self._deadline, self._check_at)
-
-    def _pause(self) -> float:
-        """The longest time between two visits."""
-        return min(self.options.ping_interval or inf, self._send_timeout)
+        return now + _WATCH_AFTER
 
     def on_time(self, now: float) -> float:
-        due = now + self._pause()
+        if self._watcher is None:
+            self._start_watch()
+        due = now + min(self.options.ping_interval or inf, self._send_timeout)
         if not self._started and not self._first_over:
             if now >= self._first_until:
                 self._first_over = True
@@ -365,7 +366,8 @@ class Stream:
         )
         self._gave_up = True
         self._leave()
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def _start_check(self) -> None:
         if self._check is None or self._check.done():

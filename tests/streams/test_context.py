@@ -4,14 +4,19 @@ import asyncio
 import gc
 import json
 import weakref
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from httpx_sse import aconnect_sse
 
+from fastapi_poto import Poto, PotoModule, poto_router, public
 from fastapi_poto.context import CallContext
+from fastapi_poto.streaming.hub import _hubs, hub_of
 from fastapi_poto.testing import LiveApp
+from tests.secret import SECRET
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect, sign_in
 from tests.streams.probe import PROBES, Probe
@@ -105,3 +110,62 @@ def test_nothing_of_a_finished_stream_is_kept(
 def test_the_probe_of_this_module_is_alone(probe: Probe) -> None:
     """Each test has notes of its own."""
     assert probe.names == []
+
+
+@public
+class Short(PotoModule):
+    """Streams that end by themselves."""
+
+    async def get_items(self) -> AsyncIterator[int]:
+        yield 1
+
+    async def get_slow_items(self) -> AsyncIterator[int]:
+        await asyncio.sleep(0.001)
+        yield 1
+
+    async def get_chunks(self) -> AsyncIterator[bytes]:
+        yield b"1"
+
+    def get_sync_items(self) -> Iterator[int]:
+        yield 1
+
+
+@pytest.mark.anyio
+async def test_a_finished_stream_needs_no_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refers to its call, but not the call to it: collections would cost more than short streams."""
+    app = FastAPI()
+    app.include_router(poto_router(Short, poto=Poto(secret=SECRET)))
+    contexts: list[weakref.ref[CallContext]] = []
+    made = CallContext.__init__
+
+    def note(self: CallContext, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        contexts.append(weakref.ref(self))
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://short") as client:
+        await client.get("/Short/items")
+        monkeypatch.setattr(CallContext, "__init__", note)
+        gc.collect()
+        gc.disable()
+        try:
+            for name in ("items", "slow_items", "chunks", "sync_items"):
+                assert (await client.get(f"/Short/{name}")).status_code == 200
+            await asyncio.sleep(0)
+            kept = [reference() for reference in contexts]
+        finally:
+            gc.enable()
+    assert kept == [None] * 4
+
+
+def test_a_closed_loops_hub_is_dropped() -> None:
+    """With all that it would have visited: nobody closes that in an application without a lifespan."""
+    closed = asyncio.new_event_loop()
+    hub_of(closed)
+    closed.close()
+    other = asyncio.new_event_loop()
+    try:
+        hub_of(other)
+        assert other in _hubs
+        assert closed not in _hubs
+    finally:
+        other.close()
