@@ -95,7 +95,7 @@ def _way(operation: Operation, context: Any, path: str) -> str:
     names = [one.name for one in (*operation.parameters, *operation.constructor) if one.source is Source.DEPENDENCY]
     if names:
         reasons.append(", ".join(names))
-    if operation.form and not names:
+    if operation.carried_in == "form" and not names:
         reasons.append("form")
     if context.dependencies:
         reasons.append("dependencies of the router")

@@ -44,11 +44,11 @@ class Binder:
 
     def __init__(self, operation: Operation) -> None:
         self._decoder: Any = operation.decoder
-        self.reads_query = operation.query_type is not None
-        self.reads_form = operation.form
+        self.reads_query = operation.carried_in == "query"
+        self.reads_form = operation.carried_in == "form"
         self.reads_body = operation.decoder is not None and not self.reads_query and not self.reads_form
         wire = operation.wire_parameters
-        self._optional = [parameter for parameter in wire if not parameter.required]
+        self._optional = tuple(parameter for parameter in wire if not parameter.required)
         texts = [(parameter, carried(parameter.annotation)) for parameter in wire if not self.reads_body]
         self._repeated = {name for one, how in texts if how == "many" for name in _names(one)}
         self._repeated |= {path[0] for one, _ in texts for path in _paths(one) if len(path) > 1}

@@ -17,7 +17,7 @@ from .._compat import fastapi as _fastapi
 from ..auth.dependencies import current_user
 from ..context import SCOPE_KEY, CallContext
 from ..errors import ConfigurationError
-from ..operations import Operation, Parameter, Source, is_upload, is_value, unaliased
+from ..operations import Operation, Parameter, Source, arguments_type, is_upload, is_value, unaliased
 from ..wire import describe
 from .pipeline import OperationPipeline
 
@@ -31,13 +31,14 @@ def documented_endpoint(call: OperationPipeline) -> Endpoint:
     """
     operation, wire = call.operation, call.operation.wire_parameters
     parameters = _dependencies(operation, is_called=not _fastapi.ARE_INCLUSIONS_KNOWN)
-    if operation.form:
+    if operation.carried_in == "form":
         parameters += map(_form, wire)
-    elif operation.query_type is not None:
+    elif operation.carried_in == "query":
         parameters += [_keyword(one.name, Annotated[unaliased(one.annotation), Query()], _default(one)) for one in wire]
-    elif operation.body_type is not None:
+    elif operation.carried_in == "body":
         required = any(parameter.required for parameter in wire)
-        body = operation.body_type if required else operation.body_type | None
+        body = arguments_type(operation)
+        body = body if required else body | None
         parameters.append(_keyword("poto_body", Annotated[body, Body()], Signature.empty if required else None))
     if not _fastapi.ARE_INCLUSIONS_KNOWN:
         parameters.append(_keyword("poto_user", Any, Depends(current_user)))
@@ -48,7 +49,7 @@ def solved_endpoint(call: OperationPipeline) -> Endpoint:
     """An endpoint with the signature of what only FastAPI can find."""
     operation = call.operation
     parameters = _dependencies(operation)
-    if operation.form:  # FastAPI reads it, within its limits, and closes what it uploaded
+    if operation.carried_in == "form":  # FastAPI reads it, within its limits, and closes what it uploaded
         parameters.append(_keyword("poto_form", Annotated[Any, Form()], None))
     parameters.append(_keyword("poto_user", Any, Depends(current_user)))
     return _endpoint(call, parameters)
@@ -143,7 +144,7 @@ def check_dependencies(operation: Operation, dependant: Dependant) -> None:
                 f"{operation.where}: the dependency {name} takes a WebSocket, but calls come by HTTP. "
                 "Let it take a `Request`, or an `HTTPConnection`."
             )
-        if one.body_params and not operation.form:
+        if one.body_params and operation.carried_in != "form":
             wanted = ", ".join(repr(field.name) for field in one.body_params)
             raise ConfigurationError(
                 f"{operation.where}: the dependency {name} takes {wanted} from the body, which is the method's own. "

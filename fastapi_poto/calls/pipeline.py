@@ -169,8 +169,8 @@ async def _awaited(result: Any) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-def _injected(parameters: tuple[Parameter, ...]) -> list[tuple[str, Inject, Parameter]]:
-    return [(one.name, INJECTED[one.source], one) for one in parameters if one.source in INJECTED]
+def _injected(parameters: tuple[Parameter, ...]) -> tuple[tuple[str, Inject, Parameter], ...]:
+    return tuple((one.name, INJECTED[one.source], one) for one in parameters if one.source in INJECTED)
 
 
 async def _in_thread_to_leave(work: Callable[[], Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..context import CallContext
-from ..operations import Operation
+from ..operations import Kind, Operation
 from ..settings import Settings
 from ..streaming.byte_stream import ByteStream
 from ..streaming.stream import StreamOptions
@@ -45,7 +45,7 @@ def encoder(operation: Operation) -> Callable[[Any], Any]:
     if operation.is_stream:
         return _as_it_is
     if operation.kind == "unary":
-        return _json(operation)
+        return _json(operation.encode)
     if operation.kind == "bytes":
         return _octets
     return _nothing if operation.kind == "empty" else partial(_refuse, operation.where)
@@ -54,7 +54,7 @@ def encoder(operation: Operation) -> Callable[[Any], Any]:
 def sender(operation: Operation, options: StreamOptions | None, is_active: IsActive) -> SendResult:
     """How a method responds. All that depends on the method alone has been worked out here."""
     if options is None:
-        return _unary(operation)
+        return _unary(operation.kind, operation.status_code, operation.media_type)
     make = _items_of(operation) if operation.kind == "stream" else _chunks_of(operation)
 
     async def send_stream(
@@ -122,13 +122,14 @@ def _chunks_of(operation: Operation) -> Callable[..., Any]:
     return partial(ByteStream, media_type=operation.media_type or "application/octet-stream")
 
 
-def _unary(operation: Operation) -> SendResult:
+@lru_cache(maxsize=4096)
+def _unary(kind: Kind, status_code: int, media_type: str | None) -> SendResult:
     """Responses of methods that return one value."""
-    empty = operation.kind == "empty"
-    has_body = is_body_allowed_for_status_code(operation.status_code)
+    empty = kind == "empty"
+    has_body = is_body_allowed_for_status_code(status_code)
     content_type = _JSON
-    if operation.kind == "bytes":
-        content_type = (b"content-type", operation.media_type.encode("ascii")) if operation.media_type else _OCTETS
+    if kind == "bytes":
+        content_type = (b"content-type", media_type.encode("ascii")) if media_type else _OCTETS
 
     async def send_unary(
         result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
@@ -146,15 +147,15 @@ def _unary(operation: Operation) -> SendResult:
         if context.user is not None:
             headers += context.private_headers(own)
         context.begin_response()
-        await send({"type": "http.response.start", "status": status or operation.status_code, "headers": headers})
+        await send({"type": "http.response.start", "status": status or status_code, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return send_unary
 
 
-def _json(operation: Operation) -> Callable[[Any], bytes]:
+@lru_cache(maxsize=4096)  # most methods share it with others
+def _json(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     """Of a result, its JSON. That raises `ResponseValidationError` if the method did not keep its annotation."""
-    encode = operation.encode
 
     def encode_result(result: Any) -> bytes:
         try:
@@ -173,7 +174,7 @@ def is_plain_json(response_class: Any) -> bool:
 
 def respond_with(response_class: type[Response], operation: Operation) -> Callable[[Any], Response]:
     """Of a result, a response of the class that the application chose for all of its routes."""
-    encode = _json(operation)
+    encode = _json(operation.encode)
     return lambda result: response_class(from_json(encode(result)), status_code=operation.status_code)
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..operations import Operation
+from ..operations import Operation, arguments_type
 from ..wire import WireType, with_secrets
 from .carriers import AS_SENT, Carrier, carrier_of, default_of, not_carried, texts
 from .outgoing import Outgoing
@@ -23,7 +23,8 @@ class Arguments:
             if carrier is not None:
                 self._carriers[parameter.name] = carrier
         self._defaults = {parameter.name: default_of(parameter) for parameter in operation.parameters}
-        self._to_json = WireType[Any](operation.body_type or operation.query_type or Any, rewire=with_secrets).to_json
+        is_one = operation.carried_in in ("body", "query")
+        self._to_json = WireType[Any](arguments_type(operation) if is_one else Any, rewire=with_secrets).to_json
         self._required = [
             parameter.name
             for parameter in operation.parameters
@@ -50,9 +51,9 @@ class Arguments:
             if carrier is None:
                 raise TypeError(f"{operation.where}: {name!r} is filled by the server; leave it out")
             carrier(outgoing, value)
-        if operation.query_type is not None:
+        if operation.carried_in == "query":
             outgoing.query += self._query(outgoing.members)
-        elif operation.body_type is not None:
+        elif operation.carried_in == "body":
             outgoing.set_json(self._json(outgoing.members))
         return outgoing
 

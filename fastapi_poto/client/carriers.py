@@ -27,7 +27,7 @@ def carrier_of(parameter: Parameter, operation: Operation) -> Carrier | None:
     name = parameter.name
     if is_upload(parameter.annotation):
         return _in_files(name)
-    if parameter.source is Source.WIRE and not operation.form:
+    if parameter.source is Source.WIRE and operation.carried_in != "form":
         return lambda outgoing, value: outgoing.members.update({name: value})
     marks = (*getattr(parameter.annotation, "__metadata__", ()), parameter.default)
     mark = next((one for one in marks if isinstance(one, params.Param | params.Body)), None)
@@ -38,7 +38,7 @@ def carrier_of(parameter: Parameter, operation: Operation) -> Carrier | None:
         return _in_files(mark.alias or name)
     if in_path or isinstance(mark, params.Path):
         return _Path(parameter, operation, mark)
-    if mark is None and operation.form and not is_value(_bare(parameter.annotation)):
+    if mark is None and operation.carried_in == "form" and not is_value(_bare(parameter.annotation)):
         return _JsonField(parameter, operation, mark)
     carrier = next((one for kind, one in _BY_MARK if isinstance(mark, kind)), _FormField)
     return carrier(parameter, operation, mark)

@@ -125,7 +125,7 @@ class Components:
         return {
             name: f"{camel(one.shown['operationId'])}Request"
             for one in self._operations
-            if one.operation is not None and one.operation.form
+            if one.operation is not None and one.operation.carried_in == "form"
             for content in one.shown.get("requestBody", {}).get("content", {}).values()
             for name in references(content.get("schema"))
             if name.startswith("Body_")

@@ -46,7 +46,7 @@ def errors_of(operation: Operation, *, has_cookies: bool) -> list[type[PotoError
         (operation.resumable, PastReplay),
         (operation.resumable, StreamLost),
         (operation.resumable, TooManyRequests),
-        (operation.body_type is not None or operation.form, TooLarge),
+        (operation.carried_in in ("body", "form"), TooLarge),
         (guarded or operation.is_stream, Unavailable),
         (True, DeadlineExceeded),
     ]

@@ -4,7 +4,7 @@ from .compile import compile_module
 from .hints import members, unaliased
 from .operation import Guard, Kind, Operation, Parameter, Source
 from .parameters import is_upload
-from .payload import alias_of
+from .payload import alias_of, arguments_type
 from .texts import carried, is_value
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Parameter",
     "Source",
     "alias_of",
+    "arguments_type",
     "carried",
     "compile_module",
     "is_upload",

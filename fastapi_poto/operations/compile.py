@@ -15,7 +15,7 @@ from .operation import Kind, Operation, Parameter
 from .options import check_errors, check_key, check_kind, check_options, guard_of, recorded_options, status_of
 from .parameters import read_parameters
 from .paths import check_path, verb_and_path
-from .payload import Payload, codec, item_codec
+from .payload import codec_of, item_codec, read_payload
 from .results import read_events, read_result
 
 _MAKERS: tuple[Any, ...] = (contextmanager, asynccontextmanager)
@@ -45,7 +45,8 @@ def _read_constructor(cls: type[PotoModule]) -> tuple[Parameter, ...]:
     where = f"{cls.__qualname__}.__init__"
     if inspect.iscoroutinefunction(function):
         raise ConfigurationError(f"{where} is `async`, and would never run. Await in a dependency that it takes.")
-    return read_parameters(function, resolve_hints(function, cls, owner, where), where, constructor=True)
+    signature = inspect.signature(function)
+    return read_parameters(signature, resolve_hints(function, signature, cls, owner, where), where, constructor=True)
 
 
 def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[Parameter, ...]) -> Operation:
@@ -59,15 +60,17 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
     options = recorded_options(cls, name)
     check_options(options, where)
     verb, path = verb_and_path(cls, name, options, where)
-    hints = resolve_hints(function, cls, owner, where)
+    signature = inspect.signature(function)
+    hints = resolve_hints(function, signature, cls, owner, where)
     inner = described_by(function)
     returned = hints.pop("return", Signature.empty)
-    parameters = read_parameters(function, hints, where, path=path)
+    parameters = read_parameters(signature, hints, where, path=path)
     kind, result = read_result(inner, returned, where)
     check_kind(kind, options, where)
     check_path(path, (*parameters, *constructor), where)
     check_key(options, parameters, where)
-    payload = Payload.of(cls, name, verb, parameters)
+    carried_in, decoder = read_payload(cls, name, verb, parameters)
+    codec = _result_codec(kind, result, where)
     return Operation(
         cls=cls,
         module_name=cls.__name__,
@@ -85,9 +88,7 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         events=read_events(returned) if kind == "stream" else "none",
         parameters=parameters,
         constructor=constructor,
-        form=payload.form,
-        body_type=payload.body_type,
-        query_type=payload.query_type,
+        carried_in=carried_in,
         guard=guard_of(cls, name, owner),
         errors=check_errors(options.errors or (), where),
         doc=_doc(cls, name),
@@ -106,15 +107,15 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         deprecated=options.deprecated,
         include_in_schema=options.include_in_schema is not False,
         openapi_extra=options.openapi_extra,
-        decoder=payload.decoder,
-        encode=_codec(kind, result, where).encoder(exclude_none=bool(options.response_model_exclude_none)),
+        decoder=decoder,
+        encode=codec.without_none() if options.response_model_exclude_none else codec.encode,
     )
 
 
-def _codec(kind: Kind, result: Any, where: str) -> WireType[Any]:
+def _result_codec(kind: Kind, result: Any, where: str) -> WireType[Any]:
     if kind == "stream":
         return item_codec(result, where)
-    return codec(result, "the result", where, "serialization") if kind == "unary" else ANYTHING
+    return codec_of(result, "the result", where, "serialization") if kind == "unary" else ANYTHING
 
 
 def _doc(cls: type, name: str) -> str:

@@ -121,12 +121,13 @@ def described_by(function: Callable[..., Any]) -> Callable[..., Any]:
     return inner
 
 
-def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: str) -> dict[str, Any]:
+def resolve_hints(
+    function: Callable[..., Any], signature: Signature, cls: type, owner: type, where: str
+) -> dict[str, Any]:
     """The annotations of `function`, which `owner` defines, as they are in `cls`; by parameter, and `return`.
 
     Raises `ConfigurationError` for a name that cannot be resolved or a type variable that nothing fills.
     """
-    signature = inspect.signature(function)
     written = {one.name: one.annotation for one in [*signature.parameters.values()][1:]}
     written["return"] = signature.return_annotation
     written = {name: hint for name, hint in written.items() if hint is not Signature.empty}
@@ -147,14 +148,14 @@ def resolve_hints(function: Callable[..., Any], cls: type, owner: type, where: s
 
 def _evaluated(written: dict[str, Any], inner: Callable[..., Any], owner: type, where: str) -> dict[str, Any]:
     module = sys.modules.get(inner.__module__)
-    names = {**(vars(module) if module else {}), **inner.__globals__}
-    # Functions of a class are never types: a method `list` would hide the type from the annotations beside it.
-    of_class = {name: value for name, value in vars(owner).items() if not _is_method(value)}
+    names = inner.__globals__
+    if module is not None and vars(module) is not names:
+        names = {**vars(module), **names}
     try:
         return typing.get_type_hints(
             SimpleNamespace(__annotations__=written),
             globalns=names,
-            localns={**_type_parameters(owner), **of_class, **_type_parameters(inner)},
+            localns=_Names(owner, inner),
             include_extras=True,
         )
     except NameError as error:
@@ -164,6 +165,21 @@ def _evaluated(written: dict[str, Any], inner: Callable[..., Any], owner: type, 
         ) from error
     except Exception as error:  # an annotation may be any expression, and raise anything
         raise ConfigurationError(f"{where}: an annotation cannot be evaluated: {error}") from error
+
+
+class _Names(dict[str, Any]):
+    """What annotations in a class can name besides what is in its module."""
+
+    def __init__(self, owner: type, inner: Callable[..., Any]) -> None:
+        super().__init__(_type_parameters(inner))
+        self._owner = owner
+
+    def __missing__(self, name: str) -> Any:
+        of_class = vars(self._owner)
+        # Functions of a class are never types: a method `list` would hide the type from the annotations beside it.
+        if name in of_class and not _is_method(of_class[name]):
+            return of_class[name]
+        return _type_parameters(self._owner)[name]
 
 
 def _is_method(member: Any) -> bool:

@@ -10,6 +10,7 @@ from ..wire import Decoder
 
 Kind = Literal["unary", "bytes", "empty", "response", "stream", "byte_stream"]
 Events = Literal["all", "some", "none"]
+CarriedIn = Literal["body", "query", "form"] | None
 
 
 class Guard(NamedTuple):
@@ -75,12 +76,8 @@ class Operation(NamedTuple):
     """Which of a stream's items are annotated as `Event`s."""
     parameters: tuple[Parameter, ...]
     constructor: tuple[Parameter, ...]
-    form: bool
-    """The body is multipart, and FastAPI reads it."""
-    body_type: Any
-    """The `TypedDict` of the JSON body, or None."""
-    query_type: Any
-    """The `TypedDict` of the query, or None."""
+    carried_in: CarriedIn
+    """Where the wire parameters are; None: there are none. A form is multipart, and FastAPI reads it."""
     guard: Guard
     errors: tuple[type[PotoError], ...]
     doc: str
@@ -114,7 +111,7 @@ class Operation(NamedTuple):
     @property
     def needs_dependencies(self) -> bool:
         """Whether FastAPI has to find some of the parameters."""
-        return self.form or any(
+        return self.carried_in == "form" or any(
             parameter.source is Source.DEPENDENCY for parameter in (*self.parameters, *self.constructor)
         )
 

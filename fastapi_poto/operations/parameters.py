@@ -38,10 +38,10 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, f
 
 
 def read_parameters(
-    function: Callable[..., Any], hints: dict[str, Any], where: str, *, path: str = "", constructor: bool = False
+    signature: inspect.Signature, hints: dict[str, Any], where: str, *, path: str = "", constructor: bool = False
 ) -> tuple[Parameter, ...]:
     """The parameters of a method without `self`. Raises `ConfigurationError` for what has no place on the wire."""
-    taken = list(inspect.signature(function).parameters.values())
+    taken = list(signature.parameters.values())
     _check_self(taken, where)
     in_path = re.findall(r"{(\w+)", path)
     found = []

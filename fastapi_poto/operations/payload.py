@@ -1,7 +1,7 @@
 """What a method takes over the wire: the members of its JSON body, its query or its form, as one type."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, NamedTuple, NotRequired, Self, get_args, get_origin
+from typing import Annotated, Any, NotRequired, get_args, get_origin
 
 from fastapi import params
 from pydantic import AliasChoices, AliasPath
@@ -14,42 +14,43 @@ from ..errors import ConfigurationError
 from ..streaming.frames import ERROR_MEMBER
 from ..wire import Decoder, Rewire, Schema, WireType, describe, of_fields, of_texts, wire_type
 from .hints import members
-from .operation import Parameter, Source
+from .operation import CarriedIn, Operation, Parameter, Source
 from .parameters import is_form
 from .texts import carried, check_query
 
 Alias = str | list[str | int] | list[list[str | int]] | None
 
 
-class Payload(NamedTuple):
-    decoder: Decoder[dict[str, Any]] | None
-    form: bool = False
-    body_type: Any = None
-    query_type: Any = None
+def read_payload(
+    module: type, name: str, verb: str, parameters: Iterable[Parameter]
+) -> tuple[CarriedIn, Decoder[dict[str, Any]] | None]:
+    """Where a method's wire parameters are, and what reads them; None if the call reads nothing.
 
-    @classmethod
-    def of(cls, module: type, name: str, verb: str, parameters: Iterable[Parameter]) -> Self:
-        """Raises `ConfigurationError` for what `verb` cannot carry, and for what cannot go over the wire."""
-        where = f"{module.__qualname__}.{name}"
-        wire = [parameter for parameter in parameters if parameter.source is Source.WIRE]
-        form = any(is_form(parameter) for parameter in parameters)
-        camel = module.__name__ + "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-        if verb in ("GET", "DELETE"):
-            if form:
-                raise ConfigurationError(f"{where}: {verb} has no body, so it cannot take forms or uploads. Use POST.")
-            decoder = _decoder(camel, wire, where, of_texts) if wire else None
-            check_query(wire, where, verb)
-            return cls(query_type=_typed_dict(f"{camel}Query", wire, module, closed=False), decoder=decoder)
+    Raises `ConfigurationError` for what `verb` cannot carry, and for what cannot go over the wire.
+    """
+    where = f"{module.__qualname__}.{name}"
+    wire = [parameter for parameter in parameters if parameter.source is Source.WIRE]
+    form = any(is_form(parameter) for parameter in parameters)
+    title = f"{_camel(module, name)}Request"
+    if verb in ("GET", "DELETE"):
         if form:
-            return cls(form=True, decoder=_decoder(camel, wire, where, of_fields))
-        body = _typed_dict(f"{camel}Request", wire, module, closed=True)
-        is_read = bool(wire) or not any(map(_may_read_a_body, parameters))
-        return cls(body_type=body, decoder=_decoder(camel, wire, where, None) if is_read else None)
+            raise ConfigurationError(f"{where}: {verb} has no body, so it cannot take forms or uploads. Use POST.")
+        decoder = _decoder(title, wire, where, of_texts) if wire else None
+        check_query(wire, where, verb)
+        return "query" if wire else None, decoder
+    if form:
+        return "form", _decoder(title, wire, where, of_fields)
+    is_read = bool(wire) or not any(map(_may_read_a_body, parameters))
+    return "body" if wire else None, _decoder(title, wire, where, None) if is_read else None
+
+
+def _camel(module: type, name: str) -> str:
+    return module.__name__ + "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def item_codec(item: Any, where: str) -> WireType[Any]:
     """The codec of a stream's items. Raises `ConfigurationError` for items that could be taken for an error."""
-    found = codec(item, "the result", where, "serialization")
+    found = codec_of(item, "the result", where, "serialization")
     if ERROR_MEMBER in describe(item).member_names("serialization"):
         raise ConfigurationError(
             f"{where}: its items have a member {ERROR_MEMBER!r}, by which clients know that a stream failed. "
@@ -58,7 +59,7 @@ def item_codec(item: Any, where: str) -> WireType[Any]:
     return found
 
 
-def codec(annotation: Any, of: str, where: str, documented_as: JsonSchemaMode) -> WireType[Any]:
+def codec_of(annotation: Any, of: str, where: str, documented_as: JsonSchemaMode) -> WireType[Any]:
     """The codec of a type. Raises `ConfigurationError` for one that cannot go over the wire; `of` says whose it is."""
     try:
         return wire_type(annotation, documented_as)
@@ -87,7 +88,7 @@ def _decoder(name: str, wire: Iterable[Parameter], where: str, rewire: Rewire | 
         return Decoder.of_members(name, fields, frozenset(private), closed=rewire is None)
     except TypeError:
         for parameter in wire:
-            codec(parameter.annotation, repr(parameter.name), where, "validation")
+            codec_of(parameter.annotation, repr(parameter.name), where, "validation")
         raise
 
 
@@ -129,15 +130,16 @@ def _may_read_a_body(parameter: Parameter) -> bool:
     return is_request or any(isinstance(one, params.Depends) for one in marks)
 
 
-def _typed_dict(name: str, parameters: Iterable[Parameter], module: type, *, closed: bool) -> Any:
-    """A `TypedDict` with a member per parameter, as the document has it."""
-    fields = {
-        parameter.name: parameter.annotation if parameter.required else NotRequired[parameter.annotation]
-        for parameter in parameters
-    }
-    if not fields:
-        return None
+def arguments_type(operation: Operation) -> Any:
+    """A `TypedDict` with a member per wire parameter, as the document has the body."""
     make: Any = TypedDict  # a checker wants a literal class
-    made: Any = make(name, fields, closed=closed)  # by configuration, the members' own types would inherit it
-    made.__module__ = module.__module__  # the name under which a clash of two components is told apart
+    made: Any = make(
+        f"{_camel(operation.cls, operation.name)}Request",
+        {
+            one.name: one.annotation if one.required else NotRequired[one.annotation]
+            for one in operation.wire_parameters
+        },
+        closed=operation.carried_in == "body",  # by configuration, the members' own types would inherit it
+    )
+    made.__module__ = operation.cls.__module__  # the name under which a clash of two components is told apart
     return made

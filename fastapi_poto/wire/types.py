@@ -104,14 +104,17 @@ class WireType(Decoder[T]):
         with as_type_error():
             self.serializer = serializer_of(schema, _CONFIG)
         self.to_json = self.serializer.to_json
-        self.encode = self.encoder()
+        self.encode = self._encoder(exclude_none=False)
         """Checks a value against the type and gives its JSON. Raises Pydantic's `ValidationError`.
 
         As in FastAPI, an object with a model's attributes will do for the model.
         """
 
-    def encoder(self, *, exclude_none: bool = False) -> Callable[[Any], bytes]:
-        """`encode`, which can leave out members that are None."""
+    def without_none(self) -> Callable[[Any], bytes]:
+        """`encode` that leaves out members that are None."""
+        return self._encoder(exclude_none=True)
+
+    def _encoder(self, *, exclude_none: bool) -> Callable[[Any], bytes]:
         validate, to_json = self.validate, self.to_json
 
         def encode(value: Any) -> bytes:
