@@ -16,6 +16,7 @@ from ..sessions.session import check_shape
 from ..wire import wire_errors
 
 Values = dict[str, Any]
+_NOTHING: frozenset[str] = frozenset()
 
 _LINES: Final = 10_000
 """In a body of more lines, where it is no JSON is told by the column alone."""
@@ -50,9 +51,10 @@ class Binder:
         wire = operation.wire_parameters
         self._optional = tuple(parameter for parameter in wire if not parameter.required)
         texts = [(parameter, carried(parameter.annotation)) for parameter in wire if not self.reads_body]
-        self._repeated = {name for one, how in texts if how == "many" for name in _names(one)}
-        self._repeated |= {path[0] for one, _ in texts for path in _paths(one) if len(path) > 1}
-        self._json = {name for one, how in texts if how is None for name in _names(one)}
+        repeated = {name for one, how in texts if how == "many" for name in _names(one)}
+        repeated |= {path[0] for one, _ in texts for path in _paths(one) if len(path) > 1}
+        self._repeated = repeated or _NOTHING
+        self._json = {name for one, how in texts if how is None for name in _names(one)} or _NOTHING
 
     def body(self, body: bytes) -> Values:
         """Bind a JSON object; no body at all is an empty one. Raises `RequestValidationError`."""

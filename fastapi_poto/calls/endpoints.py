@@ -4,6 +4,8 @@ They cannot be one: of what FastAPI documents, it reads and validates every part
 beside ours. The solved signature has only what FastAPI alone can find; the body and the query are bound by the call.
 """
 
+from __future__ import annotations  # of functions that are made for each method
+
 import inspect
 from collections.abc import Awaitable, Callable
 from inspect import Signature

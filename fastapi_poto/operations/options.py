@@ -28,6 +28,7 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "summary": (str, "a text"),
     "openapi_extra": (Mapping, "a dictionary"),
 }
+_SIGNED_IN = Guard()
 
 
 def recorded_options(cls: type, name: str) -> RpcOptions:
@@ -57,7 +58,7 @@ def guard_of(cls: type, name: str, owner: type) -> Guard:
     of_class = [(base, options) for base in cls.__mro__ if (options := options_of(base)) and options.is_guard]
     said = of_method or of_class
     if not said:
-        return Guard()
+        return _SIGNED_IN
     opener, options = said[0]
     if options.public:
         closed = [] if of_method else [base for base, options in of_class if not options.public]

@@ -18,6 +18,7 @@ from .operation import CarriedIn, Operation, Parameter, Source
 from .parameters import is_form
 from .texts import carried, check_query
 
+_NOTHING: frozenset[str] = frozenset()
 Alias = str | list[str | int] | list[list[str | int]] | None
 
 
@@ -76,16 +77,17 @@ def _refusal(of: str, where: str, error: Exception) -> ConfigurationError:
 
 def _decoder(name: str, wire: Iterable[Parameter], where: str, rewire: Rewire | None) -> Decoder[dict[str, Any]]:
     fields: dict[str, Schema] = {}
-    private: set[str] = set()
+    private = _NOTHING
     for parameter in wire:
         try:
             fields[parameter.name] = _member(parameter, rewire)
             describe(parameter.annotation).document("validation")
-            private |= {one or parameter.name for one in describe(parameter.annotation).private_names()}
+            if names := describe(parameter.annotation).private_names():
+                private |= {name or parameter.name for name in names}
         except TypeError as error:
             raise _refusal(repr(parameter.name), where, error) from error
     try:
-        return Decoder.of_members(name, fields, frozenset(private), closed=rewire is None)
+        return Decoder.of_members(name, fields, private, closed=rewire is None)
     except TypeError:
         for parameter in wire:
             codec_of(parameter.annotation, repr(parameter.name), where, "validation")
