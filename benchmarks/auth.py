@@ -26,7 +26,6 @@ from fastapi import FastAPI
 from jose import jwt
 
 from fastapi_poto import Poto, PotoModule, poto_router, public
-from fastapi_poto.auth import StoreUsers
 from fastapi_poto.errors import Unauthenticated
 from fastapi_poto.stores import store_from_url
 
@@ -76,18 +75,17 @@ def _request(token: str) -> dict[str, Any]:
 
 async def _look_ups(folder: Path) -> dict[str, float]:
     measured = {}
-    urls = {"memory": "memory://", "memory, users in the store": "memory://", "sqlite": f"sqlite:///{folder}/auth.db"}
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/auth.db"}
     if os.environ.get("POTO_BENCH_REDIS"):
         urls["redis"] = os.environ["POTO_BENCH_REDIS"]
     for name, url in urls.items():
         store = store_from_url(url)
-        users = StoreUsers(store) if "users" in name else None
-        poto = Poto(SECRET, store=store, users=users)
+        poto = Poto(SECRET, store=store)
         await poto.open()
         pair = await poto.sign_in.visitor("192.0.2.1")
         request = _request(pair.access_token)
         authenticate = poto.authenticator.authenticate
-        measured[name] = await _time(lambda ask=authenticate, of=request: ask(of), CALLS if "memory" in name else 100)
+        measured[name] = await _time(lambda ask=authenticate, of=request: ask(of), CALLS if name == "memory" else 100)
         if name == "memory":
             tokens, token = poto.access_tokens, pair.access_token
 

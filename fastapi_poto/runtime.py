@@ -21,7 +21,6 @@ from .auth import (
     Authenticator,
     Credentials,
     ManagedCredentials,
-    MemoryUsers,
     OwnSignIn,
     Passwords,
     SignIn,
@@ -110,7 +109,7 @@ class Poto:
                 count,
             )
         if users is None:
-            users = MemoryUsers() if in_memory else StoreUsers(self.store)
+            users = StoreUsers(self.store)
         self.users: UserProvider = users
         self.passwords = passwords or Passwords()
         self.audit = Audit(on_event)
@@ -128,7 +127,7 @@ class Poto:
         self._proxies = auth.proxy_networks()
         self.external_users = ExternalUsers(self.store, clock)
         self.keys = Keys(self.store, users, audit=self.audit, clock=clock)
-        if isinstance(users, MemoryUsers | StoreUsers):
+        if isinstance(users, StoreUsers):
             users.external = self.external_users
         for one in self._managed:
             one.attach(self)

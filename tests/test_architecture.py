@@ -32,7 +32,7 @@ PUBLIC = {
     "fastapi_poto.audit": "Finding Report Row audit",
     "fastapi_poto.auth": """
         Accounts ApiKey ApiKeys AuditEvent Authenticator Credentials CurrentSession CurrentUser ExternalUsers Keys
-        ManagedCredentials MemoryUsers OwnSignIn Passwords Secrets SignIn StoreUsers TokenPair VisitorTokens auth_router
+        ManagedCredentials OwnSignIn Passwords Secrets SignIn StoreUsers TokenPair VisitorTokens auth_router
         bearer_token current_session current_user
     """,
     "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote stop",

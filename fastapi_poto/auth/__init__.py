@@ -15,7 +15,6 @@ from .secrets import Secrets
 from .sign_in import SignIn
 from .store_users import StoreUsers
 from .token_pair import TokenPair, VisitorTokens
-from .users import MemoryUsers
 
 __all__ = [
     "Accounts",
@@ -29,7 +28,6 @@ __all__ = [
     "ExternalUsers",
     "Keys",
     "ManagedCredentials",
-    "MemoryUsers",
     "OwnSignIn",
     "Passwords",
     "Secrets",

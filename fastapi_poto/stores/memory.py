@@ -72,21 +72,23 @@ class MemoryStore(LocalStore):
             self._queue = [(one.queued_at, key) for key, one in self._records.items() if one.queued_at < inf]
             heapq.heapify(self._queue)
 
+    def _read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
+        found = self._records.get(record)
+        if found is None:
+            check_name(record)
+            return None
+        if found.expires_at < inf and (found.barred or found.expires_at <= self._clock()):
+            return None
+        kept = found.fields
+        return kept.copy() if fields is None else {field: kept[field] for field in fields if field in kept}
+
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         with self._lock:
-            found = self._records.get(record)
-            if found is None:
-                check_name(record)
-                return None
-            if found.expires_at < inf and (found.barred or found.expires_at <= self._clock()):
-                return None
-            if fields is None:
-                return found.fields.copy()
-            kept = found.fields
-            return {field: kept[field] for field in fields if field in kept}
+            return self._read(record, fields)
 
     async def read_many(self, wanted: Sequence[Wanted]) -> list[dict[str, bytes] | None]:
-        return [await self.read(*one) for one in wanted]
+        with self._lock:
+            return [self._read(*one) for one in wanted]
 
     async def _change(self, record: str, plan: Plan, terms: Terms) -> Any:
         check_name(record)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastapi_poto.auth import MemoryUsers, StoreUsers
+from fastapi_poto.auth import StoreUsers
 from fastapi_poto.errors import BadRequest, Unauthenticated, Unavailable
 from fastapi_poto.stores import MemoryStore
 from fastapi_poto.stores.namespaced import in_namespace
@@ -88,7 +88,7 @@ async def test_one_read_to_know_the_caller(in_store: bool, operations: list[str]
             return [await MemoryStore.read(self, *one) for one in wanted]
 
     store = in_namespace(Counting(), "counted")
-    house = make_house(store=store, users=StoreUsers(store) if in_store else MemoryUsers())
+    house = make_house(store=store, users=StoreUsers(store if in_store else MemoryStore()))
     pair = await house.poto.sign_in.visitor("a")
     for _ in range(2):
         asked.clear()
@@ -99,7 +99,7 @@ async def test_one_read_to_know_the_caller(in_store: bool, operations: list[str]
 
 async def test_memory_is_bounded() -> None:
     """However many tokens come, so many are remembered; and odd spellings of the header are not."""
-    house = make_house(users=MemoryUsers(), visitors_per_hour=None, remembered_tokens=50)
+    house = make_house(visitors_per_hour=None, remembered_tokens=50)
     pairs = [await house.poto.sign_in.visitor("a") for _ in range(200)]
     for pair in pairs:
         assert await house.poto.authenticator.authenticate(scope(pair.access_token)) is not None
@@ -148,7 +148,7 @@ async def test_a_password_change_beside_a_sign_in_wins(house: House) -> None:
                 await house.poto.sign_in.refresh(result.refresh_token, "a")
 
 
-class BrokenUsers(MemoryUsers):
+class BrokenUsers(StoreUsers):
     """An application's own provider whose database is down."""
 
     broken = False
@@ -161,7 +161,7 @@ class BrokenUsers(MemoryUsers):
 
 async def test_it_fails_closed(caplog: pytest.LogCaptureFixture) -> None:
     """Threat 19: a provider that fails is 503 for who has a token, remembered or not, and never a way in."""
-    users = BrokenUsers()
+    users = BrokenUsers(MemoryStore())
     house = make_house(users=users)
     pair = await house.poto.sign_in.visitor("a")
     identity = await house.poto.authenticator.authenticate(scope(pair.access_token))
@@ -181,7 +181,7 @@ async def test_it_fails_closed(caplog: pytest.LogCaptureFixture) -> None:
 @given(st.lists(st.binary(max_size=60).map(lambda tail: b"Bearer " + tail) | st.binary(max_size=60), max_size=2))
 def test_any_header_is_nobody_or_an_error(values: list[bytes]) -> None:
     """No bytes make a user, or anything but the documented errors."""
-    house = make_house(users=MemoryUsers())
+    house = make_house()
 
     async def ask() -> Identity | None:
         return await house.poto.authenticator.authenticate(with_header(*values))

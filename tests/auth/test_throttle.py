@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from fastapi_poto.auth import MemoryUsers, TokenPair
+from fastapi_poto.auth import StoreUsers, TokenPair
 from fastapi_poto.errors import TooManyRequests, Unauthenticated, Unavailable, UsernameTaken
+from fastapi_poto.stores import MemoryStore
 from fastapi_poto.users import Account
 from tests.auth.house import House, make_house, scope
 
@@ -131,11 +132,11 @@ async def test_who_repeats_their_own_password_waits_too() -> None:
 async def test_the_account_is_counted_not_the_name_that_was_typed() -> None:
     """Threat 44: where an application's users are found under several names, these are one account."""
 
-    class ByMail(MemoryUsers):
+    class ByMail(StoreUsers):
         async def find(self, username: str) -> Account | None:
             return await super().find(username.partition("@")[0].replace(".", ""))
 
-    house = make_house(users=ByMail())
+    house = make_house(users=ByMail(MemoryStore()))
     await house.poto.accounts.create(NAME, PASSWORD)
     assert [await fail(house, name) for name in ("ann", "a.nn", "ann@example.com", "a.n.n", "an.n@x")] == [0] * 5
     assert await fail(house, "a.n.n@another.example") == 1

@@ -1,4 +1,4 @@
-"""One contract for every provider of users: those in memory, and those in a store, on each kind of store."""
+"""One contract for every provider of users: those in a store, on each kind of store, and that of the docs."""
 
 import asyncio
 import sys
@@ -10,17 +10,15 @@ from types import ModuleType
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-from fastapi_poto.auth import MemoryUsers, StoreUsers
+from fastapi_poto.auth import StoreUsers
 from fastapi_poto.auth.users import new_user_id, new_visitor_id
 from fastapi_poto.errors import NotFound, UsernameTaken
-from fastapi_poto.stores import Store, store_from_url
+from fastapi_poto.stores import store_from_url
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.users import Account, User, UserProvider
 from tests.servers import PostgresServer, RedisServer
 
 pytestmark = pytest.mark.anyio
-
-Provider = MemoryUsers | StoreUsers
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +33,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-STORES = ["memory", "store", "sqlite", "postgres", "redis"]
+STORES = ["memory", "sqlite", "postgres", "redis"]
 
 
 @asynccontextmanager
@@ -60,26 +58,22 @@ async def provider(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 
 @pytest.fixture(params=STORES)
-async def users(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Provider]:
+async def users(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreUsers]:
     """Those of the package, which can do more."""
     async with opened(request, tmp_path) as made:
-        assert isinstance(made, MemoryUsers | StoreUsers)
+        assert isinstance(made, StoreUsers)
         yield made
 
 
 @asynccontextmanager
 async def opened(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[UserProvider]:
     kind = request.param
-    if kind == "memory":
-        yield MemoryUsers()
-    elif kind == "documented":
+    if kind == "documented":
         async with documented(folder) as made:
             yield made
     else:
-        store: Store = MemoryStore()
-        if kind != "store":
-            url = f"sqlite:///{folder}/users.db" if kind == "sqlite" else request.getfixturevalue(f"{kind}_url")
-            store = store_from_url(url)
+        urls = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/users.db"}
+        store = store_from_url(urls.get(kind) or request.getfixturevalue(f"{kind}_url"))
         await store.open()
         yield StoreUsers(store)
         await store.close()
@@ -105,7 +99,7 @@ async def test_it_is_a_provider(provider: UserProvider) -> None:
     assert await provider.find("nobody") is None
 
 
-async def test_an_account_comes_back_as_it_was(users: Provider) -> None:
+async def test_an_account_comes_back_as_it_was(users: StoreUsers) -> None:
     """By id for a call, by name for a sign-in; letter case and Unicode's spellings are one name."""
     name = unique("Ünï Çode ﬁ")
     account = named(name, "admin", "täster")
@@ -129,7 +123,7 @@ async def test_a_visitor_signs_in_under_its_id(provider: UserProvider) -> None:
     assert await provider.find(ann.user.id) is None
 
 
-async def test_of_many_who_want_a_name_at_once_one_gets_it(users: Provider) -> None:
+async def test_of_many_who_want_a_name_at_once_one_gets_it(users: StoreUsers) -> None:
     """A name is claimed atomically, and who is refused leaves nothing behind."""
     name = unique("ann")
     wanting = [named(name if n % 2 else name.upper()) for n in range(10)]
@@ -225,7 +219,7 @@ async def test_a_removed_user_is_gone_and_the_name_free(provider: UserProvider) 
     await provider.remove(ann.user.id)
     assert await provider.get(ann.user.id) is None
     assert await provider.find(name) is None
-    if isinstance(provider, MemoryUsers | StoreUsers):
+    if isinstance(provider, StoreUsers):
         with pytest.raises(NotFound):
             await provider.set_roles(ann.user.id, ["admin"])
     other = named(name)
@@ -233,7 +227,7 @@ async def test_a_removed_user_is_gone_and_the_name_free(provider: UserProvider) 
     assert await provider.find(name) == other
 
 
-async def test_disabled_users_are_found_but_not_got(users: Provider) -> None:
+async def test_disabled_users_are_found_but_not_got(users: StoreUsers) -> None:
     """Signing in can tell a disabled account, a call cannot be made with it; and back again."""
     name = unique("ann")
     ann = named(name)

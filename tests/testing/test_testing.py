@@ -10,9 +10,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from fastapi_poto import ApiKeys, ConfigurationError, CurrentUser, Poto, PotoModule, User, poto_router, roles
-from fastapi_poto.auth import MemoryUsers
+from fastapi_poto.auth import StoreUsers
 from fastapi_poto.client import PotoClient
 from fastapi_poto.errors import Forbidden, Unauthenticated
+from fastapi_poto.stores import MemoryStore
 from fastapi_poto.testing import Clock, acting_as, serve, sign_in
 from fastapi_poto.users import Account
 from tests.secret import SECRET
@@ -97,7 +98,7 @@ async def test_an_application_where_nobody_signs_in() -> None:
 @pytest.mark.anyio
 async def test_users_of_the_applications_own() -> None:
     """One who is there keeps their roles; a provider that cannot give any says what to do."""
-    users = MemoryUsers()
+    users = StoreUsers(MemoryStore())
     await users.add(Account(User("u1", frozenset({"admin"}), name="ann"), None))
     app = make_app(Poto(SECRET, users=users))
     async with PotoClient(app=app, tokens=await sign_in(app, "u1")) as client:
@@ -107,7 +108,7 @@ async def test_users_of_the_applications_own() -> None:
         async def get(self, user_id: str) -> User | None:
             return User(user_id)
 
-        find = add = set_credentials = remove = MemoryUsers.remove
+        find = add = set_credentials = remove = StoreUsers.remove
 
     app = make_app(Poto(SECRET, users=Fixed()))  # type: ignore[arg-type]
     assert (await sign_in(app, "anybody")).user_id == "anybody"
