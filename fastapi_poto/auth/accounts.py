@@ -1,9 +1,9 @@
 """Named users, as the application's own code makes and changes them."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from ..errors import Conflict, NotFound
+from ..sessions.session import SessionProvider
 from ..stores import records
 from ..stores.base import Store
 from ..streaming.streams import Streams
@@ -20,16 +20,6 @@ from .users import VISITOR_PREFIX, name_key, new_user_id, storable
 from .visitors import Visitors
 
 
-class SessionEnder(Protocol):
-    """What signing in and out asks of the sessions."""
-
-    async def end(self, user_id: str) -> None:
-        """Delete the user's session."""
-
-    async def forget(self, user_id: str) -> None:
-        """Delete what is kept of a user who is gone."""
-
-
 class Accounts:
     """Makes and removes named users, and changes their passwords."""
 
@@ -42,7 +32,7 @@ class Accounts:
         password_checks: PasswordChecks,
         token_families: TokenFamilies,
         authenticator: Authenticator,
-        sessions: SessionEnder,
+        sessions: SessionProvider,
         external_users: ExternalUsers,
         visitors: Visitors,
         keys: Keys,

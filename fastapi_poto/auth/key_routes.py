@@ -1,5 +1,6 @@
 """`/auth/keys`: the keys of who is signed in."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
@@ -33,15 +34,7 @@ class KeyShown(BaseModel):
 
     @classmethod
     def of(cls, key: ApiKey) -> "KeyShown":
-        roles = None if key.roles is None else sorted(key.roles)
-        return cls(
-            id=key.id,
-            name=key.name,
-            roles=roles,
-            created_at=key.created_at,
-            expires_at=key.expires_at,
-            last_used_at=key.last_used_at,
-        )
+        return cls(**asdict(key) | {"roles": None if key.roles is None else sorted(key.roles)})
 
 
 class KeyMade(BaseModel):
@@ -84,18 +77,9 @@ def add_key_routes(router: APIRouter, poto: Runtime, keys: Keys) -> None:
         await keys.revoke(key_id, user_id=owner(request).id)
 
     def add(endpoint: Any, verb: str, path: str, *errors: type[PotoError], **arguments: Any) -> None:
-        always = (Unauthenticated, Forbidden, Unavailable)
-        add_route(
-            router,
-            poto,
-            endpoint,
-            path,
-            name=endpoint.__name__,
-            verb=verb,
-            errors=always + errors,
-            guarded=True,
-            **arguments,
-        )
+        errors = (Unauthenticated, Forbidden, Unavailable, *errors)
+        name = endpoint.__name__
+        add_route(router, poto, endpoint, path, name=name, verb=verb, errors=errors, guarded=True, **arguments)
 
     add(list_keys, "GET", "keys")
     add(create_key, "POST", "keys", BadRequest, NotFound, Conflict, TooLarge)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..errors import Conflict, RefreshReused, Unauthenticated, Unavailable, UsernameTaken
+from ..sessions.session import SessionProvider
 from ..settings import AuthSettings
 from ..users import Account, Identity, User, UserProvider
 from .access_tokens import AccessTokens
-from .accounts import Accounts, SessionEnder
+from .accounts import Accounts
 from .authenticator import Authenticator
 from .credentials import asked
 from .events import Audit
@@ -37,7 +38,7 @@ class SignIn:
         access_tokens: AccessTokens,
         token_families: TokenFamilies,
         authenticator: Authenticator,
-        sessions: SessionEnder,
+        sessions: SessionProvider,
         audit: Audit,
         clock: Callable[[], float],
     ) -> None:

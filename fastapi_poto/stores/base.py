@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from math import inf
-from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import NamedTuple, Protocol, TypedDict, Unpack, runtime_checkable
 
 from ..errors import BadRequest, TooLarge
 from .log import EventLog
@@ -24,6 +24,15 @@ class Page(NamedTuple):
 
     names: list[str]
     cursor: str | None
+
+
+class Terms(TypedDict, total=False):
+    """What an operation may say of the record that it changes: see `Store`."""
+
+    create: bool | Life
+    expires_in: float | None
+    max_fields: int | None
+    """`TooLarge` is raised, and nothing has changed, if the record would have more of them."""
 
 
 @runtime_checkable
@@ -58,31 +67,11 @@ class Store(Protocol):
         """What `read` gives for each, asked in one round trip. They may be of different moments."""
         ...
 
-    async def write(
-        self,
-        record: str,
-        changes: Mapping[str, bytes | None],
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> bool:
-        """Set fields, or remove those whose value is None, all or none; False if there is no such record.
-
-        Raises `TooLarge` and changes nothing if the record would have more than `max_fields`.
-        """
+    async def write(self, record: str, changes: Mapping[str, bytes | None], **terms: Unpack[Terms]) -> bool:
+        """Set fields, or remove those whose value is None, all or none; False if there is no such record."""
         ...
 
-    async def add(
-        self,
-        record: str,
-        field: str,
-        by: int,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
-    ) -> int | None:
+    async def add(self, record: str, field: str, by: int, **terms: Unpack[Terms]) -> int | None:
         """Add to an integer field (absent: 0; kept as ASCII digits) and give the sum; None if no such record.
 
         Raises `ValueError` if the field is not an integer of 64 bits. `create=Life(…)` gives a counter a window that
@@ -91,15 +80,7 @@ class Store(Protocol):
         ...
 
     async def swap(
-        self,
-        record: str,
-        field: str,
-        old: bytes | None,
-        new: bytes | None,
-        *,
-        create: bool | Life = False,
-        expires_in: float | None = None,
-        max_fields: int | None = None,
+        self, record: str, field: str, old: bytes | None, new: bytes | None, **terms: Unpack[Terms]
     ) -> bool | None:
         """Compare and set: `new` if the field is `old` (None: absent); False if it is not; None if no such record.
 
@@ -195,14 +176,6 @@ def take_number(options: dict[str, str], name: str, default: float) -> float:
 def life_left(now: float, expires_at: float | None, ends_at: float | None) -> Life:
     """The life of a record that has these times, in seconds."""
     return Life(*(inf if at is None else max(0.001, at - now) for at in (expires_at, ends_at)))
-
-
-class Terms(TypedDict, total=False):
-    """What an operation may say of the record that it changes: see `Store`."""
-
-    create: bool | Life
-    expires_in: float | None
-    max_fields: int | None
 
 
 def check_room(before: Collection[str], changes: Mapping[str, bytes | None], most: int) -> None:

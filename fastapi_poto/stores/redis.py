@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 _Command = tuple[Any, ...]
 
+_PREFIX = "poto:"
 _BATCHES_AT_ONCE = 2
 
 # What a server answers that cannot serve now: all others say that a command is wrong.
@@ -51,14 +52,13 @@ class RedisStore:
     ask meanwhile goes out together.
     """
 
-    def __init__(self, url: str, *, prefix: str = "poto:", timeout: float = 0.5) -> None:
-        """`url` is `RedisUrl`'s, whose `timeout` goes before the argument."""
-        self._url = RedisUrl(url, timeout=timeout)
-        self._prefix = prefix
+    def __init__(self, url: str) -> None:
+        """`url` is `RedisUrl`'s."""
+        self._url = RedisUrl(url)
         self._outage = Outage(f"The Redis store at {self._url.shown}")
         self._cluster: bool | None = None
         self._connected = PerLoop(self._connect)
-        self.log: EventLog = RedisLog(self._ask, self._make_connection, prefix)
+        self.log: EventLog = RedisLog(self._ask, self._make_connection, _PREFIX)
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         key = self._key(record)
@@ -111,7 +111,7 @@ class RedisStore:
             (position,) = position.values()
         marks = await asyncio.gather(*(self._ask("HGET", key, scripts.ALIVE) for key in keys))
         found = [key for key, mark in zip(keys, marks, strict=True) if mark is not None and mark != scripts.BARRED]
-        names = [bytes(key).decode()[len(self._prefix) :] for key in found]
+        names = [bytes(key).decode()[len(_PREFIX) :] for key in found]
         if not position:
             number += 1
         return Page(names, f"{number}:{position}" if number < len(nodes) else None)
@@ -143,10 +143,10 @@ class RedisStore:
 
     def _key(self, record: str) -> str:
         check_name(record)
-        return self._prefix + record
+        return _PREFIX + record
 
     def _pattern(self, prefix: str) -> str:
-        text = self._prefix + prefix
+        text = _PREFIX + prefix
         return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text) + "*"
 
     async def _run(self, script: str, record: str, terms: Terms, *arguments: Any) -> Any:

@@ -24,13 +24,13 @@ _SENTINELS = {"sentinel": "redis", "sentinels": "rediss"}
 class RedisUrl:
     """A store's URL: redis-py's own, with `timeout` (seconds), or `sentinel://host,host/service/0`."""
 
-    def __init__(self, url: str, *, timeout: float = 0.5) -> None:
+    def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
         self._sentinels: list[tuple[str, int]] = []
         parts = split_url(f"{_SCHEMES.get(scheme, scheme)}://{rest}")
         query = dict(parse_qsl(parts.query))
         try:
-            self.timeout = take_number(query, "timeout", timeout)
+            self.timeout = take_number(query, "timeout", 0.5)
         except ValueError as error:
             raise ConfigurationError(f"{scheme}://…?{parts.query}: {error}") from None
         path, netloc = parts.path, parts.netloc

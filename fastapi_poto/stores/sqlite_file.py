@@ -210,6 +210,17 @@ class _Job:
     asked_at: float
     result: Any = None
 
+    def try_on(self, db: sqlite3.Connection) -> bool:
+        """Do the work; False if it failed, which is its result. Raises what says that the file cannot be used."""
+        try:
+            self.result = self.work(db)
+        except Exception as error:
+            if _is_outage(error):
+                raise
+            self.result = error
+            return False
+        return True
+
 
 class _Worker:
     """A thread with a connection, which is made when it is first needed and again after it broke."""
@@ -276,12 +287,7 @@ class _Worker:
 
     def _one_by_one(self, db: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
         for job in jobs:
-            try:
-                job.result = job.work(db)
-            except Exception as error:
-                if _is_outage(error):
-                    raise
-                job.result = error
+            job.try_on(db)
 
     def _in_transaction(self, db: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
         # IMMEDIATE: a lock taken later could fail without waiting.
@@ -289,12 +295,7 @@ class _Worker:
         try:
             for job in jobs:
                 db.execute("SAVEPOINT job")
-                try:
-                    job.result = job.work(db)
-                except Exception as error:
-                    if _is_outage(error):
-                        raise
-                    job.result = error
+                if not job.try_on(db):
                     db.execute("ROLLBACK TO job")
                 db.execute("RELEASE job")
             db.execute("COMMIT")
