@@ -34,7 +34,8 @@ class KeyShown(BaseModel):
 
     @classmethod
     def of(cls, key: ApiKey) -> "KeyShown":
-        return cls(**asdict(key) | {"roles": None if key.roles is None else sorted(key.roles)})
+        shown: dict[str, Any] = asdict(key) | {"roles": None if key.roles is None else sorted(key.roles)}
+        return cls(**shown)
 
 
 class KeyMade(BaseModel):

@@ -1,6 +1,7 @@
 """`PotoClient`: signs in, and calls module classes over the wire."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -12,7 +13,7 @@ from ..errors import Unauthenticated
 from ..module import PotoModule
 from ..users import User
 from .connection import Connection
-from .deadline import Deadline, deadline_of_call
+from .deadline import deadline, deadline_of_call
 from .outgoing import Outgoing
 from .proxy import CallOptions, ModuleProxy
 from .tokens import Credentials
@@ -80,12 +81,12 @@ class PotoClient:
         )
         return cast("M", ModuleProxy(cls, self._connection, options))
 
-    def deadline(self, seconds: float) -> Deadline:
+    def deadline(self, seconds: float) -> AbstractAsyncContextManager[None]:
         """`async with client.deadline(2.0):` all calls and streams begun inside share these seconds.
 
         In code that serves a call, what is left to that call bounds the calls it makes, without any of this.
         """
-        return Deadline(seconds)
+        return deadline(seconds)
 
     # Who calls
 

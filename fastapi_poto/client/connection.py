@@ -39,15 +39,7 @@ class Connection:
         anonymous: bool = False,
     ) -> httpx.Response:
         """The whole response to a call that went well."""
-        try:
-            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                response = await self._respond(outgoing, deadline, anonymous=anonymous)
-                await _read(response)
-        except TimeoutError:
-            raise DeadlineExceeded from None
-        if not response.is_success:
-            raise _error(response, classes)
-        return response
+        return await self._good_response(outgoing, deadline, classes, anonymous=anonymous, whole=True)
 
     @asynccontextmanager
     async def stream(
@@ -56,19 +48,32 @@ class Connection:
         """A response that goes on, once its status is known to be good."""
         # A middleware that compresses would hold items back until it has enough of them.
         outgoing.headers["Accept-Encoding"] = "identity"
+        response = await self._good_response(outgoing, deadline, classes)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _good_response(
+        self,
+        outgoing: Outgoing,
+        deadline: float | None,
+        classes: Mapping[str, type[PotoError]] | None,
+        *,
+        anonymous: bool = False,
+        whole: bool = False,
+    ) -> httpx.Response:
+        """The response, read to its end if it is wanted `whole`, or is an error, which is raised."""
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                response = await self._respond(outgoing, deadline)
-                if not response.is_success:
+                response = await self._respond(outgoing, deadline, anonymous=anonymous)
+                if whole or not response.is_success:
                     await _read(response)
         except TimeoutError:
             raise DeadlineExceeded from None
         if not response.is_success:
             raise _error(response, classes)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+        return response
 
     async def _respond(self, outgoing: Outgoing, deadline: float | None, *, anonymous: bool = False) -> httpx.Response:
         """The head of the response. A token that was refused was so before the call began: once more with another."""

@@ -2,8 +2,9 @@
 
 import math
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from types import TracebackType
 
 from ..context import current_context
 from ..errors import DeadlineExceeded, NoContextError
@@ -11,21 +12,15 @@ from ..errors import DeadlineExceeded, NoContextError
 _deadline: ContextVar[float | None] = ContextVar("fastapi_poto.client.deadline", default=None)
 
 
-class Deadline:
-    """`async with client.deadline(2.0):` — all calls inside share these seconds. An outer one that is shorter holds."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    async def __aenter__(self) -> "Deadline":
-        mine, outer = time.monotonic() + self._seconds, _deadline.get()
-        self._token = _deadline.set(mine if outer is None else min(mine, outer))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        _deadline.reset(self._token)
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """All calls inside share these seconds. An outer one that is shorter holds."""
+    ours, outer = time.monotonic() + seconds, _deadline.get()
+    token = _deadline.set(ours if outer is None else min(ours, outer))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
 
 
 def deadline_of_call(timeout: float | None) -> float | None:
@@ -34,17 +29,13 @@ def deadline_of_call(timeout: float | None) -> float | None:
     or at that of the call that this code serves, whichever is first. Raises `DeadlineExceeded` if that was before now.
     """
     now = time.monotonic()
-    try:
-        serving = current_context().deadline
-    except NoContextError:
-        serving = None
-    limits = [None if timeout is None else now + timeout, _deadline.get(), serving]
-    known = [limit for limit in limits if limit is not None]
-    if not known:
-        return None
-    if min(known) <= now:
+    limits = [None if timeout is None else now + timeout, _deadline.get()]
+    with suppress(NoContextError):
+        limits.append(current_context().deadline)
+    first = min((limit for limit in limits if limit is not None), default=None)
+    if first is not None and first <= now:
         raise DeadlineExceeded
-    return min(known)
+    return first
 
 
 def milliseconds_until(deadline: float) -> int:

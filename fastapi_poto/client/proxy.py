@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, overload
 
@@ -45,23 +46,15 @@ class ModuleProxy:
         return f"<{self._poto_cls.__name__} at {self._poto_connection.base_url}>"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallOptions:
     """Times in seconds; None: no limit."""
 
-    def __init__(
-        self,
-        *,
-        timeout: float | None,
-        stream_timeout: float | None,
-        silence: float | None,
-        reconnects: int,
-        prefix: str,
-    ) -> None:
-        self.timeout = timeout
-        self.stream_timeout = stream_timeout
-        self.silence = silence
-        self.reconnects = reconnects
-        self.prefix = prefix
+    timeout: float | None
+    stream_timeout: float | None
+    silence: float | None
+    reconnects: int
+    prefix: str
 
 
 class Compiled:
@@ -85,9 +78,7 @@ class RemoteMethod:
 
     def __init__(self, compiled: Compiled, connection: Connection, options: CallOptions) -> None:
         self._operation = compiled.operation
-        self._arguments = compiled.arguments
-        self._classes = compiled.classes
-        self._decoder = compiled.decoder
+        self._compiled = compiled
         self._connection = connection
         self._options = options
 
@@ -97,17 +88,17 @@ class RemoteMethod:
 
         @wraps(operation.function)
         def method(*args: Any, **kwargs: Any) -> Any:
-            outgoing = self._arguments.bind(args, kwargs)
+            outgoing = self._compiled.arguments.bind(args, kwargs)
             outgoing.path = self._options.prefix + outgoing.path
             return start(outgoing)
 
-        method.__signature__ = self._arguments.signature  # type: ignore[attr-defined]
+        method.__signature__ = self._compiled.arguments.signature  # type: ignore[attr-defined]
         return method
 
     async def _call(self, outgoing: Outgoing) -> Any:
         operation = self._operation
         deadline = deadline_of_call(self._options.timeout)
-        response = await self._connection.call(outgoing, deadline=deadline, classes=self._classes)
+        response = await self._connection.call(outgoing, deadline=deadline, classes=self._compiled.classes)
         match operation.kind:
             case "empty":
                 return None
@@ -136,14 +127,14 @@ class RemoteMethod:
         def open_(last_id: str | None) -> AbstractAsyncContextManager[httpx.Response]:
             if last_id is not None:
                 outgoing.headers["Last-Event-ID"] = last_id
-            return self._connection.stream(outgoing, deadline=deadline, classes=self._classes)
+            return self._connection.stream(outgoing, deadline=deadline, classes=self._compiled.classes)
 
         return StreamPlan(
             operation=operation.where,
             open=open_,
             decode=self._decode,
             events=operation.events,
-            error_of=lambda body: error_from_body(body, classes=self._classes),
+            error_of=lambda body: error_from_body(body, classes=self._compiled.classes),
             deadline=deadline,
             silence=options.silence if operation.kind == "stream" else None,
             reconnects=options.reconnects,
@@ -155,12 +146,12 @@ class RemoteMethod:
         # The server's path, whatever is before it here: what follows `/streams` is ours to know.
         path = self._options.prefix + address[address.rindex("/streams/") :]
         deadline = deadline_of_call(self._options.timeout)
-        await self._connection.call(Outgoing("DELETE", path), deadline=deadline, classes=self._classes)
+        await self._connection.call(Outgoing("DELETE", path), deadline=deadline, classes=self._compiled.classes)
 
     def _decode(self, body: bytes) -> Any:
         operation = self._operation
         try:
-            return self._decoder.validate_json(body)
+            return self._compiled.decoder.validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"]))

@@ -15,7 +15,6 @@ from ..errors import PotoError, Unauthenticated
 _MARGIN = 30.0
 """Seconds before its expiry at which a token is renewed; a fifth of a short life."""
 
-
 Refresh = Callable[[str], Awaitable[TokenPair]]
 OnChange = Callable[[TokenPair | None], object]
 
@@ -23,9 +22,7 @@ OnChange = Callable[[TokenPair | None], object]
 class Credentials:
     """The present tokens. They are renewed shortly before they expire, and when the server refuses them."""
 
-    def __init__(
-        self, refresh: Refresh, tokens: TokenPair | None, on_change: Callable[[TokenPair | None], object] | None
-    ):
+    def __init__(self, refresh: Refresh, tokens: TokenPair | None, on_change: OnChange | None) -> None:
         self._refresh = refresh
         self._on_change = on_change
         self._set(tokens)
