@@ -241,3 +241,33 @@ class PostgresServer(Server):
                 return connection.recv(1) == b"R"
         except OSError:
             return False
+
+
+class PgBouncer(Server):
+    """PgBouncer in transaction mode, before a PostgreSQL; Debian's own, or the one that `program` starts."""
+
+    def __init__(self, folder: Path, postgres: PostgresServer, program: Sequence[str] = (), **settings: str) -> None:
+        super().__init__(folder)
+        self.program = program
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        # It will not run as root; what PostgreSQL's user may read is below its own folder.
+        self.home = postgres.home / f"bouncer-{self.port}"
+        self.home.mkdir()
+        options = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": str(self.port),
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": "3",
+            "unix_socket_dir": "",
+        } | settings
+        lines = "\n".join(f"{name} = {value}" for name, value in options.items())
+        database = f"postgres = host=127.0.0.1 port={postgres.port} user=postgres dbname=postgres"
+        (self.home / "bouncer.ini").write_text(f"[databases]\n{database}\n[pgbouncer]\n{lines}\n")
+        self.postgres = postgres
+
+    def command(self) -> Sequence[str]:
+        return [*(self.program or [find_program("pgbouncer")]), str(self.home / "bouncer.ini")]
+
+    def _launch(self, command: Sequence[str], output: int) -> "subprocess.Popen[bytes]":
+        return self.postgres._launch(command, output)

@@ -17,7 +17,7 @@ from fastapi_poto.errors import ConfigurationError, Unavailable
 from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores import Entry, Life, Store, store_from_url
 from fastapi_poto.streaming.tails import NOW, Tails
-from tests.servers import PostgresServer, RedisServer, Server, accepts, find_program, free_port, wait_until
+from tests.servers import PgBouncer, PostgresServer, RedisServer, accepts, find_program, free_port, wait_until
 from tests.stores.test_opening import TlsRedis, make_certificate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.deployments]
@@ -27,35 +27,6 @@ def cli(port: int, *words: str) -> str:
     """What redis-cli prints."""
     done = subprocess.run(["redis-cli", "-p", str(port), *words], capture_output=True, text=True, check=False)
     return done.stdout.strip()
-
-
-class PgBouncer(Server):
-    """Debian's PgBouncer in transaction mode, before a PostgreSQL."""
-
-    def __init__(self, folder: Path, postgres: PostgresServer, **settings: str) -> None:
-        super().__init__(folder)
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        # It will not run as root; what PostgreSQL's user may read is below its own folder.
-        self.home = postgres.home / f"bouncer-{self.port}"
-        self.home.mkdir()
-        options = {
-            "listen_addr": "127.0.0.1",
-            "listen_port": str(self.port),
-            "auth_type": "any",
-            "pool_mode": "transaction",
-            "default_pool_size": "3",
-            "unix_socket_dir": str(self.home),
-        } | settings
-        lines = "\n".join(f"{name} = {value}" for name, value in options.items())
-        database = f"postgres = host=127.0.0.1 port={postgres.port} user=postgres dbname=postgres"
-        (self.home / "bouncer.ini").write_text(f"[databases]\n{database}\n[pgbouncer]\n{lines}\n")
-        self.postgres = postgres
-
-    def command(self) -> Sequence[str]:
-        return [find_program("pgbouncer"), str(self.home / "bouncer.ini")]
-
-    def _launch(self, command: Sequence[str], output: int) -> "subprocess.Popen[bytes]":
-        return self.postgres._launch(command, output)
 
 
 async def use(store: Store, callers: int = 20, steps: int = 10) -> None:
@@ -125,10 +96,26 @@ async def until_it_writes(store: Store, seconds: float = 30.0) -> float:
 # PostgreSQL
 
 
+@pytest.fixture(scope="module", params=["own", "1.24"])
+def pgbouncer(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Sequence[str]:
+    """What starts it: the one that is installed, and one that keeps prepared statements (1.21 and later)."""
+    if request.param == "own":
+        return [find_program("pgbouncer")]
+    script = Path(__file__).parents[2] / "scripts" / "fetch-pgbouncer"
+    # Below PostgreSQL's folder: its user, who runs it, may not look into others.
+    fetched = subprocess.run([script, postgres_server.home / "pgbouncer"], capture_output=True, text=True, check=False)
+    if fetched.returncode != 0:
+        pytest.skip(f"PgBouncer 1.24 cannot be had: {fetched.stderr.strip()[-300:]}")
+    return fetched.stdout.split()
+
+
 @pytest.mark.parametrize("ignored", ["extra_float_digits", "statement_timeout,default_transaction_isolation"])
-async def test_pgbouncer(tmp_path: Path, postgres_server: PostgresServer, ignored: str) -> None:
+async def test_pgbouncer(
+    tmp_path: Path, postgres_server: PostgresServer, pgbouncer: Sequence[str], ignored: str
+) -> None:
     """In transaction mode, whether it refuses settings or swallows them: by itself, without an option in the URL."""
-    with PgBouncer(tmp_path / "bouncer", postgres_server, ignore_startup_parameters=ignored) as bouncer:
+    settings = {"ignore_startup_parameters": ignored}
+    with PgBouncer(tmp_path / "bouncer", postgres_server, pgbouncer, **settings) as bouncer:
         stores = [store_from_url(f"{bouncer.url}?timeout=5") for _ in range(2)]
         for store in stores:
             await use(store)

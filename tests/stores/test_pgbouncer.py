@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,34 +9,9 @@ import pytest
 
 from fastapi_poto.stores import Entry, store_from_url
 from fastapi_poto.streaming.tails import NOW, Tails
-from tests.servers import PostgresServer, Server, find_program
+from tests.servers import PgBouncer, PostgresServer
 
 pytestmark = pytest.mark.anyio
-
-
-class PgBouncer(Server):
-    """Debian's pgbouncer before a server, in one of its pool modes."""
-
-    def __init__(self, folder: Path, postgres: PostgresServer, mode: str) -> None:
-        super().__init__(folder)
-        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        (folder / "users.txt").write_text('"postgres" ""\n')
-        (folder / "pgbouncer.ini").write_text(f"""
-[databases]
-postgres = host=127.0.0.1 port={postgres.port} user=postgres
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {self.port}
-auth_type = any
-auth_file = {folder}/users.txt
-pool_mode = {mode}
-unix_socket_dir =
-ignore_startup_parameters = extra_float_digits,search_path
-""")
-
-    def command(self) -> list[str]:
-        user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        return [find_program("pgbouncer"), *user, str(self.folder / "pgbouncer.ini")]
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +25,9 @@ async def test_both_modes(
     mode: str, postgres: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is published is heard in either; a warning says once that it takes a look every 50 ms."""
-    if os.geteuid() == 0:  # it refuses to run as root, and pytest's folders are closed to others
-        for folder in (tmp_path, *tmp_path.parents):
-            if folder.name.startswith(("pytest", "popen", "test")):
-                folder.chmod(0o755)
-    with PgBouncer(tmp_path, postgres, mode) as bouncer, caplog.at_level(logging.WARNING):
+    settings = {"pool_mode": mode, "ignore_startup_parameters": "extra_float_digits,search_path"}
+    settings["default_pool_size"] = "20"  # in session mode a connection is its client's
+    with PgBouncer(tmp_path, postgres, **settings) as bouncer, caplog.at_level(logging.WARNING):
         mine, other = (store_from_url(f"{bouncer.url}?timeout=5") for _ in range(2))
         tails = Tails(mine.log)
         reader = tails.reader(f"bouncer:{mode}")
