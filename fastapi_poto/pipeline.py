@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from . import telemetry
+from ._compat.fastapi import tell_exception
 from ._compat.servers import cut_off
 from ._compat.starlette import exception_handler, handled
 from .body import check_length
@@ -131,6 +132,8 @@ class Pipeline:
             return
         if _has_general_handler(scope):
             raise error
+        if context.observation is not None and not tell_exception(scope, error):
+            context.observation.record(error)  # the span may end with the answer
         # No error of its own: the server logs what is raised below, and error trackers make one event of that.
         log.warning("%s failed in request %s: %s", self.name, context.request_id, type(error).__name__)
         # The server closes the connection on what is raised below: say so, or the next call on it is cut off.

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import error_bodies
 from ._compat import fastapi as _fastapi
+from ._compat.datadog import tell_datadog
 from ._compat.starlette import route_path
 from .auth import ManagedCredentials, auth_router
 from .auth.dependencies import current_user
@@ -83,6 +84,8 @@ class MountedOperation:
         scope["route"] = self._route
         if "fastapi.telemetry" in scope:
             _fastapi.tell_route(scope, self.path)
+        if "datadog" in scope:
+            tell_datadog(scope, self.path)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         self.tell_route(scope)

@@ -14,7 +14,14 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import StatusCode
 from starlette.exceptions import HTTPException
 
-from .errors import InvalidArguments
+from .errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidArguments,
+    ShuttingDown,
+    StreamLost,
+    Unauthenticated,
+)
 
 Attributes = Mapping[str, Any]
 
@@ -75,6 +82,11 @@ class Observation:
         self._attributes = {**self._attributes, "error.type": error_type(error)}
         self._span.set_attribute("error.type", error_type(error))
 
+    def record(self, error: BaseException) -> None:
+        """Tell the span of an error that is raised to nobody who would tell it."""
+        self._span.record_exception(error)
+        self._span.set_status(StatusCode.ERROR)
+
     def end(self) -> None:
         if _measures:
             _calls.record(time.perf_counter() - self._began, self._attributes)
@@ -96,7 +108,7 @@ class Observation:
     def stream_ended(self, how: str, error: BaseException | None = None) -> None:
         """Tell how a stream ended, before its last chunk is sent.
 
-        `how` is close, error, deadline, shutdown, revoked, lost, left (its client has gone) or cut (it did not read).
+        `how` is what `how_it_ended` says, left (its client has gone) or cut (it did not read).
         """
         told: dict[str, Any] = {"poto.stream.items": self.items, "poto.stream.end": how}
         if self.first_item is not None:
@@ -107,10 +119,23 @@ class Observation:
         self._span.set_attributes(told)
         if error is not None:
             self.failed(error)
-            if how == "error" and not isinstance(error, HTTPException):
-                # It is raised to nobody who would record it.
-                self._span.record_exception(error)
-                self._span.set_status(StatusCode.ERROR)
+            if how == "error" and (not isinstance(error, HTTPException) or isinstance(error, InternalError)):
+                self.record(error)
+
+
+_ENDS: Final[dict[type[BaseException], str]] = {
+    ShuttingDown: "shutdown",
+    DeadlineExceeded: "deadline",
+    Unauthenticated: "revoked",
+    StreamLost: "lost",
+}
+
+
+def how_it_ended(error: BaseException | None) -> str:
+    """The word for the end of a stream that ended with this error, or without one."""
+    if error is None:
+        return "close"
+    return next((how for cls, how in _ENDS.items() if isinstance(error, cls)), "error")
 
 
 def error_type(error: BaseException) -> str:

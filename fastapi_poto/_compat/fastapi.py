@@ -45,8 +45,10 @@ except ImportError:
 
 try:
     from fastapi.telemetry._api import _route_selected
+    from fastapi.telemetry._asgi import _exception
 except ImportError:
     _route_selected = None  # type: ignore[assignment]
+    _exception = None  # type: ignore[assignment]
 
 
 def _nothing(scope: Scope) -> Any:
@@ -127,6 +129,14 @@ def tell_route(scope: Scope, path: str) -> None:
     """Tell FastAPI's telemetry, if it follows this request, which route was found."""
     if scope.get("fastapi.telemetry") is not None and _route_selected is not None:
         _route_selected(scope=scope, path=path)
+
+
+def tell_exception(scope: Scope, error: BaseException) -> bool:
+    """Tell FastAPI's telemetry of an exception before it is answered. False if it does not follow this request."""
+    if scope.get("fastapi.telemetry") is None or _exception is None:
+        return False
+    _exception(scope=scope, exc=error)
+    return True
 
 
 def with_own_limit(app: ASGIApp) -> ASGIApp:

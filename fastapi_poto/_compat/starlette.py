@@ -1,6 +1,6 @@
 """What is read of Starlette without being published: where its middleware keeps the exception handlers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -18,8 +18,17 @@ def exception_handler(scope: Scope, error: BaseException) -> Handler | None:
 
     Where the handlers cannot be found, none: what is raised then gets to the middleware itself.
     """
-    handlers, by_status = scope.get("starlette.exception_handlers", ({}, {}))
-    handler: Handler | None = by_status.get(error.status_code) if isinstance(error, HTTPException) else None
+    return _choose(error, *scope.get("starlette.exception_handlers", ({}, {})))
+
+
+def own_handler(scope: Scope, error: BaseException) -> Handler | None:
+    """The same, as the application was given it: an error tracker may have wrapped it, and report each call of it."""
+    handlers = getattr(scope.get("app"), "exception_handlers", {})
+    return _choose(error, handlers, handlers)
+
+
+def _choose(error: BaseException, handlers: Mapping[Any, Handler], by_status: Mapping[Any, Handler]) -> Handler | None:
+    handler = by_status.get(error.status_code) if isinstance(error, HTTPException) else None
     if handler is None:
         handler = next((handlers[cls] for cls in type(error).__mro__ if cls in handlers), None)
     return handler

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
@@ -13,9 +14,10 @@ from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from .._compat.starlette import exception_handler, handled, is_default
+from .._compat.starlette import handled, is_default, own_handler
 from ..context import VARY, CallContext
-from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, StreamLost, Unauthenticated
+from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, Unauthenticated
+from ..telemetry import how_it_ended
 from .frames import is_told
 from .hub import hub_of
 from .pump import GATHER, LARGE, pump_of
@@ -150,8 +152,8 @@ class Stream:
                     self._check.cancel()
             await self._close()
             self._observe_end("cut" if self._gave_up else "left")
-        if not self._started:
-            raise ClientDisconnect
+        if self._gone:
+            await self._end_unheard(send)
         if context.failure is not None:
             raise context.failure  # the client knows: now the dependencies learn that it was no success
         if self.background is not None:
@@ -164,7 +166,7 @@ class Stream:
             await self._wait()
         if not pump.chunks and (early := self._error()) is not None:
             self._reported = early
-            self._observe_end(_how(early))
+            self._observe_end(how_it_ended(early))
             raise early
         await self._start(send)
         self._ping_due = not pump.chunks and not pump.ended
@@ -177,6 +179,14 @@ class Stream:
                 await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
                 data = b""
         await self._end(send, data)
+
+    async def _end_unheard(self, send: Send) -> None:
+        if not self._started:
+            raise ClientDisconnect
+        if self.context.observation is not None and not self._gave_up:
+            # Who traces the request takes a response without an end for a failure.
+            with suppress(OSError):
+                await send({"type": "http.response.body", "body": b""})
 
     async def _ready(self) -> tuple[bytes, bool]:
         """What goes out next, and whether nothing comes after it."""
@@ -200,17 +210,18 @@ class Stream:
             await self._pump.closed(_SHUTDOWN_SEND_TIMEOUT)  # a server may end with its last response
         error = self._reported = self._error()
         shaped = None if error is None else await self._shape(error)
-        self._observe_end("close" if error is None else _how(error), error)
+        failure = error.__cause__ or error if isinstance(error, InternalError) else error
+        self._observe_end(how_it_ended(error), failure)
         last = {"type": "http.response.body", "body": data + self.tail(error, shaped)}
         if error is not None and shaped is None and not is_told(error):
             self._log(error)
-        self.context.failure = error.__cause__ or error if isinstance(error, InternalError) else error
+        self.context.failure = failure
         self._is_over = True  # servers tell the end of the response as a disconnect, too
         await self._send(send, last)
 
     async def _shape(self, error: BaseException) -> bytes | None:
         """The JSON that the application's own exception handler makes of an error; None without one."""
-        handler = exception_handler(self.context.scope, error)
+        handler = own_handler(self.context.scope, error)
         if handler is None or is_default(handler) or not isinstance(error, Exception):
             return None
         try:
@@ -385,15 +396,3 @@ class Stream:
 
     def _log(self, error: BaseException) -> None:
         log.error("%s failed in request %s", self.context.operation, self.context.request_id, exc_info=error)
-
-
-_ENDS: dict[type[PotoError], str] = {  # as telemetry names them
-    ShuttingDown: "shutdown",
-    DeadlineExceeded: "deadline",
-    Unauthenticated: "revoked",
-    StreamLost: "lost",
-}
-
-
-def _how(error: BaseException) -> str:
-    return next((how for cls, how in _ENDS.items() if isinstance(error, cls)), "error")

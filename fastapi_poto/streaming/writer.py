@@ -67,7 +67,8 @@ class Writer:
         self._is_active = is_active
         self._number = 0
         self._encode = event_frame(encode)
-        self._pump = pump_of(items, self._frame, limit=1, context=copy_context())
+        self._variables = copy_context()
+        self._pump = pump_of(items, self._frame, limit=1, context=self._variables)
         self._frames: dict[int, bytes] = {}
         self._ends: dict[int, int] = {0: 0}
         """The bytes of all items up to one, of those that are kept and of the one before them."""
@@ -239,7 +240,8 @@ class Writer:
         """What readers are told. Before the first item, the error itself: the application's handlers answer it."""
         if error is None or is_told(error) or not self.last:
             return error
-        log.error("%s failed in request %s", self.operation, self._context.request_id, exc_info=error)
+        told = ("%s failed in request %s", self.operation, self._context.request_id)
+        self._variables.run(log.error, *told, exc_info=error)  # as the caller: trackers find the request there
         shown = InternalError()
         shown.__cause__ = error.with_traceback(None)  # what dependencies are told; the frames would keep the call alive
         return shown

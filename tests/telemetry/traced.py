@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from opentelemetry import trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
-from fastapi_poto import Poto, PotoError, PotoModule, poto_router, public
+from fastapi_poto import Poto, PotoError, PotoModule, poto_router, public, rpc
 from fastapi_poto.client import PotoClient
 from tests.secret import SECRET
 
@@ -76,6 +76,13 @@ class Shop(PotoModule):
             await asyncio.sleep(20)
 
 
+class Desk(PotoModule):
+    @rpc(resumable=True)
+    async def follow(self) -> AsyncIterator[str]:
+        yield trace_id()
+        raise ValueError("half way")
+
+
 def trace_id() -> str:
     return f"{trace.get_current_span().get_span_context().trace_id:032x}"
 
@@ -87,7 +94,7 @@ async def later() -> str:
 
 def make_app(kind: str) -> FastAPI:
     app = FastAPI()
-    router = poto_router(Shop, poto=Poto(SECRET))
+    router = poto_router(Shop, Desk, poto=Poto(SECRET))
     app.include_router(router)
     app.include_router(router, prefix="/again")
     outer = APIRouter(prefix="/outer")
@@ -204,8 +211,8 @@ async def test_errors_of_either_path(client: httpx.AsyncClient, told: Told, path
     assert span.attributes["error.type"] == told_of
 
 
-async def test_errors(client: httpx.AsyncClient, told: Told) -> None:
-    """One that callers are told about has its code; any other is the server's, and recorded once at most."""
+async def test_errors(client: httpx.AsyncClient, told: Told, request: pytest.FixtureRequest) -> None:
+    """One that callers are told about has its code; any other is the server's, and told as its tracer does: once."""
     await client.get("/Shop/sold_out")
     await client.post("/Shop/broken")
     told_of, broken = told.server_spans()
@@ -213,7 +220,24 @@ async def test_errors(client: httpx.AsyncClient, told: Told) -> None:
     assert told_of.attributes["error.type"] == "sold_out"
     assert told_of.status.status_code is trace.StatusCode.UNSET
     assert broken.status.status_code is trace.StatusCode.ERROR
-    assert len([event for event in broken.events if event.name == "exception"]) <= 1
+    assert broken.attributes is not None
+    assert broken.attributes["error.type"] == "KeyError"
+    # FastAPI's telemetry gives exceptions to OpenTelemetry's logs.
+    is_native = request.node.callspec.params["app"] == "native"
+    assert [event.name for event in broken.events] == ([] if is_native else ["exception"])
+
+
+async def test_a_resumable_stream_that_fails(client: httpx.AsyncClient, told: Told) -> None:
+    """As any other: the exception is on the span of the request that reads it."""
+    token = (await client.post("/auth/visitor")).json()["access_token"]
+    told.spans.clear()
+    await client.post("/Desk/follow", headers={"authorization": f"Bearer {token}"})
+    (span,) = told.server_spans()
+    assert span.attributes is not None
+    assert span.attributes["poto.stream.end"] == "error"
+    assert span.attributes["error.type"] == "ValueError"
+    assert span.status.status_code is trace.StatusCode.ERROR
+    assert [event.name for event in span.events] == ["exception"]
 
 
 async def test_either_metrics(told: Told) -> None:
