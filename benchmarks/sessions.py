@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from fastapi_poto.context import CallContext
-from fastapi_poto.sessions import CookieSessions, SessionManager
+from fastapi_poto.sessions import SessionManager
+from fastapi_poto.sessions.cookie import CookieSessions
 from fastapi_poto.stores import MemoryStore, store_from_url
 from tests.servers import PostgresServer, RedisServer
 

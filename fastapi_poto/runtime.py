@@ -41,7 +41,7 @@ from .auth.visitors import Visitors
 from .cors import CorsArguments, cors_arguments
 from .errors import ConfigurationError, Unavailable
 from .options import PotoOptions
-from .sessions import CookieSessions, SessionManager
+from .sessions import SessionManager
 from .sessions.session import SessionProvider
 from .settings import Settings, from_environment, wall_clock, with_options
 from .stores import MemoryStore, Store, store_from_url
@@ -187,20 +187,18 @@ class Poto:
             "max_keys": settings.session_keys,
         }
         if given in ("cookie", "cookie://"):
-            lives |= {
-                "is_active": self.authenticator.is_active,
-                "cookie_name": f"{settings.auth.cookie_name}-session",
-            }
+            from .sessions.cookie import CookieSessions
+
             # Of this application alone: another with the same secret may have users of the same ids.
             keys = self.secrets.derive(f"session cookie\0{settings.auth.issuer}\0{settings.auth.audience}")
-            return CookieSessions(keys, self.store, **lives)
+            name, is_active = f"{settings.auth.cookie_name}-session", self.authenticator.is_active
+            return CookieSessions(keys, self.store, cookie_name=name, is_active=is_active, **lives)
         if given is not None and not isinstance(given, str | Store):
             _check_protocol("sessions", given, NoneType, SessionProvider)
             return given
         self.session_store = self.store if given is None else self._own(given)
-        value_bytes = settings.session_value_bytes
-        lives["sign_in_life"] = settings.sign_in_life
-        return SessionManager(self.session_store, sign_ins=self.store, value_bytes=value_bytes, **lives)
+        lives |= {"value_bytes": settings.session_value_bytes, "sign_in_life": settings.sign_in_life}
+        return SessionManager(self.session_store, sign_ins=self.store, **lives)
 
     @property
     def _managed(self) -> list[ManagedCredentials]:

@@ -23,9 +23,9 @@ def wall_clock() -> float:
 HOUR = 3_600.0
 DAY = 24 * HOUR
 
-_COOKIE_NAME = re.compile(r"__Host-[A-Za-z0-9_-]{1,40}")
+_COOKIE_NAME = r"__Host-[A-Za-z0-9_-]{1,40}"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+/?", re.IGNORECASE)
+_ORIGIN = r"(?i:[a-z][a-z0-9+.-]*)://[^/?#@*\s]+/?"
 PREFIX = "POTO_"
 
 _MAY_BE_ZERO = frozenset(
@@ -106,11 +106,11 @@ class AuthSettings:
             if not value or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
                 raise ConfigurationError(f"AuthSettings: {name} must be printable ASCII without quotes, not {value!r}.")
         for origin in self.allowed_origins:
-            if not _ORIGIN.fullmatch(origin):
+            if not re.fullmatch(_ORIGIN, origin):
                 raise ConfigurationError(
                     f"AuthSettings: allowed_origins takes origins such as https://app.example, not {origin!r}."
                 )
-        if not _COOKIE_NAME.fullmatch(self.cookie_name):
+        if not re.fullmatch(_COOKIE_NAME, self.cookie_name):
             raise ConfigurationError(
                 f"AuthSettings: cookie_name={self.cookie_name!r}. Write __Host- and 1 to 40 letters, digits, dashes or "
                 "underscores: browsers keep such a cookie to this host, and send it over TLS alone."

@@ -37,7 +37,7 @@ PUBLIC = {
     """,
     "fastapi_poto.client": "InvalidArguments PotoClient StreamCut TokenPair UnexpectedResponse events remote stop",
     "fastapi_poto.openapi": "openapi_3_2 poto_docs refine_openapi",
-    "fastapi_poto.sessions": "CookieSessions Session SessionManager SessionProvider SessionStats",
+    "fastapi_poto.sessions": "Session SessionManager SessionProvider SessionStats",
     "fastapi_poto.stores": "Appended Batch Entry EventLog Life MemoryStore Page Store store_from_url",
     "fastapi_poto.streaming": "Channel Event Member PresenceChange RunningStream Topic describe_download",
     "fastapi_poto.testing": "Clock LiveApp acting_as serve sign_in",

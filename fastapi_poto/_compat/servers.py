@@ -17,15 +17,15 @@ from weakref import ref
 
 IsStopping = Callable[[], bool]
 
-_SERVER: Final = re.compile(r"\b(uvicorn|hypercorn|gunicorn|granian|fastapi)\b")
-_WORKERS: Final = re.compile(r"(?:^| )(?:--workers|-w)[ =]?(\d+)\b")
+_SERVER: Final = r"\b(uvicorn|hypercorn|gunicorn|granian|fastapi)\b"
+_WORKERS: Final = r"(?:^| )(?:--workers|-w)[ =]?(\d+)\b"
 
 
 def workers(environment: Mapping[str, str] = os.environ, command: Sequence[str] = sys.argv) -> int:
     """How many processes the environment, and the command line of a server, say that there are; 1 if they do not."""
     sent = [environment.get(name, "") for name in ("WEB_CONCURRENCY", "UVICORN_WORKERS")]
-    if _SERVER.search("".join(command[:1])):
-        sent += _WORKERS.findall(" ".join(command[1:]))
+    if re.search(_SERVER, "".join(command[:1])):
+        sent += re.findall(_WORKERS, " ".join(command[1:]))
     return max((int(value) for value in sent if value.isdigit()), default=1)
 
 

@@ -13,7 +13,7 @@ from ..module import RpcOptions, options_of
 from ..wire import describe
 from .operation import Guard, Kind, Parameter, Source
 
-_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")  # RFC 6838, 4.2
+_MEDIA_TYPE = r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?"  # RFC 6838, 4.2
 _OPTIONS: dict[str, tuple[Any, str]] = {
     "method": (str, "a verb"),
     "path": (str, "a text"),
@@ -90,7 +90,7 @@ def check_options(options: RpcOptions, where: str) -> None:
         to_json([options.openapi_extra, [{**one, "model": None} for one in (options.responses or {}).values()]])
     except ValueError as error:
         raise ConfigurationError(f"{where}: what @rpc says of the document is no JSON: {error}.") from error
-    if options.media_type is not None and not _MEDIA_TYPE.fullmatch(options.media_type):
+    if options.media_type is not None and not re.fullmatch(_MEDIA_TYPE, options.media_type):
         raise ConfigurationError(f"{where}: media_type={options.media_type!r}. Write one as `text/csv`.")
 
 

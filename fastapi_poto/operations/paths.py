@@ -8,7 +8,7 @@ from ..module import PotoModule, RpcOptions
 from .operation import Parameter, Source
 
 _VERBS = ("get", "post", "put", "patch", "delete")
-_PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~:@!$&'()*+,;=-]|\{\w+(:\w+)?\})+)+")
+_PATH = r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~:@!$&'()*+,;=-]|\{\w+(:\w+)?\})+)+"
 
 
 def verb_and_path(cls: type[PotoModule], name: str, options: RpcOptions, where: str) -> tuple[str, str]:
@@ -22,7 +22,7 @@ def verb_and_path(cls: type[PotoModule], name: str, options: RpcOptions, where: 
         last = options.path.strip("/")
     segment = (cls.route if isinstance(cls.route, str) else cls.__name__).strip("/")
     path = "/" + "/".join(part for part in (segment, last) if part)
-    if not _PATH.fullmatch(path):
+    if not re.fullmatch(_PATH, path):
         raise ConfigurationError(f"{where}: {path!r} is not a path. Use letters, digits, '-', '.', '_' and '~'.")
     return verb, path
 

@@ -1,7 +1,6 @@
 """What a user keeps between calls."""
 
-from .cookie import CookieSessions
 from .manager import SessionManager
 from .session import Session, SessionProvider, SessionStats
 
-__all__ = ["CookieSessions", "Session", "SessionManager", "SessionProvider", "SessionStats"]
+__all__ = ["Session", "SessionManager", "SessionProvider", "SessionStats"]

@@ -10,8 +10,7 @@ import pytest
 
 from fastapi_poto.context import CallContext
 from fastapi_poto.errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLarge, Unavailable
-from fastapi_poto.sessions import CookieSessions
-from fastapi_poto.sessions.cookie import COOKIE, COOKIE_BYTES
+from fastapi_poto.sessions.cookie import COOKIE, COOKIE_BYTES, CookieSessions
 from fastapi_poto.stores import MemoryStore
 from fastapi_poto.testing import Clock
 from tests.sessions.calls import call_of
