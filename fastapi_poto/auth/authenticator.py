@@ -2,33 +2,17 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from fastapi.exceptions import HTTPException
 from fastapi.requests import HTTPConnection
-from fastapi.security.base import SecurityBase
 from starlette.types import Scope
 
 from ..errors import Unauthenticated, challenge
 from ..users import Identity, User, UserProvider
 from .cookies import DEAD_COOKIE
 from .credentials import Credentials, asked, bearer_token, failed
+from .dependencies import Shown
 from .own_sign_in import OwnSignIn
-
-
-class Shown(SecurityBase):
-    """A security scheme in the document, and no more: who calls is found out before FastAPI's solver runs."""
-
-    def __init__(self, scheme: SecurityBase) -> None:
-        self._scheme = scheme
-        self.scheme_name = scheme.scheme_name
-
-    @property
-    def model(self) -> Any:  # type: ignore[override] # an issuer's addresses are known later
-        return self._scheme.model
-
-    async def __call__(self) -> None:
-        pass
 
 
 class Authenticator:

@@ -7,6 +7,7 @@ page made it: by a header that no other origin can set without permission, and b
 from starlette.types import Scope
 
 from ..errors import CrossSiteRequest
+from ..sessions.cookie import sent_cookies
 from ..settings import AuthSettings
 from .access_tokens import MAX_LENGTH
 from .token_pair import TokenPair
@@ -37,9 +38,7 @@ class CookieTransport:
 
     def sent(self, scope: Scope) -> bool:
         """Whether one of the two came, dead or alive."""
-        names = (f"{self.access}=".encode(), f"{self.refresh}=".encode())
-        sent = (piece.strip() for key, value in scope["headers"] if key == b"cookie" for piece in value.split(b";"))
-        return any(piece.startswith(names) for piece in sent)
+        return any(sent_cookies(scope, name) for name in (self.access, self.refresh))
 
     def refresh_token(self, scope: Scope) -> str | None:
         """The refresh token of its cookie; None without one, and for two of that name."""
@@ -103,12 +102,5 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
 
 
 def _cookie(scope: Scope, name: str) -> bytes | None:
-    prefix = name.encode() + b"="
-    found = [
-        part[len(prefix) :]
-        for key, value in scope["headers"]
-        if key == b"cookie"
-        for part in (piece.strip() for piece in value.split(b";"))
-        if part.startswith(prefix)
-    ]
+    found = sent_cookies(scope, name)
     return found[0][: MAX_LENGTH + 1] if len(found) == 1 and found[0] else None

@@ -6,7 +6,7 @@ from fastapi import Depends, Response
 from fastapi.requests import HTTPConnection
 from fastapi.routing import APIRouter
 from fastapi.security import HTTPBearer, OAuth2PasswordBearer
-from fastapi.security.http import HTTPAuthorizationCredentials
+from fastapi.security.base import SecurityBase
 
 from ..context import SCOPE_KEY, CallContext
 from ..errors import ConfigurationError
@@ -17,34 +17,33 @@ from .cookies import DEAD_COOKIE
 _STATE = "fastapi_poto"
 
 
-class PotoBearer(HTTPBearer):
-    """An access token in the `Authorization` header. Documents only: the token is read before FastAPI's solver runs."""
+class Shown(SecurityBase):
+    """A security scheme in the document, and no more: who calls is found out before FastAPI's solver runs."""
 
-    def __init__(self) -> None:
-        super().__init__(scheme_name="PotoBearer", bearerFormat="JWT", description="An access token.", auto_error=False)
+    def __init__(self, scheme: SecurityBase) -> None:
+        self._scheme = scheme
+        self.scheme_name = scheme.scheme_name
 
-    async def __call__(self, request: HTTPConnection) -> HTTPAuthorizationCredentials | None:
-        return None
+    @property
+    def model(self) -> Any:  # type: ignore[override] # an issuer's addresses are known later
+        return self._scheme.model
 
-
-class PotoPassword(OAuth2PasswordBearer):
-    """The same token, as Swagger UI's Authorize gets it with a name and a password. Documents only."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            tokenUrl="auth/login",
-            scheme_name="PotoPassword",
-            refreshUrl=None,
-            description="A name and a password; a visitor's name is its id.",
-            auto_error=False,
-        )
-
-    async def __call__(self, request: HTTPConnection) -> str | None:
-        return None
+    async def __call__(self) -> None:
+        pass
 
 
-bearer_scheme = PotoBearer()
-password_scheme = PotoPassword()
+bearer_scheme = Shown(
+    HTTPBearer(scheme_name="PotoBearer", bearerFormat="JWT", description="An access token.", auto_error=False)
+)
+password_scheme = Shown(
+    OAuth2PasswordBearer(
+        tokenUrl="auth/login",
+        scheme_name="PotoPassword",
+        description="A name and a password; a visitor's name is its id.",
+        auto_error=False,
+    )
+)
+"""The same token, as Swagger UI's Authorize gets it with a name and a password."""
 
 
 async def _context(connection: HTTPConnection, response: Response) -> CallContext:

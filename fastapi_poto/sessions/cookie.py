@@ -227,7 +227,7 @@ class _CookieBackend:
         return self._fields if self._fields is not None else self._read_cookie(epoch)
 
     def _read_cookie(self, epoch: bytes | None) -> dict[str, bytes]:
-        sent = _cookies(self._caller.scope, self._sessions.cookie_name)
+        sent = [one for one in sent_cookies(self._caller.scope, self._sessions.cookie_name) if one]
         fields: dict[str, bytes] = {}
         issued = 0
         try:
@@ -290,15 +290,15 @@ class _CookieBackend:
         headers.append(self._sent)
 
 
-def _cookies(scope: Mapping[str, Any], cookie_name: str) -> list[bytes]:
-    """The session cookies of the request; an honest one has at most one."""
-    prefix = cookie_name.encode() + b"="
+def sent_cookies(scope: Mapping[str, Any], name: str) -> list[bytes]:
+    """The values of a request's cookies of this name; an honest one has at most one."""
+    prefix = name.encode() + b"="
     return [
         part.removeprefix(prefix)
-        for name, value in scope["headers"]
-        if name == b"cookie"
-        for part in (piece.strip() for piece in value.split(b";"))
-        if part.startswith(prefix) and part != prefix
+        for header, value in scope["headers"]
+        if header == b"cookie"
+        for part in map(bytes.strip, value.split(b";"))
+        if part.startswith(prefix)
     ]
 
 
