@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
@@ -140,6 +142,23 @@ class Pipeline:
         answer = InternalError(headers=closing(scope))
         await error_response(answer)(scope, receive, send)
         raise error  # the server logs the traceback; the client has its answer
+
+
+class ObservedRoute(APIRoute):
+    """What FastAPI solves: its own wrapper answers the errors of dependencies and methods, so they are told here."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def observed(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Exception as error:
+                if (observation := request.scope[SCOPE_KEY].observation) is not None:
+                    observation.failed(error)
+                raise
+
+        return observed
 
 
 async def _leave(context: CallContext) -> None:

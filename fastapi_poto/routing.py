@@ -1,14 +1,14 @@
 """`PotoRouter`: module classes become routes, each with two paths into one pipeline."""
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cached_property, partial
 from http import HTTPStatus
 from types import CoroutineType
 from typing import Any, Final, Unpack, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import HTTPException
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -23,7 +23,6 @@ from .auth import ManagedCredentials, auth_router
 from .auth.dependencies import current_user
 from .calls.endpoints import check_dependencies, documented_endpoint, solved_endpoint
 from .calls.pipeline import OperationPipeline
-from .context import SCOPE_KEY
 from .errors import ConfigurationError
 from .health import add_health
 from .module import PotoModule
@@ -33,29 +32,12 @@ from .openapi.operation_ids import check_operation_ids
 from .openapi.route_arguments import route_arguments
 from .operations import Operation, compile_module
 from .options import RouterOptions
-from .pipeline import Work
+from .pipeline import ObservedRoute, Work
 from .runtime import Poto, default_poto
 from .stream_routes import stream_router
 
 _FOUND: Final = "fastapi_poto.found"
 """Where the ASGI scope has what `PotoRouter.matches` has found, until `handle` takes it."""
-
-
-class _ObservedRoute(APIRoute):
-    """What FastAPI solves: its own wrapper answers the errors of dependencies and methods, so they are told here."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def observed(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except Exception as error:
-                if (observation := request.scope[SCOPE_KEY].observation) is not None:
-                    observation.failed(error)
-                raise
-
-        return observed
 
 
 class MountedOperation:
@@ -104,7 +86,7 @@ class MountedOperation:
     @cached_property
     def _route(self) -> APIRoute:
         mount_point = self._mount_point
-        return _ObservedRoute(
+        return ObservedRoute(
             mount_point.path,
             solved_endpoint(self.call),
             methods=[self.call.operation.verb],
@@ -117,7 +99,7 @@ class MountedOperation:
         )
 
 
-class PotoRoute(_ObservedRoute):
+class PotoRoute(ObservedRoute):
     """A method as FastAPI knows it: what it documents, and the way to the mounted method."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **arguments: Any) -> None:

@@ -25,20 +25,25 @@ from .errors import (
 
 Attributes = Mapping[str, Any]
 
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+"""The upper ends of what durations are sorted into: OpenTelemetry's own are made for milliseconds."""
+
 _meter = metrics.get_meter("fastapi_poto")
-_calls = _meter.create_histogram("rpc.server.call.duration", unit="s", description="Calls, streams to their end.")
 _open_streams = _meter.create_up_down_counter("poto.streams.open", unit="{stream}", description="Open streams.")
 _items = _meter.create_counter("poto.streams.items", unit="{item}", description="Items of streams.")
-_first_items = _meter.create_histogram(
-    "poto.streams.time_to_first_item", unit="s", description="From a stream's start to its first item."
-)
-_stores = _meter.create_histogram(
-    "db.client.operation.duration", unit="s", description="Operations of stores, as their callers wait for them."
-)
 _events = _meter.create_counter("poto.auth.events", unit="{event}", description="Sign-ins, refusals, throttling, …")
 _passwords = _meter.create_up_down_counter(
     "poto.passwords.hashing", unit="{password}", description="Passwords that are hashed, or wait for it."
 )
+
+
+def _durations(name: str, description: str) -> metrics.Histogram:
+    return _meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS)
+
+
+_calls = _durations("rpc.server.call.duration", "Calls, streams to their end.")
+_first_items = _durations("poto.streams.time_to_first_item", "From a stream's start to its first item.")
+_stores = _durations("db.client.operation.duration", "Operations of stores, as their callers wait for them.")
 
 is_set_up = False
 """Whether there is a provider."""

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Protocol
 from fastapi import APIRouter, Body, Depends, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
@@ -26,7 +25,7 @@ from ..errors import (
     Unavailable,
     UsernameTaken,
 )
-from ..pipeline import Pipeline, with_headers
+from ..pipeline import ObservedRoute, Pipeline, with_headers
 from ..settings import Settings
 from ..users import Identity
 from .accounts import name_problem, password_problem
@@ -107,8 +106,8 @@ class Runtime(Protocol):
 class SignInPipeline(Pipeline):
     """The pipeline of one sign-in route. Who calls, and from which page, is checked before the body is read."""
 
-    def __init__(self, poto: Runtime, path: str, guarded: bool) -> None:
-        super().__init__(poto, f"Auth {path}", poto.settings.auth.max_body_size)
+    def __init__(self, poto: Runtime, name: str, path: str, guarded: bool) -> None:
+        super().__init__(poto, name, poto.settings.auth.max_body_size)
         self._poto = poto
         self._path = path
         self._guarded = guarded
@@ -137,7 +136,7 @@ class SignInPipeline(Pipeline):
                 raise
 
 
-class AuthRoute(APIRoute):
+class AuthRoute(ObservedRoute):
     """A sign-in route."""
 
     poto: Runtime
@@ -158,7 +157,7 @@ class AuthRoute(APIRoute):
 
     @cached_property
     def _pipeline(self) -> SignInPipeline:
-        return SignInPipeline(self.poto, self.path, self.guarded)
+        return SignInPipeline(self.poto, self.name, self.path, self.guarded)
 
     async def _work(self, context: CallContext, receive: Receive, send: Send) -> None:
         receiver = Receiver(receive, self._pipeline.max_body_size, self.poto.settings.body_timeout)

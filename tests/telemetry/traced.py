@@ -2,10 +2,14 @@
 
 import asyncio
 import contextvars
+import json
+import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
+import prometheus_client
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from opentelemetry import trace
@@ -270,6 +274,29 @@ async def test_either_metrics(told: Told) -> None:
     assert ("memory", "read") in operations
     events = {point.attributes["poto.event"] for point in told.metric("poto.auth.events")}
     assert "visitor_created" in events
+
+
+async def test_either_dashboard(told: Told) -> None:
+    """It asks for metrics and labels that Prometheus is served; percentiles have limits to be found between."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app("native")), base_url="http://test") as client:
+        await client.post("/auth/visitor")
+        assert (await client.post("/auth/login", data={"username": "ann", "password": "no such horse"})).is_error
+        await client.get("/Shop/sold_out")
+        await client.post("/Shop/watch")
+    served = prometheus_client.generate_latest().decode()
+    names = set(re.findall(r"^(\w+)[{ ]", served, re.MULTILINE))
+    labels = set(re.findall(r'[{,](\w+)="', served))
+    dashboard = json.loads((Path(__file__).parents[2] / "docs" / "observing-dashboard.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(asked) >= 10
+    for query in asked:
+        grouped = [name for by in re.findall(r"by \(([^)]*)\)", query) for name in by.split(", ")]
+        assert set(re.findall(r"\b(?:rpc|poto|db|http)_\w+", query)) - set(grouped) <= names, query
+        assert {*grouped, *re.findall(r"(\w+)!?=\"", query)} <= labels, query
+    for name in ("rpc.server.call.duration", "poto.streams.time_to_first_item", "db.client.operation.duration"):
+        assert all(point.explicit_bounds[0] <= 0.001 < 10 <= point.explicit_bounds[-1] for point in told.metric(name))
+    refused = {point.attributes["rpc.method"]: point.attributes for point in told.metric("rpc.server.call.duration")}
+    assert refused["Auth/login"]["error.type"] == "unauthenticated"
 
 
 async def test_either_fast_path_stays_open(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
