@@ -208,10 +208,6 @@ class Settings:
                 raise ConfigurationError(f"Settings: {name} must be {least}, not {value!r}.")
 
     @property
-    def realm(self) -> str:
-        return self.auth.realm
-
-    @property
     def sign_in_life(self) -> float:
         """Of a user's sign-in record, which says what their session is called: no session outlives it."""
         return max(self.auth.refresh_absolute, self.session_absolute)

@@ -1,8 +1,8 @@
 """What cannot be vouched for: errors, which are wrong whatever was meant, and warnings, which may be meant."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from ..auth import OwnSignIn
 from ..auth.oidc import OIDC
@@ -15,8 +15,7 @@ from .source import MUTABLE, touches
 from .table import Row, modules_of
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong, or may be. `says` ends with what to do."""
 
     level: Literal["error", "warning"]
@@ -27,28 +26,28 @@ class Finding:
         return f"{self.level}: {self.where}: {self.says}"
 
 
+_error, _warning = partial(Finding, "error"), partial(Finding, "warning")
+
+
 def check_runtimes(table: Sequence[Row], workers: int) -> Iterator[Finding]:
     """The secret and the stores of each runtime."""
     for poto in _potos(table):
         secrets, where = poto.secrets, "Poto"
         if secrets.of_process and workers > 1:
-            yield Finding(
-                "error",
+            yield _error(
                 where,
                 f"there is no secret, so each of {workers} workers makes its own and refuses the others' tokens. "
                 "Set POTO_SECRET or Poto(secret).",
             )
         elif secrets.of_process:
-            yield Finding(
-                "warning",
+            yield _warning(
                 where,
                 "there is no secret: one is made for the process, and everybody is signed out when it ends. "
                 "Set POTO_SECRET or Poto(secret).",
             )
         in_memory = [store for store in poto.stores if isinstance(getattr(store, "inner", store), MemoryStore)]
         if in_memory and workers > 1:
-            yield Finding(
-                "error",
+            yield _error(
                 where,
                 f"the store is this process's memory, and {workers} workers would each have users and sessions of "
                 'their own. Use Poto(store="redis://…"), "postgresql://…" or "sqlite:///…".',
@@ -56,8 +55,7 @@ def check_runtimes(table: Sequence[Row], workers: int) -> Iterator[Finding]:
         yield from _check_sign_in(poto, table, in_memory=bool(in_memory))
         for issuer in (one for one in poto.authenticator.credentials if isinstance(one, OIDC)):
             if not issuer.audiences and not issuer.authorized_parties:
-                yield Finding(
-                    "warning",
+                yield _warning(
                     f"OIDC {issuer.name}",
                     f"a token that {issuer.issuer} made for any other application is good here. "
                     'Write audience="…", or authorized_parties=[…] if its tokens have no audience.',
@@ -78,15 +76,13 @@ def _check_sign_in(poto: Any, table: Sequence[Row], *, in_memory: bool) -> Itera
         return
     where = guarded[0].where if len(guarded) == 1 else f"{guarded[0].where} and {len(guarded) - 1} more"
     if in_memory:
-        yield Finding(
-            "error",
+        yield _error(
             where,
             "callers must be signed in, but nothing here signs anybody in, and sign-ins elsewhere are in another "
             "process's memory. Remove auth=False, or include auth_router(poto), or share a store.",
         )
     else:
-        yield Finding(
-            "warning",
+        yield _warning(
             where,
             "callers must be signed in, but nothing here signs anybody in. Right if another application with the "
             "same secret and store does; else remove auth=False.",
@@ -100,8 +96,7 @@ def check_methods(table: Sequence[Row]) -> Iterator[Finding]:
             continue
         taken = [one.name for one in (*operation.parameters, *operation.constructor) if one.source is Source.SESSION]
         if taken:
-            yield Finding(
-                "error",
+            yield _error(
                 operation.where,
                 f"it is public, but takes the session as {taken[0]!r}: a caller without credentials always gets 401. "
                 "Remove @public, or the parameter.",
@@ -109,8 +104,7 @@ def check_methods(table: Sequence[Row]) -> Iterator[Finding]:
             continue
         found = touches(operation.cls, operation.name)
         if found.session and not found.user:
-            yield Finding(
-                "warning",
+            yield _warning(
                 operation.where,
                 "it is public and touches the session: a caller without credentials gets 401 there. "
                 "Ask get_current_user() first, or remove @public.",
@@ -140,8 +134,7 @@ def check_state(table: Sequence[Row]) -> Iterator[Finding]:
         for name, how in sorted((name, how) for one in found for name, how in one.module_state.items()):
             if name not in seen:
                 seen.add(name)
-                yield Finding(
-                    "warning",
+                yield _warning(
                     name,
                     f"it is {how} by a method of {cls.__qualname__}: {_SHARED}",
                 )
@@ -157,14 +150,12 @@ def _check_attribute(where: str, value: object, is_changed: bool, is_assigned: b
     kind = f"a {type(value).__name__} on the class"
     is_mutable = isinstance(value, MUTABLE)
     if is_assigned or (is_changed and is_mutable):
-        yield Finding(
-            "error",
+        yield _error(
             where,
             f"{kind}, which the methods {'change' if is_mutable else 'set'}: {_SHARED}",
         )
     elif is_mutable and not where.rpartition(".")[2].isupper():  # else a constant, by its name and what methods do
-        yield Finding(
-            "warning",
+        yield _warning(
             where,
             f"{kind} is shared by all calls of this process. "
             "Make it a tuple, a frozenset or a MappingProxyType, or write its name in capitals.",
@@ -178,19 +169,17 @@ def check_roles(table: Sequence[Row], known: Collection[str] | None) -> Iterator
         roles = operation.guard.roles
         used.update({role: operation.where for role in roles if role not in used})
         if roles and known is not None and roles.isdisjoint(known):
-            yield Finding(
-                "error",
+            yield _error(
                 operation.where,
                 f"nobody can call it: no user has {_listed(roles)}. There are: {_listed(known) or 'none'}.",
             )
         elif known is not None and roles - set(known):
-            yield Finding("warning", operation.where, f"no user has {_listed(roles - set(known))}.")
+            yield _warning(operation.where, f"no user has {_listed(roles - set(known))}.")
     similar: dict[str, str] = {}
     for role in sorted(used):
         other = similar.setdefault(_plain(role), role)
         if other != role:
-            yield Finding(
-                "warning",
+            yield _warning(
                 used[role],
                 f"the role {role!r} is nearly {other!r} of {used[other]}. If they are one, write them alike.",
             )
@@ -212,8 +201,7 @@ def check_paths(table: Sequence[Row]) -> Iterator[Finding]:
             other = first.setdefault((verb, row.path), row)
             same_sign_in = row.operation is None and other.operation is None and row.poto is other.poto
             if other is not row and not (same_sign_in and row.poto is not None):
-                yield Finding(
-                    "error",
+                yield _error(
                     f"{verb} {row.path}",
                     f"{_named(row)} is never called: {_named(other)} comes first. Give one of them another path.",
                 )
@@ -228,14 +216,12 @@ def check_app(app: Any) -> Iterator[Finding]:
     try:
         check_operation_ids(app.routes)
     except ConfigurationError as error:
-        yield Finding("error", "app", str(error))
+        yield _error("app", str(error))
     try:
         app.openapi()
     except ConfigurationError:
         pass  # said above
     except Exception as error:  # of any of the application's routes
-        yield Finding(
-            "error", "app", f"/openapi.json cannot be made ({type(error).__name__}: {error}). Find the route."
-        )
+        yield _error("app", f"/openapi.json cannot be made ({type(error).__name__}: {error}). Find the route.")
     if getattr(app, "debug", False):
-        yield Finding("warning", "app", "debug=True shows tracebacks to callers. Remove it in production.")
+        yield _warning("app", "debug=True shows tracebacks to callers. Remove it in production.")

@@ -1,8 +1,7 @@
 """The table of an application's routes: who may call what, and which way a call takes."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
@@ -14,8 +13,7 @@ from ..operations import Operation, Source
 from ..routing import PotoRoute
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One route."""
 
     verb: str
@@ -126,7 +124,7 @@ def modules_of(table: Iterable[Row]) -> list[type[PotoModule]]:
 
 def drawn(table: Sequence[Row]) -> str:
     """The table as text, in columns."""
-    names = [one.name for one in fields(Row)][:6]
+    names = Row._fields[:6]
     potos = list({id(row.poto): row.poto for row in table if row.poto is not None}.values())
     lines = [[*names, "stranger"]]
     lines += [[*(str(getattr(row, name)) for name in names), stranger(row, potos)] for row in table]

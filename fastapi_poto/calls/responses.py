@@ -54,7 +54,7 @@ def encoder(operation: Operation) -> Callable[[Any], Any]:
 def sender(operation: Operation, options: StreamOptions | None, is_active: IsActive) -> SendResult:
     """How a method responds. All that depends on the method alone has been worked out here."""
     if options is None:
-        return _unary(operation.kind, operation.status_code, operation.media_type)
+        return _unary(operation.kind, operation.status_code, operation.options.media_type)
     make = _items_of(operation) if operation.kind == "stream" else _chunks_of(operation)
 
     async def send_stream(
@@ -96,7 +96,7 @@ def base_options(settings: Settings) -> StreamOptions:
 
 def _key_of(operation: Operation) -> Callable[[Mapping[str, Any]], str] | None:
     """From a call's arguments to the key by which its stream is found again."""
-    template = operation.key
+    template = operation.options.key
     if template is None:
         return None
     defaults = {one.name: one.default for one in operation.wire_parameters if not one.required}
@@ -119,7 +119,7 @@ def _items_of(operation: Operation) -> Callable[..., Any]:
 
 
 def _chunks_of(operation: Operation) -> Callable[..., Any]:
-    return partial(ByteStream, media_type=operation.media_type or "application/octet-stream")
+    return partial(ByteStream, media_type=operation.options.media_type or "application/octet-stream")
 
 
 @lru_cache(maxsize=4096)

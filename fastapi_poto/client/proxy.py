@@ -112,7 +112,7 @@ class RemoteMethod:
         return Items(self._plan(outgoing, "text/event-stream"))
 
     def _chunks(self, outgoing: Outgoing) -> Chunks:
-        return Chunks(self._plan(outgoing, self._operation.media_type or "*/*"))
+        return Chunks(self._plan(outgoing, self._operation.options.media_type or "*/*"))
 
     def _plan(self, outgoing: Outgoing, media_type: str) -> StreamPlan:
         operation, options = self._operation, self._options

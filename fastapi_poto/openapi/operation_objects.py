@@ -75,9 +75,9 @@ class OperationRefiner:
         _in_order(shown)
 
     def _texts(self, shown: OperationObject, operation: Operation, doc: Docstring) -> None:
-        said = operation.openapi_extra or {}
+        said = operation.options.openapi_extra or {}
         if "summary" not in said:
-            shown["summary"] = operation.summary or doc.summary or _words(operation.name)
+            shown["summary"] = operation.options.summary or doc.summary or _words(operation.name)
         if "description" not in said:
             shown.pop("description", None)
             if doc.description:
@@ -156,8 +156,7 @@ class OperationRefiner:
             schema = content.get("schema")
             if not isinstance(schema, dict):
                 continue
-            for one in walk(schema):
-                integers_as_strings(one)
+            integers_as_strings(schema)
             drop_titles(schema)
             if operation.kind == "stream" and media_type == EventStreamBody.media_type:
                 content["schema"] = self._stream(shown, response, schema, errors, operation, said=doc.result)
@@ -165,7 +164,9 @@ class OperationRefiner:
                 mark_binary(schema, is_form=False)
                 content["schema"] = self._named(schema, f"{base}Response")
             parts = [schema, *(self.schemas[name] for name in reachable([content["schema"]], self.schemas))]
-            if operation.without_none and any(_required_and_nullable(one) for part in parts for one in walk(part)):
+            if operation.options.response_model_exclude_none and any(
+                _required_and_nullable(one) for part in parts for one in walk(part)
+            ):
                 content["schema"] = self._without_none(content["schema"], {})
             elif schema == {"type": "string"} and not media_type.startswith(("text/", "application/json")):
                 schema["format"] = "binary"

@@ -23,15 +23,16 @@ class EventStreamBody(JSONResponse):  # of JSON: so FastAPI documents the type o
 
 def route_arguments(operation: Operation) -> Mapping[str, Any]:
     """The arguments of `APIRouter.add_api_route` that describe a method. What they cannot say, `openapi` adds."""
+    options = operation.options
     arguments: dict[str, Any] = {
         "name": operation.where,
         "operation_id": operation.operation_id,
-        "tags": list(operation.tags) if operation.tags is not None else [operation.module_name],
-        "deprecated": operation.deprecated,
-        "openapi_extra": dict(operation.openapi_extra) if operation.openapi_extra else None,
+        "tags": list(options.tags) if options.tags is not None else [operation.module_name],
+        "deprecated": options.deprecated,
+        "openapi_extra": dict(options.openapi_extra) if options.openapi_extra else None,
         "response_model": None,
         "status_code": operation.status_code,
-        "include_in_schema": operation.include_in_schema,
+        "include_in_schema": options.include_in_schema is not False,
         "responses": _responses(operation),
     }
     if operation.kind == "empty":
@@ -41,7 +42,7 @@ def route_arguments(operation: Operation) -> Mapping[str, Any]:
     elif operation.kind == "stream":
         arguments |= {"response_model": operation.result, "response_class": EventStreamBody}
     elif operation.kind in ("bytes", "byte_stream"):
-        arguments["response_class"] = _of_media_type(operation.media_type) if operation.media_type else OctetStream
+        arguments["response_class"] = _of_media_type(options.media_type) if options.media_type else OctetStream
     elif operation.kind == "response":
         arguments["response_class"] = _response_class(operation)
     return arguments
@@ -49,8 +50,8 @@ def route_arguments(operation: Operation) -> Mapping[str, Any]:
 
 def _response_class(operation: Operation) -> type[Response]:
     """The class of a method that returns responses itself: what its annotation and `media_type` tell of them."""
-    if operation.media_type is not None:
-        return _of_media_type(operation.media_type)
+    if operation.options.media_type is not None:
+        return _of_media_type(operation.options.media_type)
     classes: list[Any] = list(members(operation.result))
     one = classes[0] if len(classes) == 1 else Response
     return one if one.media_type is not None or issubclass(one, RedirectResponse) else OctetStream
@@ -83,7 +84,7 @@ def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
             status: {"model": Union[tuple(_bodies(errors))]}  # noqa: UP007 - of a tuple
             for status, errors in by_status(operation.errors).items()
         },
-        **{status: dict(response) for status, response in operation.responses.items()},
+        **{status: dict(response) for status, response in (operation.options.responses or {}).items()},
     }
 
 

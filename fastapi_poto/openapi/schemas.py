@@ -1,5 +1,6 @@
 """JSON Schemas as FastAPI makes them, and the ways to walk and to change them."""
 
+import copy
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ _OF_ONE = (
 )  # fmt: skip
 _NO_ESSENCE = ("title", "default", "description", "examples", DEFAULT_MARK, FLOAT_MARK)
 NULL: Schema = {"type": "null"}
-_OF_NUMBERS = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def ref(name: str) -> Schema:
@@ -33,13 +34,24 @@ def named(schema: Any) -> str | None:
     return target.removeprefix(PREFIX) if isinstance(target, str) and target.startswith(PREFIX) else None
 
 
+def _places(schema: Schema) -> Iterator[tuple[Any, Any, str]]:
+    """The places directly inside a schema that have another: what holds it, where, and under which keyword.
+
+    A property that is called like a keyword is no keyword.
+    """
+    for keyword in (*_OF_MANY, *_OF_LISTS):
+        holder = schema.get(keyword) or {}
+        for at, one in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if isinstance(one, dict):
+                yield holder, at, keyword
+    for keyword in _OF_ONE:
+        if isinstance(schema.get(keyword), dict):
+            yield schema, keyword, keyword
+
+
 def children(schema: Schema) -> Iterator[Schema]:
-    """The schemas directly inside a schema. A property that is called like a keyword is no keyword."""
-    for key in _OF_MANY:
-        yield from (one for one in (schema.get(key) or {}).values() if isinstance(one, dict))
-    for key in _OF_LISTS:
-        yield from (one for one in schema.get(key) or () if isinstance(one, dict))
-    yield from (schema[key] for key in _OF_ONE if isinstance(schema.get(key), dict))
+    """The schemas directly inside a schema."""
+    return (holder[at] for holder, at, _ in _places(schema))
 
 
 def walk(schema: Schema) -> Iterator[Schema]:
@@ -140,9 +152,8 @@ def _parts(schema: Schema) -> Iterator[Schema]:
 def integers_as_strings(schema: Schema) -> None:
     """An integer whose bounds pass 2^53 is a string on the wire."""
     for one in walk(schema):
-        bounds = [one.get(key) for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")]
-        if one.get("type") == "integer" and is_big(bounds):
-            for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"):
+        if one.get("type") == "integer" and is_big(map(one.get, _BOUNDS)):
+            for key in (*_BOUNDS, "multipleOf"):
                 one.pop(key, None)
             one.update(BIG_INTEGER)
         if one.get("pattern") == BIG_INTEGER["pattern"]:
@@ -178,7 +189,7 @@ def numbers_as_they_are(schema: Schema, *, comes_out: bool) -> None:
     for one in walk(schema):
         one.pop(DEFAULT_MARK, None)
         if one.pop(FLOAT_MARK, False) and comes_out:
-            number = {key: one.pop(key) for key in _OF_NUMBERS if key in one}
+            number = {key: one.pop(key) for key in ("type", *_BOUNDS, "multipleOf") if key in one}
             one["anyOf"] = [number, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]
 
 
@@ -239,20 +250,14 @@ Add = Callable[..., str]
 
 def hoist_unions(schema: Schema, name: str, add: Add) -> None:
     """Give each union inside a component a name of its own: the component's and the member's."""
-    for key in _OF_MANY:
-        for member, one in (schema.get(key) or {}).items():
-            if isinstance(one, dict):
-                schema[key][member] = _hoisted(one, name + camel(member), add)
-    for key in _OF_LISTS:
-        if key in schema:
-            alone = sum(one != NULL for one in schema[key]) == 1
-            schema[key] = [
-                _hoisted(one, name if alone else f"{name}{number}", add) if isinstance(one, dict) else one
-                for number, one in enumerate(schema[key], 1)
-            ]
-    for key in _OF_ONE:
-        if isinstance(schema.get(key), dict):
-            schema[key] = _hoisted(schema[key], name + ("Item" if key == "items" else "Value"), add)
+    for holder, at, keyword in _places(schema):
+        if keyword in _OF_MANY:
+            inner = name + camel(at)
+        elif keyword in _OF_LISTS:
+            inner = name if sum(one != NULL for one in holder) == 1 else f"{name}{at + 1}"
+        else:
+            inner = name + ("Item" if keyword == "items" else "Value")
+        holder[at] = _hoisted(holder[at], inner, add)
 
 
 def union_names(schema: Schema) -> list[str]:
@@ -276,24 +281,16 @@ def _hoisted(schema: Schema, name: str, add: Add) -> Schema:
     return {"anyOf": [target, dict(NULL)], **kept} if nullable else {**target, **kept}
 
 
-def same_for_clients(one: Any, other: Any) -> bool:
+def same_for_clients(one: Schema, other: Schema) -> bool:
     """Whether two versions of a component differ in nothing but titles, defaults and words."""
-    return bool(_essence(one) == _essence(other))
+    return _essence(one) == _essence(other)
 
 
-def _essence(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return schema
-    essence = {key: value for key, value in schema.items() if key not in _NO_ESSENCE}
-    for key in _OF_MANY:
-        if key in essence:
-            essence[key] = {name: _essence(value) for name, value in essence[key].items()}
-    for key in _OF_LISTS:
-        if key in essence:
-            essence[key] = [_essence(value) for value in essence[key]]
-    for key in _OF_ONE:
-        if key in essence:
-            essence[key] = _essence(essence[key])
-    if "required" in essence:
-        essence["required"] = sorted(essence["required"])
+def _essence(schema: Schema) -> Schema:
+    essence = copy.deepcopy(schema)
+    for one in walk(essence):
+        for keyword in _NO_ESSENCE:
+            one.pop(keyword, None)
+        if "required" in one:
+            one["required"] = sorted(one["required"])
     return essence

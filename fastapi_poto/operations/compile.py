@@ -92,21 +92,13 @@ def _compile(cls: type[PotoModule], name: str, owner: type, constructor: tuple[P
         guard=guard_of(cls, name, owner),
         errors=check_errors(options.errors or (), where),
         doc=_doc(cls, name),
-        media_type=options.media_type,
+        options=options,
         status_code=status_of(kind, result, options, where),
-        responses=options.responses or {},
-        without_none=bool(options.response_model_exclude_none),
         resumable=bool(options.resumable),
-        key=options.key,
         first_item_timeout=1.0 if options.first_item_timeout is None else options.first_item_timeout,
         # One that waits before it returns its iterator is a stream whose first item is awaited.
         cancel_on_disconnect=bool(options.cancel_on_disconnect)
         or (kind in ("stream", "byte_stream") and inspect.iscoroutinefunction(inner)),
-        summary=options.summary,
-        tags=tuple(options.tags) if options.tags is not None else None,
-        deprecated=options.deprecated,
-        include_in_schema=options.include_in_schema is not False,
-        openapi_extra=options.openapi_extra,
         decoder=decoder,
         encode=codec.without_none() if options.response_model_exclude_none else codec.encode,
     )

@@ -1,11 +1,11 @@
 """What is known of a method before the first call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
 from ..errors import PotoError
-from ..module import PotoModule
+from ..module import PotoModule, RpcOptions
 from ..wire import Decoder
 
 Kind = Literal["unary", "bytes", "empty", "response", "stream", "byte_stream"]
@@ -81,23 +81,13 @@ class Operation(NamedTuple):
     guard: Guard
     errors: tuple[type[PotoError], ...]
     doc: str
-    media_type: str | None
+    options: RpcOptions
+    """What was said of it and of what it overrides, as it was said."""
     status_code: int
     """Of an answer that succeeds."""
-    responses: Mapping[int | str, Mapping[str, Any]]
-    """What the document says of others, as FastAPI takes it."""
-    without_none: bool
-    """Whether members that are None are left out of the result."""
     resumable: bool
-    key: str | None
-    """Of the arguments, as in `chat:{chat_id}`: by which the running stream of the same user is found."""
     first_item_timeout: float
     cancel_on_disconnect: bool
-    summary: str | None
-    tags: tuple[str, ...] | None
-    deprecated: bool | None
-    include_in_schema: bool
-    openapi_extra: Mapping[str, Any] | None
     decoder: Decoder[dict[str, Any]] | None
     """Of the body, the query or the form; None if the call reads none of them."""
     encode: Callable[[Any], bytes]

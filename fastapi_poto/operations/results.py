@@ -78,21 +78,16 @@ def read_events(annotation: Any) -> Events:
 
 def _payload(item: Any) -> Any:
     """What an item carries: of `Event[T]`, alone or in a union, T."""
-    return _union(tuple(_of_event(member) for member in members(item))) if _names_event(item) else item
+    found = list(members(item))
+    return _union(tuple(map(_of_event, found))) if any(map(_is_event, found)) else item
 
 
 def _is_event(member: Any) -> bool:
     return (get_origin(member) or member) is Event
 
 
-def _names_event(item: Any) -> bool:
-    return any(_is_event(member) for member in members(item))
-
-
 def _of_event(member: Any) -> Any:
-    if not _is_event(member):
-        return member
-    return next(iter(get_args(member)), Any)
+    return next(iter(get_args(member)), Any) if _is_event(member) else member
 
 
 def _union(types: tuple[Any, ...]) -> Any:
