@@ -91,3 +91,8 @@ def make_world(issuer: Issuer, *, more: Any = (), poto: dict[str, Any] | None = 
 @pytest.fixture
 def world(issuer: Issuer) -> World:
     return make_world(issuer, roles="realm_access.roles")
+
+
+async def identity_of(world: World, token: str) -> Any:
+    scope = {"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]}
+    return await world.poto.authenticator.authenticate(scope)

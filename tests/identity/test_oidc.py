@@ -1,27 +1,16 @@
-"""Callers whom an issuer knows: their claims, their rights, and what is decided about them here."""
+"""Callers whom an issuer knows: their claims, and their rights."""
 
-import asyncio
-import base64
-import json
-from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from fastapi_poto import OIDC, ApiKeys, ConfigurationError, OwnSignIn, Poto
-from fastapi_poto.auth import StoreUsers
 from fastapi_poto.auth.oidc.claims import read_roles
-from fastapi_poto.auth.oidc.token import parse
-from fastapi_poto.errors import NotFound, Unauthenticated
-from fastapi_poto.users import Account, User
 from tests.identity.conftest import World, make_world
 from tests.identity.issuer import Issuer
-from tests.secret import SECRET
 
 pytestmark = pytest.mark.anyio
+
 
 BAD = 'Bearer realm="poto", error="invalid_token"'
 
@@ -184,6 +173,8 @@ SHAPES = {
         ("corp:ann", ["staff"]),
     ),
 }  # fmt: skip
+
+
 HEADERS = {"Clerk": {"cat": "cl_B7d4PD111AAA"}, "Entra v1": {"x5t": "abc"}, "Keycloak": {"typ": "JWT"}}
 
 
@@ -224,241 +215,3 @@ def test_role_sources(source: Any, roles: set[str]) -> None:
     """A path that leads nowhere, and values that are no strings, are no roles."""
     claims = {"a": {"b": ["x"]}, "one": "y z", "number": 7, "mixed": [1, None, "s", ["t"]]}
     assert read_roles(claims, source) == roles
-
-
-async def test_two_issuers_never_mix(issuer: Issuer) -> None:
-    """The same `sub` of two issuers, and of our own users, are different people; neither signs for the other."""
-    from tests.identity.issuer import serve_issuer
-
-    with serve_issuer() as second:
-        second.keys = {"one": RSAKey.generate_key(2048)}
-        other = OIDC(second.url, audience="shop", name="partner")
-        world = make_world(issuer, more=[other])
-        assert (await world.call(issuer.token())).json()["id"] == "corp:ann"
-        assert (await world.call(second.token())).json()["id"] == "partner:ann"
-        # One's key id and name with the other's key, and the other way round.
-        assert await world.status(second.token(iss=issuer.url)) == 401
-        assert await world.status(issuer.token(iss=second.url)) == 401
-        visitor = (await world.http.post("/auth/visitor")).json()
-        assert (await world.call(visitor["access_token"])).json()["id"] == visitor["user_id"]
-
-
-async def test_what_is_decided_here_holds_at_the_next_call(issuer: Issuer, world: World) -> None:
-    """Blocked, let in, given and denied a role, signed out everywhere: whatever the token says."""
-    now = int(world.clock())
-    token = issuer.token(realm_access={"roles": ["staff"]}, iat=now - 5)
-    users, known = world.poto.users, world.poto.external_users
-    assert await world.status(token) == 200
-    await users.set_disabled("corp:ann")  # type: ignore[attr-defined]
-    assert await world.status(token) == 401
-    await users.set_disabled("corp:ann", False)  # type: ignore[attr-defined]
-    await known.take_roles("corp:ann", "staff")
-    await known.add_roles("corp:ann", "night")
-    assert (await world.call(token)).json()["roles"] == ["night"]
-    assert await world.status(token, "/Desk/count") == 403
-    await known.reset_roles("corp:ann", "staff", "night")
-    assert (await world.call(token)).json()["roles"] == ["staff"]
-    assert (await world.call(token, "/Desk/count")).json() == 1
-    await world.poto.accounts.end_sign_ins("corp:ann")
-    assert await world.status(token) == 401
-    world.clock.advance(2)
-    later = issuer.token(realm_access={"roles": ["staff"]}, iat=now + 1)
-    assert (await world.call(later, "/Desk/count")).json() == 1  # a new session
-    await known.forget("corp:ann")
-    assert await world.status(token) == 200
-
-
-async def test_own_users_whose_id_has_a_colon(issuer: Issuer, world: World) -> None:
-    """Blocking one of an application's own users blocks that one, whatever its id looks like."""
-    users: Any = world.poto.users
-    for provider in (users, StoreUsers(world.poto.store)):
-        await provider.add(Account(User("ldap:ann", name=f"ann {id(provider)}"), None))
-        await provider.set_disabled("ldap:ann")
-        assert await provider.get("ldap:ann") is None
-    assert (await world.poto.store.names("external:")).names == []
-    with pytest.raises(NotFound):
-        await StoreUsers(world.poto.store).set_disabled("corp:nobody")
-
-
-async def identity_of(world: World, token: str) -> Any:
-    scope = {"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]}
-    return await world.poto.authenticator.authenticate(scope)
-
-
-async def test_a_stream_ends_with_its_token(issuer: Issuer, world: World) -> None:
-    """What an open stream asks: no longer after the expiry, a block, a lost role, or `end_all`."""
-    is_active = world.poto.authenticator.is_active
-    known = world.poto.external_users
-    identity = await identity_of(world, issuer.token(realm_access={"roles": ["staff"]}))
-    assert await is_active(identity)
-    await known.set_disabled("corp:ann")
-    assert not await is_active(identity)
-    await known.set_disabled("corp:ann", False)
-    await known.take_roles("corp:ann", "staff")
-    assert not await is_active(identity)
-    await known.reset_roles("corp:ann", "staff")
-    assert await is_active(identity)
-    world.clock.advance(311)
-    assert not await is_active(identity)
-
-
-async def test_a_stream_may_go_on_for_a_session(issuer: Issuer) -> None:
-    """With `stream_until="session"` it outlives its token, for as long as a sign-in could last, and not a block."""
-    world = make_world(issuer, stream_until="session")
-    identity = await identity_of(world, issuer.token())
-    world.clock.advance(days=29)
-    assert await world.poto.authenticator.is_active(identity)
-    await world.poto.accounts.end_sign_ins("corp:ann")
-    assert not await world.poto.authenticator.is_active(identity)
-    await world.poto.external_users.forget("corp:ann")
-    world.clock.advance(days=2)
-    assert not await world.poto.authenticator.is_active(identity)
-
-
-async def test_a_role_that_was_added_here_can_be_withdrawn(issuer: Issuer, world: World) -> None:
-    """A stream that a local role opened ends when the role is withdrawn."""
-    await world.poto.external_users.add_roles("corp:ann", "night")
-    identity = await identity_of(world, issuer.token())
-    assert "night" in identity.user.roles
-    await world.poto.external_users.reset_roles("corp:ann", "night")
-    assert not await world.poto.authenticator.is_active(identity)
-
-
-async def test_the_document_says_where_to_sign_in(issuer: Issuer) -> None:
-    """OpenID Connect's discovery, and the authorization code flow once the issuer has told its addresses."""
-    world = make_world(issuer)
-    await world.poto.open()
-    document = (await world.http.get("/openapi.json")).json()
-    schemes = document["components"]["securitySchemes"]
-    assert schemes["corp"] == {
-        "type": "openIdConnect",
-        "openIdConnectUrl": f"{issuer.url}/.well-known/openid-configuration",
-    }
-    assert schemes["corp-code"]["flows"]["authorizationCode"] == {
-        "authorizationUrl": f"{issuer.url}/auth",
-        "tokenUrl": f"{issuer.url}/token",
-        "scopes": {"openid": "Who signs in"},
-    }
-    ways = [{"PotoBearer": []}, {"PotoPassword": []}, {"corp": []}, {"corp-code": []}]
-    for path, verb in (("/Desk/who", "post"), ("/plain", "get")):
-        assert document["paths"][path][verb]["security"] == ways
-
-
-async def test_agents_find_the_issuers(issuer: Issuer, world: World) -> None:
-    """RFC 9728: the metadata of the protected resource names them."""
-    answer = await world.http.get("/auth/.well-known/oauth-protected-resource")
-    assert answer.status_code == 404
-    answer = await world.http.get("/.well-known/oauth-protected-resource")
-    assert answer.json() == {
-        "resource": "http://desk",
-        "authorization_servers": [issuer.url],
-        "bearer_methods_supported": ["header"],
-    }
-
-
-MISTAKES = [
-    ({"url": "http://login.example"}, "https:// URL"),
-    ({"url": "ftp://login.example"}, "https:// URL"),
-    ({"url": "https://"}, "https:// URL"),
-    ({"url": "https://user:pass@login.example"}, "https:// URL"),
-    ({"jwks": "http://10.0.0.1/keys"}, "jwks is to be"),
-    ({"discovery": "http://example.org"}, "discovery is to be"),
-    ({"name": "Corp"}, "lower case"),
-    ({"name": "key"}, "not token, not key"),
-    ({"algorithms": ["HS256"]}, "any of ES256, EdDSA, PS256, RS256"),
-    ({"algorithms": []}, "any of"),
-    ({"audience": ""}, "name this application"),
-    ({"stream_until": "forever"}, "token"),
-]
-
-
-@pytest.mark.parametrize(("options", "says"), MISTAKES, ids=str)
-def test_mistakes_are_seen_at_start_up(options: dict[str, Any], says: str) -> None:
-    """Each is a ConfigurationError that says what to write."""
-    issuer = Issuer()
-    issuer.url = "https://login.example"
-    with pytest.raises(ConfigurationError, match=says):
-        make_world(issuer, **options)
-
-
-def test_two_that_claim_the_same_callers() -> None:
-    """Two entries for one issuer, or with one name, and two own sign-ins, are an error at start-up."""
-
-    def one() -> OIDC:
-        return OIDC("https://a.example", audience="shop", name="corp")
-
-    for other in (
-        OIDC("https://a.example", audience="shop", name="other"),
-        OIDC("https://b.example", audience="shop", name="corp"),
-    ):
-        with pytest.raises(ConfigurationError, match="two entries have the"):
-            Poto(SECRET, credentials=[one(), other])
-    with pytest.raises(ConfigurationError, match="two entries have the"):
-        Poto(SECRET, credentials=[OwnSignIn(), OwnSignIn()])
-    with pytest.raises(ConfigurationError, match="two entries have the issuer"):
-        Poto(SECRET, issuer="https://a.example", credentials=[OwnSignIn(), one()])
-
-
-@pytest.mark.parametrize("make", [OwnSignIn, ApiKeys, lambda: OIDC("https://a.example", audience="shop")])
-def test_each_runtime_has_its_own(make: Any) -> None:
-    """What is decided about a user in one store must not be looked up in another: an object of two is refused."""
-    shared = make()
-    Poto(SECRET, credentials=[shared])
-    with pytest.raises(ConfigurationError, match="another Poto's already"):
-        Poto(SECRET, credentials=[shared])
-
-
-async def test_one_verification_for_many_calls(issuer: Issuer, world: World) -> None:
-    """100 calls at once with a token that nobody has seen: one fetch of the keys, and all are let in."""
-    token = issuer.token()
-    assert await asyncio.gather(*(world.status(token) for _ in range(100))) == [200] * 100
-    assert issuer.fetched == {"/.well-known/openid-configuration": 1, "/jwks": 1}
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from([10**400, -(10**400)]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-CLAIMS = st.sampled_from(["aud", "sub", "iat", "exp", "nbf", "azp", "typ", "tid", "scope", "scp", "roles", "name"])
-MEMBERS = st.sampled_from(["alg", "kid", "typ", "crit", "jwk", "x"])
-
-
-def test_whatever_is_signed(issuer: Issuer) -> None:
-    """No claims and no header make anything but a user or a 401, with every check switched on and off."""
-    strict = {"authorized_parties": ["web"], "required": {"tid": "t1"}, "scopes_as_roles": True}
-    worlds = [make_world(issuer, roles=["roles", "scope.a"], **options) for options in ({}, strict)]
-
-    @settings(max_examples=200, deadline=None)
-    @given(claims=st.dictionaries(CLAIMS, JSON, max_size=3), header=st.dictionaries(MEMBERS, JSON, max_size=1))
-    def check(claims: dict[str, Any], header: dict[str, Any]) -> None:
-        signed = issuer.token(**{"azp": "web", "tid": "t1", **claims})
-        _, payload, signature = signed.split(".")
-        head = json.dumps({"alg": "RS256", "kid": "one", **header}).encode()
-        other = f"{base64.urlsafe_b64encode(head).rstrip(b'=').decode()}.{payload}.{signature}"
-        for world in worlds:
-            for token in (signed, other):
-                with suppress(Unauthenticated):
-                    assert runner.run(identity_of(world, token)).user.id.startswith("corp:")
-
-    with asyncio.Runner() as runner:
-        check()
-
-
-def test_deep_headers() -> None:
-    """Members that are nested deeper than Python likes are no token."""
-    for depth in (300, 900, 990, 3_000):
-        head = base64.urlsafe_b64encode(b'{"alg":' + b"[" * depth + b"]" * depth + b"}").rstrip(b"=")
-        parsed = parse(head + b".e30.AA")
-        assert parsed is None or parsed.algorithm is None
-
-
-@given(st.binary(max_size=200))
-def test_whatever_is_sent(sent: bytes) -> None:
-    """No bytes make anything but a token or None."""
-    assert parse(sent) is None or sent.count(b".") == 2

@@ -9,3 +9,9 @@ import pytest
 def key() -> str:
     """A log that no other test uses."""
     return f"test:{uuid4().hex}"
+
+
+@pytest.fixture
+def name() -> str:
+    """A record that no other test uses."""
+    return f"test:{uuid4().hex}"

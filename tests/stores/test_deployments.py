@@ -18,7 +18,7 @@ from fastapi_poto.sessions import SessionManager
 from fastapi_poto.stores import Entry, Life, Store, store_from_url
 from fastapi_poto.streaming.tails import NOW, Tails
 from tests.servers import PgBouncer, PostgresServer, RedisServer, accepts, find_program, free_port, wait_until
-from tests.stores.test_opening import TlsRedis, make_certificate
+from tests.stores.tls import TlsRedis, make_certificate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.deployments]
 
