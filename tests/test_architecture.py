@@ -135,6 +135,23 @@ def test_extras_are_extra() -> None:
     assert done.stdout.strip() == "None", done.stdout + done.stderr
 
 
+def test_imports_wait() -> None:
+    """What only a sign-in, an issuer, a document, a stream or a session in a cookie needs is not imported before."""
+    late = [
+        "argon2",
+        "jose",
+        "uvicorn",
+        "sse_starlette",
+        "difflib",
+        "fastapi_poto.auth.oidc",
+        "fastapi_poto.auth.key_routes",
+    ]
+    late += ["fastapi_poto.openapi.document", "fastapi_poto.sessions.cookie", "fastapi_poto.stores.sqlite"]
+    code = f"import sys, fastapi_poto; print(*{set(late)} & set(sys.modules)); fastapi_poto.OIDC"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_are_rooms(path: Path) -> None:
     """At most 400 lines, and a docstring that says what the room is for."""

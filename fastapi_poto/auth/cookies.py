@@ -7,7 +7,7 @@ page made it: by a header that no other origin can set without permission, and b
 from starlette.types import Scope
 
 from ..errors import CrossSiteRequest
-from ..sessions.cookie import sent_cookies
+from ..sessions.sent_cookies import sent_cookies
 from ..settings import AuthSettings
 from .access_tokens import MAX_LENGTH
 from .token_pair import TokenPair

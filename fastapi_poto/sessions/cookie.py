@@ -27,6 +27,7 @@ from ..errors import ConfigurationError, SessionEnded, SessionUnsupported, TooLa
 from ..settings import DAY, wall_clock
 from ..stores import records
 from ..stores.base import Store
+from .sent_cookies import sent_cookies
 from .session import Caller, Session, SessionStats
 
 logger = logging.getLogger("fastapi_poto.sessions")
@@ -288,18 +289,6 @@ class _CookieBackend:
             headers.remove(self._sent)
         self._sent = (b"set-cookie", header)
         headers.append(self._sent)
-
-
-def sent_cookies(scope: Mapping[str, Any], name: str) -> list[bytes]:
-    """The values of a request's cookies of this name; an honest one has at most one."""
-    prefix = name.encode() + b"="
-    return [
-        part.removeprefix(prefix)
-        for header, value in scope["headers"]
-        if header == b"cookie"
-        for part in map(bytes.strip, value.split(b";"))
-        if part.startswith(prefix)
-    ]
 
 
 def _too_large() -> TooLarge:
