@@ -18,9 +18,13 @@ class Output:
         self._as_json = as_json
         self._yes = yes
         self._count = 0
+        self._has_rows = False
 
     def row(self, values: Mapping[str, Any]) -> None:
-        """One of many: its values in a line, or a line of JSON."""
+        """One of many: its values in a line, below one of their names, or a line of JSON."""
+        if not self._has_rows and not self._as_json:
+            self._write("  ".join(values))
+        self._has_rows = True
         shown = (_date(one) if name.endswith("_at") and one else _shown(one) for name, one in values.items())
         self._write(json.dumps(values, default=_plain) if self._as_json else "  ".join(shown))
 

@@ -34,9 +34,9 @@ async def migrate(parsed: Namespace, output: Output) -> None:
 
 async def copy(parsed: Namespace, output: Output) -> None:
     async with _opened(parsed.source) as source, _opened(parsed.target) as target:
-        there = (await target.names("", limit=1)).names
-        if there:
-            output.confirm(f"There is something in the target, such as {there[0]}. Overwrite what has the same name")
+        async for name in names(target, ""):
+            output.confirm(f"There is something in the target, such as {name}. Overwrite what has the same name")
+            break
         copied = 0
         batch: list[str] = []
         async for name in names(source, ""):

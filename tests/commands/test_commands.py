@@ -71,6 +71,9 @@ def test_users(shell: Shell) -> None:
     shell.json("users", "create", "robot", "--no-password")
     listed = {row["name"]: row for row in shell.json("users", "list")}
     assert listed["ann"] == {**made, "visitor": False, "disabled": False}
+    header, *rows = shell.run("users", "list")[1].splitlines()
+    assert header == "id  name  roles  visitor  disabled"
+    assert f"{made['id']}  ann  admin  -  -" in rows
     assert shell.json("users", "roles", "ann", "clerk", "editor")
     assert shell.json("users", "disable", made["id"])
     (shown,) = shell.json("users", "export", "ann")
@@ -157,6 +160,7 @@ def test_a_copy_is_the_same(shell: Shell, tmp_path: Path) -> None:
     code, _, err = shell.run("store", "copy", shell.url, target)
     assert code == 1
     assert "something in the target" in err
+    assert shell.run("store", "copy", target, shell.url)[0] == 1
     assert shell.json("store", "copy", target, shell.url, "--yes")
     asyncio.run(check(shell.url))
     assert shell.json("users", "remove", "carol", "--yes")

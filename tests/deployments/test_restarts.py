@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from secrets import token_urlsafe
 
 import httpx
 import pytest
@@ -30,6 +31,11 @@ class Uvicorn(Server):
         super().__init__(folder)
         self.address = f"127.0.0.1:{self.port}"
         self.environment = [f"POTO_STORE={store}", f"PYTHONPATH={ROOT}"]
+
+    def use_secrets(self, first: str, *others: str) -> None:
+        """From the next start on."""
+        kept = [one for one in self.environment if "_SECRET" not in one]
+        self.environment = [*kept, f"POTO_SECRET={first}", f"POTO_PREVIOUS_SECRETS={' '.join(others)}"]
 
     def command(self) -> Sequence[str]:
         uvicorn = [sys.executable, "-m", "uvicorn", APP, "--port", str(self.port), "--timeout-graceful-shutdown", "10"]
@@ -104,6 +110,50 @@ async def test_one_by_one(tmp_path: Path) -> None:
             for server in servers * 3:
                 await asyncio.to_thread(server.restart)
                 await load.goes_on()
+
+
+async def test_a_new_secret(tmp_path: Path) -> None:
+    """In the three steps of docs/auth.md, worker by worker: no token is refused, however old, and whoever signed it."""
+    old, new = (token_urlsafe(48) for _ in range(2))
+    refused: Counter[str] = Counter()
+    signed: list[int] = []
+    stopping = False
+
+    async def call(client: httpx.AsyncClient, number: int) -> None:
+        """Sign in, call with the token, get a new one, and so on."""
+        pair = (await client.post("/auth/visitor")).json()
+        while not stopping:
+            for _ in range(3):
+                headers = {"Authorization": f"Bearer {pair['access_token']}"}
+                answer = await client.post("/Box/count", headers=headers)
+                refused[answer.text] += answer.status_code != 200
+            answer = await client.post("/auth/refresh", json={"refresh_token": pair["refresh_token"]})
+            refused[answer.text] += answer.status_code != 200
+            pair = answer.json()
+            signed[number] += 1
+
+    async def until_all_have_new_ones() -> None:
+        before = list(signed)
+        while any(now < then + 2 for now, then in zip(signed, before, strict=True)):
+            await asyncio.sleep(0.01)
+
+    with behind_nginx(tmp_path) as (nginx, servers), nginx:
+        for server in servers:
+            server.use_secrets(old)
+            await asyncio.to_thread(server.restart)
+        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{nginx.port}", timeout=20)
+        async with client, asyncio.TaskGroup() as group:
+            for number in range(8):
+                signed.append(0)
+                group.create_task(call(client, number))
+            for secrets in ((old, new), (new, old), (new,)):
+                await until_all_have_new_ones()
+                for server in servers:
+                    server.use_secrets(*secrets)
+                    await asyncio.to_thread(server.restart)
+                    await until_all_have_new_ones()
+            stopping = True
+    assert not +refused, refused
 
 
 async def test_drained(tmp_path: Path) -> None:

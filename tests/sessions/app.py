@@ -58,5 +58,7 @@ async def pass_gate(gate: Path) -> None:
 
 
 app = FastAPI()
-poto = Poto("zB7q-Lm2Xv9TfKc4Wn8RsYd1Hg6PjUa3", store=os.environ["POTO_STORE"], session_keys=410, cookies=True)
+secrets = [os.environ.get("POTO_SECRET", "zB7q-Lm2Xv9TfKc4Wn8RsYd1Hg6PjUa3")]
+secrets += os.environ.get("POTO_PREVIOUS_SECRETS", "").split()
+poto = Poto(secrets, store=os.environ["POTO_STORE"], session_keys=410, cookies=True)
 app.include_router(poto_router(Box, poto=poto))
