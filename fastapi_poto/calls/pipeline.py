@@ -18,7 +18,7 @@ from ..errors import Forbidden, insufficient
 from ..operations import Operation, Parameter
 from ..pipeline import Pipeline, with_headers
 from ..runtime import Poto
-from ..streaming.stream import StreamOptions
+from ..streaming.stream_options import StreamOptions
 from .arguments import INJECTED, Binder, Inject, Values, check_shapes
 from .responses import activity_check, encoder, is_plain_json, respond_with, sender, stream_options
 

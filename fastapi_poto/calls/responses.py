@@ -16,7 +16,7 @@ from ..context import CallContext
 from ..operations import Kind, Operation
 from ..settings import Settings
 from ..streaming.byte_stream import ByteStream
-from ..streaming.stream import StreamOptions
+from ..streaming.stream_options import StreamOptions
 from ..streaming.streams import Streams
 from ..wire import wire_errors
 

@@ -8,7 +8,8 @@ from starlette.responses import StreamingResponse
 
 from ..context import CallContext, current_context
 from .frames import UNTOUCHED
-from .stream import Stream, StreamOptions
+from .stream import Stream
+from .stream_options import StreamOptions
 
 _BUFFERS: Final = 4
 """Bytes come in chunks as large as the buffer of a stream of items: there is room for a few."""

@@ -5,12 +5,12 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from sse_starlette import EventSourceResponse
-from starlette.types import Receive, Scope, Send
 
 from ..context import CallContext
 from ..errors import ShuttingDown
 from .frames import CLOSE, LAST_CLOSE, PING, UNTOUCHED, error_frame, error_line, event_frame, line_frame, retry_field
-from .stream import Stream, StreamOptions
+from .stream import Stream
+from .stream_options import StreamOptions
 from .writer import Writer
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -63,10 +63,9 @@ class EventStream(Stream, EventSourceResponse):
         if self._writer is None and not self.ndjson:
             context.emit = self._pump.put
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def prepare(self) -> None:
         if self._writer is not None:
             self.options.streams.local.begin(self._writer)
-        await Stream.__call__(self, scope, receive, send)
 
     def head(self) -> bytes:
         retry = self.options.retry_ms
@@ -89,11 +88,10 @@ class EventStream(Stream, EventSourceResponse):
             super().tell_gone()
 
     async def _close(self) -> None:
-        interruption = self._interruption
         await super()._close()
         if self._writer is not None:
-            if interruption is not None:
-                self._writer.stop(interruption)
+            if self._interruption is not None:
+                self._writer.stop(self._interruption)
             await self._writer.finished()
 
 

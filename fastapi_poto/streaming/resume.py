@@ -8,7 +8,7 @@ from starlette.responses import Response
 from ..context import CallContext
 from .event_stream import ResumedStream, wants_ndjson
 from .frames import END_ID
-from .stream import StreamOptions
+from .stream_options import StreamOptions
 
 
 async def resume(

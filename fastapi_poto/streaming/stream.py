@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from anyio import CancelScope
 from starlette.background import BackgroundTask
@@ -19,8 +19,9 @@ from ..context import VARY, CallContext
 from ..errors import DeadlineExceeded, InternalError, PotoError, ShuttingDown, Unauthenticated
 from ..telemetry import how_it_ended
 from .frames import is_told
-from .hub import hub_of
+from .hub import Hub, hub_of
 from .pump import GATHER, LARGE, pump_of
+from .stream_options import StreamOptions
 
 log = logging.getLogger("fastapi_poto")
 
@@ -28,33 +29,6 @@ _WATCH_AFTER = 0.01
 """Seconds after which a stream is watched and timed: most short ones have ended by then."""
 _SHUTDOWN_SEND_TIMEOUT = 1.0
 _CHECK_INTERVAL = 15.0
-
-
-class StreamOptions(NamedTuple):
-    """How one method's streams behave. Times are in seconds; one instance serves all streams of a method."""
-
-    first_item_timeout: float = 1.0
-    """How long the status line waits for the first item. 0: not at all, for channels that are idle by nature."""
-    ping_interval: float = 15.0
-    """Silence after which a keep-alive goes out; 0: never. Bytes have none."""
-    send_timeout: float = 30.0
-    """How long one write may wait for a client that does not read, before the stream is given up."""
-    buffer_bytes: int = 65536
-    """What may be ready and unsent before the generator has to wait."""
-    retry_ms: int | None = None
-    """What a browser is told to wait before it reconnects; None: it decides (3 s in most)."""
-    cleanup_timeout: float = 10.0
-    """How long a generator's cleanup may take when its client has left."""
-    ndjson: bool = False
-    """Lines of JSON even if the client did not ask for `application/x-ndjson`."""
-    recheck_interval: float | None = None
-    """How often it is asked whether the caller's credentials still stand; None: as often as pings may go out."""
-    streams: Any = None
-    """The `Streams` of a resumable method; None: it is not resumable."""
-    stream_key: Callable[[Mapping[str, Any]], str] | None = None
-    """From the arguments of a call: under which key its stream is found again."""
-    path: str = ""
-    """The operation's, within its router: what is before it in a request's path is before `/streams`, too."""
 
 
 class _ClientGone(Exception):
@@ -108,6 +82,9 @@ class Stream:
         self._first_over = options.first_item_timeout <= 0
         self._send_timeout = options.send_timeout
 
+    def prepare(self) -> None:
+        """What has to be done before the generator runs."""
+
     # What the wire looks like
 
     def head(self) -> bytes:
@@ -126,14 +103,12 @@ class Stream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context, pump = self.context, self._pump
         context.begin_stream()
+        self.prepare()
         loop = pump.start()
         try:
             await asyncio.sleep(0)  # what is ready is made now
             if not pump.ended or pump.size >= LARGE:  # else all of it goes out in one write, as any response
-                self._task = asyncio.current_task(loop)
-                if self.resumable:  # what is sent to nobody would count as read
-                    self._start_watch()
-                hub_of(loop).add(self, self._begin_time())
+                self._enter_hub(hub_of(loop), loop)
             await self._serve(send)
         except asyncio.CancelledError:
             if not self._gave_up or self._task is None:
@@ -144,13 +119,10 @@ class Stream:
         finally:
             self._is_over = True
             if self._task is not None:
-                self._task = None
-                hub_of(loop).discard(self)
-                if self._watcher is not None:
-                    self._watcher.cancel()
-                if self._check is not None:
-                    self._check.cancel()
-            await self._close()
+                self._leave_hub(hub_of(loop))
+            if self.resumable or not pump.is_done:
+                await self._close()
+            self._let_go()
             self._observe_end("cut" if self._gave_up else "left")
         if self._gone:
             await self._end_unheard(send)
@@ -168,16 +140,25 @@ class Stream:
             self._reported = early
             self._observe_end(how_it_ended(early))
             raise early
-        await self._start(send)
         self._ping_due = not pump.chunks and not pump.ended
-        data, is_last = self.head(), False
-        while not is_last:
-            chunk, is_last = await self._ready()
-            data = data + chunk if data else chunk
-            if not is_last:
+        await self._send(send, self._begin())
+        data = self.head()
+        while pump.chunks or not (pump.ended or self._interruption):
+            if pump.chunks:
+                if len(pump.chunks) == 1 and not pump.ended and monotonic() - self._sent_at < GATHER:
+                    await pump.gather()
+                data += pump.take()
+                if pump.ended and not pump.chunks and not self._interruption:
+                    break  # the end goes out with it
+            elif self._ping_due:
                 # Empty where bytes are silent: middleware that waits for a first chunk lets go of the headers.
-                await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
-                data = b""
+                data += self.keep_alive
+            else:
+                await self._wait()
+                continue
+            self._ping_due = False
+            await self._send(send, {"type": "http.response.body", "body": data, "more_body": True})
+            data = b""
         await self._end(send, data)
 
     async def _end_unheard(self, send: Send) -> None:
@@ -187,22 +168,6 @@ class Stream:
             # Who traces the request takes a response without an end for a failure.
             with suppress(OSError):
                 await send({"type": "http.response.body", "body": b""})
-
-    async def _ready(self) -> tuple[bytes, bool]:
-        """What goes out next, and whether nothing comes after it."""
-        pump = self._pump
-        while not pump.chunks:
-            if pump.ended or self._interruption:
-                return b"", True
-            if self._ping_due:
-                self._ping_due = False
-                return self.keep_alive, False
-            await self._wait()
-        self._ping_due = False
-        if len(pump.chunks) == 1 and not pump.ended and monotonic() - self._sent_at < GATHER:
-            await pump.gather()
-        data = pump.take()
-        return data, not pump.chunks and pump.ended and not self._interruption
 
     async def _end(self, send: Send, data: bytes) -> None:
         """Send what is left, and how it ended."""
@@ -251,14 +216,14 @@ class Stream:
         """Why the stream ends, if not well."""
         return self._interruption or self._pump.error
 
-    async def _start(self, send: Send) -> None:
+    def _begin(self) -> Message:
         context = self.context
         headers = [*self.raw_headers, *context.response_headers]
         if context.user is not None:
             headers.append(VARY)
         context.begin_response()
         self._started = True
-        await self._send(send, {"type": "http.response.start", "status": self.status_code, "headers": headers})
+        return {"type": "http.response.start", "status": self.status_code, "headers": headers}
 
     async def _send(self, send: Send, message: Message) -> None:
         self._check_client()
@@ -273,23 +238,24 @@ class Stream:
     async def _close(self) -> None:
         """Return when the generator has been closed: only then may what it depends on be torn down."""
         pump = self._pump
+        if not pump.ended:
+            pump.stop()
+        with CancelScope(shield=True):
+            await pump.closed(self.options.cleanup_timeout)
         if not pump.is_done:
-            if not pump.ended:
-                pump.stop()
-            with CancelScope(shield=True):
-                await pump.closed(self.options.cleanup_timeout)
-            if not pump.is_done:
-                log.warning(
-                    "%s did not end within %s s after its client had left (request %s)",
-                    self.context.operation,
-                    self.options.cleanup_timeout,
-                    self.context.request_id,
-                )
-        error = pump.error
+            log.warning(
+                "%s did not end within %s s after its client had left (request %s)",
+                self.context.operation,
+                self.options.cleanup_timeout,
+                self.context.request_id,
+            )
+
+    def _let_go(self) -> None:
+        error = self._pump.error
         if error is not None and error is not self._reported and not is_told(error):
             self._log(error)  # it failed when it was closed, or when its client left
         # What refers back to the call, or has its frames in a traceback, would be left to the garbage collector.
-        pump.error = self._interruption = self._reported = self.context.emit = None
+        self._pump.error = self._interruption = self._reported = self.context.emit = None
 
     # Ends that others bring about
 
@@ -327,14 +293,26 @@ class Stream:
         self._send_timeout = min(self._send_timeout, _SHUTDOWN_SEND_TIMEOUT)
         self.interrupt(ShuttingDown())
 
-    def _begin_time(self) -> float:
+    # Visits of the loop's timer
+
+    def _enter_hub(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+        self._task = asyncio.current_task(loop)
         now = self._sent_at = monotonic()
         options, deadline = self.options, self.context.deadline
         self._first_until = inf if self._first_over else now + options.first_item_timeout
         self._deadline = inf if deadline is None else deadline
         self._check_every = options.recheck_interval or options.ping_interval or _CHECK_INTERVAL
         self._check_at = inf if self._is_active is None else now + self._check_every
-        return now + _WATCH_AFTER
+        if self.resumable:  # what is sent to nobody would count as read
+            self._start_watch()
+        hub.add(self, now + _WATCH_AFTER)
+
+    def _leave_hub(self, hub: Hub) -> None:
+        hub.discard(self)
+        for task in (self._watcher, self._check):
+            if task is not None:
+                task.cancel()
+        self._task = None
 
     def on_time(self, now: float) -> float:
         if self._watcher is None:

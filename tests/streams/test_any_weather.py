@@ -17,7 +17,7 @@ from fastapi_poto.settings import Settings
 from fastapi_poto.stores.memory import MemoryStore
 from fastapi_poto.streaming.event_stream import EventStream
 from fastapi_poto.streaming.hub import hub_of
-from fastapi_poto.streaming.stream import StreamOptions
+from fastapi_poto.streaming.stream_options import StreamOptions
 from fastapi_poto.streaming.streams import Streams
 
 STREAMS = 300
