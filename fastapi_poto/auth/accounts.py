@@ -1,11 +1,11 @@
 """Named users, as the application's own code makes and changes them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..errors import Conflict, NotFound
 from ..sessions.session import SessionProvider
 from ..stores import records
-from ..stores.base import Store
+from ..stores.base import Store, all_names
 from ..streaming.streams import Streams
 from ..users import Account, User, UserProvider
 from .authenticator import Authenticator
@@ -107,22 +107,17 @@ class Accounts:
         await self._sessions.end(user_id)
         self._audit("signed_out_everywhere", user_id=user_id)
 
-    async def end_all_sign_ins(self) -> int:
+    async def end_all_sign_ins(self, on_each: Callable[[], object] = lambda: None) -> int:
         """Sign everybody out, and give their number: after a restore, whose store knows nothing of later sign-outs.
 
-        API keys and users' passwords are not touched.
+        API keys and users' passwords are not touched. `on_each` is told of every user.
         """
         ended = 0
         for prefix in (records.sign_ins(""), records.external("")):
-            cursor: str | None = None
-            while True:
-                page = await self._store.names(prefix, cursor=cursor)
-                for name in page.names:
-                    await self.end_sign_ins(name.removeprefix(prefix))
-                ended += len(page.names)
-                cursor = page.cursor
-                if cursor is None:
-                    break
+            async for name in all_names(self._store, prefix):
+                await self.end_sign_ins(name.removeprefix(prefix))
+                ended += 1
+                on_each()
         return ended
 
     async def _account(self, user_id: str) -> Account | None:

@@ -10,8 +10,8 @@ from math import inf
 
 from ..errors import ConfigurationError
 from ..stores import MemoryStore, Store, store_from_url
+from ..stores.base import all_names
 from .output import Output
-from .users import names
 
 _AT_ONCE = 50
 
@@ -20,7 +20,7 @@ async def check(parsed: Namespace, output: Output) -> None:
     async with _opened(_url(parsed)) as store:
         await store.ping()
         kinds: Counter[str] = Counter()
-        async for name in names(store, ""):
+        async for name in all_names(store, ""):
             kinds[name.split(":")[1] if ":" in name else name] += 1  # after the namespace
             output.progress("records")
         counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
@@ -39,7 +39,7 @@ async def copy(parsed: Namespace, output: Output) -> None:
             break
         copied = 0
         batch: list[str] = []
-        async for name in names(source, ""):
+        async for name in all_names(source, ""):
             batch.append(name)
             if len(batch) == _AT_ONCE:
                 copied += await _copy(source, target, batch, output)

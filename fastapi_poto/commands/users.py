@@ -3,7 +3,6 @@
 import getpass
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +11,6 @@ from ..auth.external_users import is_external
 from ..errors import ConfigurationError, NotFound
 from ..runtime import Poto
 from ..sessions import SessionManager
-from ..stores import records
-from ..stores.base import Store
 from ..users import Account
 from .output import Output
 
@@ -102,12 +99,7 @@ async def end_sign_ins(poto: Poto, parsed: Namespace, output: Output) -> None:
         output.result({"users": 1}, f"{parsed.who} is signed out everywhere")
         return
     output.confirm("Sign everybody out")
-    ended = 0
-    for prefix in (records.sign_ins(""), records.external("")):
-        async for record in names(poto.store, prefix):
-            await poto.accounts.end_sign_ins(record.removeprefix(prefix))
-            ended += 1
-            output.progress("users")
+    ended = await poto.accounts.end_all_sign_ins(on_each=lambda: output.progress("users"))
     output.result({"users": ended}, f"{ended} users are signed out everywhere")
 
 
@@ -137,18 +129,6 @@ async def revoke_key(poto: Poto, parsed: Namespace, output: Output) -> None:
 async def purge(poto: Poto, parsed: Namespace, output: Output) -> None:
     await poto.purge()
     output.result({"purged": True}, "What had expired is gone")
-
-
-async def names(store: Store, prefix: str) -> AsyncIterator[str]:
-    """All names of records with this prefix, page by page."""
-    cursor: str | None = None
-    while True:
-        page = await store.names(prefix, cursor=cursor)
-        for name in page.names:
-            yield name
-        cursor = page.cursor
-        if cursor is None:
-            return
 
 
 async def _id_of(poto: Poto, who: str) -> str:

@@ -1,6 +1,6 @@
 """The protocol that every store implements: records of named fields, each field atomic on its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from math import inf
 from typing import NamedTuple, Protocol, TypedDict, Unpack, runtime_checkable
 
@@ -124,6 +124,18 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and tasks. Safe to call twice."""
+
+
+async def all_names(store: Store, prefix: str) -> AsyncIterator[str]:
+    """What `names` gives, page by page to the end."""
+    cursor: str | None = None
+    while True:
+        page = await store.names(prefix, cursor=cursor)
+        for name in page.names:
+            yield name
+        cursor = page.cursor
+        if cursor is None:
+            return
 
 
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1

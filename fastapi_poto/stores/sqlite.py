@@ -48,37 +48,27 @@ class SqliteStore(LocalStore):
     `synchronous=full`. The file is made with mode 0600; tables are made, or brought up to date, at the first use.
     """
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        busy_timeout: float = 5.0,
-        synchronous: str = "normal",
-        clock: Callable[[], float] = wall_clock,
-    ) -> None:
-        if not path or path.startswith(":memory:"):
-            raise ConfigurationError("An SQLite store needs a file: sqlite:///file.db. In memory is memory://.")
-        if synchronous.lower() not in _SYNCHRONOUS:
-            raise ConfigurationError(f"synchronous={synchronous!r}: one of {', '.join(sorted(_SYNCHRONOUS))}.")
-        self._clock = clock
-        self._file = SqliteFile(Path(path), busy_timeout=busy_timeout, synchronous=synchronous)
-        self.log: EventLog = SqliteLog(self._file, path, clock)
-
-    @classmethod
-    def from_url(cls, url: str, *, clock: Callable[[], float] = wall_clock) -> "SqliteStore":
+    def __init__(self, url: str, *, clock: Callable[[], float] = wall_clock) -> None:
         """`sqlite:///relative.db`, `sqlite:////absolute.db`; `?busy_timeout=5&synchronous=full`."""
         location, _, query = url.partition("://")[2].partition("?")
         options = dict(parse_qsl(query))
         if location and not location.startswith("/"):
             raise ConfigurationError(f"{url!r}: write three slashes, sqlite:///file.db, or four for /an/absolute/path.")
+        path = unquote(location[1:])
+        if not path or path.startswith(":memory:"):
+            raise ConfigurationError("An SQLite store needs a file: sqlite:///file.db. In memory is memory://.")
+        synchronous = options.pop("synchronous", "normal")
+        if synchronous.lower() not in _SYNCHRONOUS:
+            raise ConfigurationError(f"synchronous={synchronous!r}: one of {', '.join(sorted(_SYNCHRONOUS))}.")
         try:
             busy_timeout = take_number(options, "busy_timeout", 5.0)
         except ValueError as error:
             raise ConfigurationError(f"{url!r}: {error}") from None
-        synchronous = options.pop("synchronous", "normal")
         if options:
             raise ConfigurationError(f"{url!r}: the options are busy_timeout and synchronous.")
-        return cls(unquote(location[1:]), busy_timeout=busy_timeout, synchronous=synchronous, clock=clock)
+        self._clock = clock
+        self._file = SqliteFile(Path(path), busy_timeout=busy_timeout, synchronous=synchronous)
+        self.log: EventLog = SqliteLog(self._file, path, clock)
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         check_name(record)

@@ -27,7 +27,7 @@ def store_from_url(url: str, *, clock: Callable[[], float] = wall_clock) -> Stor
     if scheme in ("sqlite", "sqlite+aiosqlite"):
         from .sqlite import SqliteStore
 
-        return SqliteStore.from_url(url, clock=clock)
+        return SqliteStore(url, clock=clock)
     if scheme in _POSTGRES:
         try:
             from .postgres import PostgresStore
