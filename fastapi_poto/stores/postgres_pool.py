@@ -76,7 +76,7 @@ class PostgresPool:
         query = {name: value for name, value in query.items() if name not in _LIBPQ_ONLY}
         self._dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(query), ""))
         self._outage = Outage(f"The PostgreSQL store at {parts.netloc.rpartition('@')[2]}{parts.path}")
-        self._connected = PerLoop(self._attach)
+        self._connected = PerLoop(lambda: _Connected(self._size, self._timeout))
         self._ready = False
         self._pooled = False
         """Whether a pooler is in between, which takes no settings and forgets statements."""
@@ -133,21 +133,35 @@ class PostgresPool:
 
     async def ask(self, sql: str, arguments: Sequence[Any]) -> Any:
         """The one row that a statement gives, whose first argument is a record's name."""
-        if not self._ready:
-            await self.open()
-        return await self._connected.get().batches(sql).ask(arguments)
+        return await (await self._batches(sql)).ask(arguments)
 
     async def ask_many(self, sql: str, asked: Sequence[Sequence[Any]]) -> list[Any]:
         """The rows of one statement for several arguments."""
-        if not self._ready:
-            await self.open()
-        return await self._connected.get().batches(sql).ask_many(asked)
+        return await (await self._batches(sql)).ask_many(asked)
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Work with a connection of one's own."""
         if not self._ready:
             await self.open()
         return await self._run(work)
+
+    async def _batches(self, sql: str) -> "Batches[Sequence[Any]]":
+        if not self._ready:
+            await self.open()
+        connected = self._connected.get()
+        batches = connected.batches.get(sql)
+        if batches is None:
+            fetch, at_once = partial(self._fetch, connected, sql), min(_BATCHES_AT_ONCE, self._size)
+            batches = connected.batches[sql] = Batches(fetch, self._outage, at_once=at_once, patience=self._timeout)
+        return batches
+
+    async def _fetch(self, connected: "_Connected", sql: str, jobs: list[Sequence[Any]]) -> Sequence[Any]:
+        results: list[Any] = [None] * len(jobs)
+        for wave in [range(len(jobs))] if sql is schema.READ else _waves(jobs):
+            work = partial(_fetch, sql=sql, jobs=[jobs[number] for number in wave])
+            for number, row in zip(wave, await self._use(connected, work, nullcontext), strict=True):
+                results[number] = row
+        return results
 
     async def _run(self, work: Callable[[Any], Awaitable[T]], *, patience: float | None = None) -> T:
         def limit(end: float) -> Deadline:
@@ -183,7 +197,9 @@ class PostgresPool:
     async def connect(self) -> Any:
         """A new connection, made in a task: asyncpg leaves a failed future behind where a caller gives up midway."""
         connecting = asyncio.ensure_future(self._dial())
-        self._connected.get().add_dial(connecting)
+        dials = self._connected.get().dials
+        dials.add(connecting)
+        connecting.add_done_callback(dials.discard)
         try:
             return await asyncio.shield(connecting)
         except asyncio.CancelledError:
@@ -215,42 +231,19 @@ class PostgresPool:
             self._pooled = True  # PgBouncer, which refuses or swallows settings
         return await asyncpg.connect(self._dsn, server_settings=settings, statement_cache_size=0, **options)
 
-    def _attach(self) -> "_Connected":
-        return _Connected(self._make_batches, self._size, self._timeout)
-
-    def _make_batches(self, connected: "_Connected", sql: str) -> "Batches[Sequence[Any]]":
-        async def run(jobs: list[Sequence[Any]]) -> Sequence[Any]:
-            results: list[Any] = [None] * len(jobs)
-            for wave in [range(len(jobs))] if sql is schema.READ else _waves(jobs):
-                work = partial(_fetch, sql=sql, jobs=[jobs[number] for number in wave])
-                for number, row in zip(wave, await self._use(connected, work, nullcontext), strict=True):
-                    results[number] = row
-            return results
-
-        at_once = min(_BATCHES_AT_ONCE, self._size)
-        return Batches(run, self._outage, at_once=at_once, patience=self._timeout)
-
 
 class _Connected:
     """Connections of one event loop, and what waits for them."""
 
-    def __init__(
-        self, make_batches: "Callable[[_Connected, str], Batches[Sequence[Any]]]", size: int, patience: float
-    ) -> None:
+    def __init__(self, size: int, patience: float) -> None:
         self.line = WaitQueue(size, patience)
         self._size = size
-        self._dials: set[asyncio.Future[Any]] = set()
+        self.dials: set[asyncio.Future[Any]] = set()
+        """Connections that are being made, which goes on even where nobody waits for it any more."""
         self.idle: list[Any] = []
+        self.batches: dict[str, Batches[Sequence[Any]]] = {}
+        """By their statement."""
         self.closed = False
-        self._make_batches = make_batches
-        self._batches: dict[str, Batches[Sequence[Any]]] = {}
-
-    def batches(self, sql: str) -> "Batches[Sequence[Any]]":
-        """Those of one statement."""
-        found = self._batches.get(sql)
-        if found is None:
-            found = self._batches[sql] = self._make_batches(self, sql)
-        return found
 
     def take(self) -> Any:
         """A connection that is open; None if there is none."""
@@ -266,11 +259,6 @@ class _Connected:
         elif not db.is_closed():
             self.idle.append(db)
 
-    def add_dial(self, connecting: "asyncio.Future[Any]") -> None:
-        """A connection is being made; it goes on even where nobody waits for it any more."""
-        self._dials.add(connecting)
-        connecting.add_done_callback(self._dials.discard)
-
     async def quiet(self, *, within: float) -> None:
         """Return when no connection is in use or being made, or after so many seconds.
 
@@ -282,8 +270,8 @@ class _Connected:
                 while held < self._size:
                     await self.line.take()
                     held += 1
-                if self._dials:
-                    await asyncio.wait(self._dials)
+                if self.dials:
+                    await asyncio.wait(self.dials)
         except TimeoutError:
             pass
         finally:

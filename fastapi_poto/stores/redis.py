@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from redis.exceptions import (
@@ -192,21 +193,21 @@ class RedisStore:
 
     def _connect(self) -> "_Connected":
         client = self._url.connect(cluster=bool(self._cluster))
-
-        async def run(commands: list[_Command]) -> Sequence[Any]:
-            results = await self._use(_together(client, commands))
-            unknown = [number for number, result in enumerate(results) if isinstance(result, NoScriptError)]
-            if unknown:
-                texts = [("EVAL", scripts.SCRIPTS[commands[number][1]], *commands[number][2:]) for number in unknown]
-                for number, result in zip(unknown, await self._use(_together(client, texts)), strict=True):
-                    results[number] = result
-            if not self._cluster and any(isinstance(result, ReadOnlyError) for result in results):
-                # It was demoted: new connections may reach the one that took over.
-                await client.connection_pool.disconnect(inuse_connections=False)
-            return [self._outage.failed(result) if _is_outage(result) else result for result in results]
-
-        batches = Batches(run, self._outage, at_once=_BATCHES_AT_ONCE, patience=self._url.timeout)
+        answers = partial(self._answers, client)
+        batches = Batches(answers, self._outage, at_once=_BATCHES_AT_ONCE, patience=self._url.timeout)
         return _Connected(client, batches, asyncio.Lock())
+
+    async def _answers(self, client: Any, commands: list[_Command]) -> Sequence[Any]:
+        results = await self._use(_together(client, commands))
+        unknown = [number for number, result in enumerate(results) if isinstance(result, NoScriptError)]
+        if unknown:
+            texts = [("EVAL", scripts.SCRIPTS[commands[number][1]], *commands[number][2:]) for number in unknown]
+            for number, result in zip(unknown, await self._use(_together(client, texts)), strict=True):
+                results[number] = result
+        if not self._cluster and any(isinstance(result, ReadOnlyError) for result in results):
+            # It was demoted: new connections may reach the one that took over.
+            await client.connection_pool.disconnect(inuse_connections=False)
+        return [self._outage.failed(result) if _is_outage(result) else result for result in results]
 
     async def _use(self, answer: Awaitable[T], *but: type[Exception]) -> T:
         """The server's answer. What it raises is an outage, but for these classes."""
