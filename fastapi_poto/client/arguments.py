@@ -7,7 +7,7 @@ from typing import Any
 
 from ..operations import Operation, arguments_type
 from ..wire import WireType, with_secrets
-from .carriers import AS_SENT, Carrier, carrier_of, default_of, not_carried, texts
+from .carriers import AS_SENT, carrier_of, default_of, not_carried, texts
 from .outgoing import Outgoing
 
 
@@ -17,19 +17,13 @@ class Arguments:
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
         self.signature = inspect.signature(operation.function)
-        self._carriers: dict[str, Carrier] = {}
-        for parameter in operation.parameters:
-            carrier = carrier_of(parameter, operation)
-            if carrier is not None:
-                self._carriers[parameter.name] = carrier
+        carriers = {parameter.name: carrier_of(parameter, operation) for parameter in operation.parameters}
+        self._carriers = {name: carrier for name, carrier in carriers.items() if carrier is not None}
         self._defaults = {parameter.name: default_of(parameter) for parameter in operation.parameters}
         is_one = operation.carried_in in ("body", "query")
         self._to_json = WireType[Any](arguments_type(operation) if is_one else Any, rewire=with_secrets).to_json
-        self._required = [
-            parameter.name
-            for parameter in operation.parameters
-            if parameter.required and parameter.name in self._carriers
-        ]
+        required = (parameter.name for parameter in operation.parameters if parameter.required)
+        self._required = [name for name in required if name in self._carriers]
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outgoing:
         """Raises `TypeError` as Python does, and for what the server fills itself.
@@ -54,14 +48,11 @@ class Arguments:
         if operation.carried_in == "query":
             outgoing.query += self._query(outgoing.members)
         elif operation.carried_in == "body":
-            outgoing.set_json(self._json(outgoing.members))
+            outgoing.set_json(self._to_json(outgoing.members, **AS_SENT))
         return outgoing
 
-    def _json(self, members: dict[str, Any]) -> bytes:
-        return self._to_json(members, **AS_SENT)
-
     def _query(self, members: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        for name, value in json.loads(self._json(members)).items():
+        for name, value in json.loads(self._to_json(members, **AS_SENT)).items():
             found = texts(value)
             if not found and members[name] != self._defaults[name]:
                 raise not_carried(self._operation, "query", name, members[name], "which is not its default")

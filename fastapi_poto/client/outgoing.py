@@ -1,6 +1,5 @@
 """One call as HTTP will have it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +30,8 @@ class Outgoing:
     @property
     def can_be_sent_again(self) -> bool:
         """Whether all of it can be read a second time: a pipe, or a download that is passed on, cannot."""
-        return all(isinstance(one, str | bytes) or _is_seekable(one) for one in self._opened())
-
-    def _opened(self) -> Iterator[Any]:
-        for _, file in self.files:
-            yield file[1] if isinstance(file, tuple) else file
+        opened = (file[1] if isinstance(file, tuple) else file for _, file in self.files)
+        return all(isinstance(one, str | bytes) or _is_seekable(one) for one in opened)
 
 
 def _is_seekable(file: Any) -> bool:

@@ -57,7 +57,6 @@ class Items(Generic[T]):
         self._plan = plan
         self._progress = _Progress(plan)
         self._events: AsyncGenerator[Event[Any], None] = _events(plan, self._progress)
-        self._kinds = plan.events
 
     def __aiter__(self) -> "Items[T]":
         return self
@@ -65,12 +64,14 @@ class Items(Generic[T]):
     async def __anext__(self) -> T:
         event = await anext(self._events)
         # As the annotation has it. Where it may be either, an item without a name or an id was no event.
-        is_event = self._kinds == "all" or (self._kinds == "some" and (event.event or event.id) is not None)
+        kinds = self._plan.events
+        is_event = kinds == "all" or (kinds == "some" and (event.event or event.id) is not None)
         return cast("T", event if is_event else event.data)
 
     def __await__(self) -> Generator[Any, None, "Items[T]"]:
         """For `async def` methods that return an iterator: `async for item in await shop.watch()`."""
-        return _itself(self).__await__()
+        yield from ()
+        return self
 
     async def aclose(self) -> None:
         await self._events.aclose()
@@ -164,10 +165,6 @@ class _Progress:
         return longest * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-async def _itself(one: T) -> T:
-    return one
-
-
 class _Cut(Exception):
     """The connection ended, and the stream had not."""
 
@@ -239,7 +236,8 @@ class Chunks:
         return await anext(self._chunks)
 
     def __await__(self) -> Generator[Any, None, "Chunks"]:
-        return _itself(self).__await__()
+        yield from ()
+        return self
 
     async def aclose(self) -> None:
         await self._chunks.aclose()

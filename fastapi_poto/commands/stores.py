@@ -34,7 +34,7 @@ async def migrate(parsed: Namespace, output: Output) -> None:
 
 async def copy(parsed: Namespace, output: Output) -> None:
     async with _opened(parsed.source) as source, _opened(parsed.target) as target:
-        async for name in names(target, ""):
+        async for name in all_names(target, ""):
             output.confirm(f"There is something in the target, such as {name}. Overwrite what has the same name")
             break
         copied = 0
