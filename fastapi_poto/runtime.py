@@ -40,6 +40,7 @@ from .auth.token_families import TokenFamilies
 from .auth.visitors import Visitors
 from .cors import CorsArguments, cors_arguments
 from .errors import ConfigurationError, Unavailable
+from .logs import add_request_ids
 from .options import PotoOptions
 from .sessions import SessionManager
 from .sessions.session import SessionProvider
@@ -291,6 +292,7 @@ class Poto:
 
     async def _open_stores(self) -> None:
         look_for_providers()
+        add_request_ids()
         for store in self.stores:
             observe_store(getattr(store, "inner", store))
             try:
