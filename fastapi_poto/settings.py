@@ -215,18 +215,16 @@ class Settings:
 
 def with_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     """The settings with some of their numbers, or of sign-in's, replaced. Raises `TypeError` for an unknown name."""
-    own = {one.name for one in fields(Settings)} - {"auth"}
-    auth = {one.name for one in fields(AuthSettings)}
-    both = own & auth
-    for name in options:
-        if name not in own | auth:
-            raise TypeError(f"Poto() has no option {name!r}. There are: {', '.join(sorted(own | auth))}.")
     hints = _hints()
+    for name in options:
+        if name not in hints:
+            raise TypeError(f"Poto() has no option {name!r}. There are: {', '.join(sorted(hints))}.")
     checked = {
         name: _checked(hints[name], value, f"Poto({name}={value!r})", "Change or remove it.")
         for name, value in options.items()
     }
-    for_auth = {name: value for name, value in checked.items() if name in auth - both}
+    own = {one.name for one in fields(Settings)}
+    for_auth = {name: value for name, value in checked.items() if name not in own}
     for_own = {name: value for name, value in checked.items() if name in own}
     return replace(settings, auth=replace(settings.auth, **for_auth), **for_own)
 

@@ -2,13 +2,12 @@
 
 from .compile import compile_module
 from .hints import members, unaliased
-from .operation import Guard, Kind, Operation, Parameter, Source
+from .operation import Kind, Operation, Parameter, Source
 from .parameters import is_upload
 from .payload import alias_of, arguments_type
 from .texts import carried, is_value
 
 __all__ = [
-    "Guard",
     "Kind",
     "Operation",
     "Parameter",

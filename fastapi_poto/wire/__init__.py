@@ -2,14 +2,13 @@
 
 from .described import describe
 from .errors import bounded, is_private, wire_errors
-from .integers import BIG_INTEGER, SAFE_INTEGER, BigInt, is_big
+from .integers import BIG_INTEGER, BigInt, is_big
 from .rules import Rewire, Schema, as_plain_text, of_fields, of_texts, with_secrets, without_computed
 from .types import ANYTHING, Decoder, WireType, wire_type
 
 __all__ = [
     "ANYTHING",
     "BIG_INTEGER",
-    "SAFE_INTEGER",
     "BigInt",
     "Decoder",
     "Rewire",
