@@ -24,7 +24,6 @@ from .auth.dependencies import current_user
 from .calls.endpoints import check_dependencies, documented_endpoint, solved_endpoint
 from .calls.pipeline import OperationPipeline
 from .errors import ConfigurationError
-from .health import add_health
 from .module import PotoModule
 from .openapi.install import install
 from .openapi.openapi_3_2 import document_at
@@ -34,7 +33,6 @@ from .operations import Operation, compile_module
 from .options import RouterOptions
 from .pipeline import ObservedRoute, Work
 from .runtime import Poto, default_poto
-from .stream_routes import stream_router
 
 _FOUND: Final = "fastapi_poto.found"
 """Where the ASGI scope has what `PotoRouter.matches` has found, until `handle` takes it."""
@@ -179,6 +177,8 @@ class PotoRouter(APIRouter):
             self._add(operation)
             self.operations += (operation,)
             if operation.resumable and self._adds_streams:
+                from .stream_routes import stream_router
+
                 self._adds_streams, self.poto.streams.has_routes = False, True
                 self.include_router(stream_router(self.poto))
 
@@ -319,6 +319,8 @@ def poto_router(
 
 
 def _sign_in(poto: Poto) -> APIRouter:
+    from .health import add_health
+
     router = auth_router(poto)
     add_health(router, poto.stores, problems=poto.problems)
     if poto.keys.has_routes:

@@ -1,12 +1,12 @@
 """Password hashes: argon2id for what people choose, SHA-256 for what we drew by lot."""
 
 import asyncio
+import concurrent.futures
 import hashlib
 import hmac
 import os
 import secrets
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,7 +51,7 @@ class Passwords:
         self._capacity = self._at_once + waiting
         self._busy = 0
         self._lock = Lock()  # a place is taken on the event loop and given back by a thread
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
         self._process = os.getpid()
         self._dummy: str | None = None
 
@@ -109,7 +109,7 @@ class Passwords:
             if self._busy >= self._capacity:
                 raise Unavailable("Too many sign-ins at once", retry_after=1)
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(self._at_once, thread_name_prefix="poto-password")
+                self._threads = concurrent.futures.ThreadPoolExecutor(self._at_once, thread_name_prefix="poto-password")
             job = self._threads.submit(work)
             self._busy += 1
         hashing(1)
