@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from time import monotonic
-from types import CoroutineType, coroutine
+from types import coroutine
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
@@ -107,19 +107,19 @@ class Receiver:
             self._news = None
 
 
-async def read_body(receive: Receive, limit: int, patience: float) -> bytes:
-    """The whole body. Raises `TooLarge`, `RequestTimeout`, and `ClientDisconnect`."""
-    receiving: Any = receive()
-    if receiving.__class__ is CoroutineType:
-        # Nearly always it is there already: only what has to be waited for needs a timer.
+async def read_body(
+    message: Message | None, receiving: Awaitable[Message], receive: Receive, limit: int, patience: float
+) -> bytes:
+    """The whole body, of which `message` is there, or what `receiving` waits for comes first.
+
+    Raises `TooLarge`, `RequestTimeout`, and `ClientDisconnect`.
+    """
+    if message is None:
         try:
-            awaited = receiving.send(None)
-        except StopIteration as ready:
-            message: Message = ready.value
-        else:
-            message = await _in_time(_resumed(receiving, awaited), patience)
-    else:
-        message = await _in_time(receiving, patience)
+            async with asyncio.timeout(patience or None):
+                message = await receiving
+        except TimeoutError:
+            raise RequestTimeout from None
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     body: bytes = message.get("body", b"")
@@ -136,17 +136,8 @@ async def read_body(receive: Receive, limit: int, patience: float) -> bytes:
     return body
 
 
-async def _in_time(receiving: Any, patience: float) -> Message:
-    try:
-        async with asyncio.timeout(patience or None):
-            message: Message = await receiving
-            return message
-    except TimeoutError:
-        raise RequestTimeout from None
-
-
 @coroutine
-def _resumed(begun: Any, awaited: Any) -> Generator[Any, Any, Any]:
+def resumed(begun: Any, awaited: Any) -> Generator[Any, Any, Any]:
     """The rest of a coroutine that was sent its first None, and waits for `awaited`."""
     while True:
         try:

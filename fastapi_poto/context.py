@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import time
+from binascii import hexlify
 from collections.abc import Callable, Iterable
 from contextvars import Context, ContextVar
 from random import Random
@@ -149,7 +150,7 @@ class CallContext:
     def _find_id(self) -> bytes:
         sent = self.headers.get(_ID_HEADER)
         if sent is None or not _REQUEST_ID.fullmatch(sent):
-            sent = b"%016x" % _new_ids.getrandbits(64)
+            sent = hexlify(_new_ids.getrandbits(64).to_bytes(8, "big"))
         self._request_id = sent
         return sent
 

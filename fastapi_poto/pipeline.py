@@ -52,7 +52,7 @@ class Pipeline:
         self._digits = len(str(max_body_size))
         self._attributes = attributes_of(name)
 
-    async def authenticate(self, scope: Scope) -> Any:
+    def authenticate(self, scope: Scope) -> Awaitable[Any]:
         """The `Identity` behind a request; None without credentials. Raises what its caller is told."""
         raise NotImplementedError
 

@@ -34,8 +34,8 @@ from .options import RouterOptions
 from .pipeline import ObservedRoute, Work
 from .runtime import Poto, default_poto
 
-_FOUND: Final = "fastapi_poto.found"
-"""Where the ASGI scope has what `PotoRouter.matches` has found, until `handle` takes it."""
+_FOUND: Final = SCOPE_KEY
+"""Where the ASGI scope has what `PotoRouter.matches` has found, until `handle` takes it; then the call's context."""
 
 
 class MountedOperation:
@@ -53,15 +53,16 @@ class MountedOperation:
         self._provider = mount_point.dependency_overrides_provider
         self._mount_point = mount_point
         self._is_fast = not call.operation.needs_dependencies and not mount_point.dependencies and "{" not in self.path
-        direct: Any = partial(self.call.serve, self.call.direct)
-        self._direct: ASGIApp = direct
+        self._told: dict[str, Any] | None = None
+        self._limited: ASGIApp | None = None
         if mount_point.max_body_size is not None:  # which the call enforces: FastAPI's answer would be plain text
-            self._direct = _fastapi.with_own_limit(direct)
+            self._limited = _fastapi.with_own_limit(cast("ASGIApp", partial(self.call.serve, self.call.direct)))
 
     def tell_route(self, scope: Scope) -> None:
         """Tell whoever instruments the application what was found: they read it in the scope."""
-        scope["endpoint"] = self.endpoint
-        scope["route"] = self._route
+        if self._told is None:
+            self._told = {"endpoint": self.endpoint, "route": self._route}
+        scope.update(self._told)
         if "fastapi.telemetry" in scope:
             _fastapi.tell_route(scope, self.path)
         if "datadog" in scope:
@@ -73,7 +74,9 @@ class MountedOperation:
             scope["path_params"] = {}
         overrides: Mapping[Any, Any] | None = getattr(self._provider, "dependency_overrides", None)
         if self._is_fast and not overrides:
-            return self._direct(scope, receive, send)
+            if self._limited is not None:
+                return self._limited(scope, receive, send)
+            return self.call.serve(self.call.direct, scope, receive, send)
         authenticate = current_user not in (overrides or ())
         return self.call.serve(self._solved, scope, receive, send, authenticate=authenticate)
 
@@ -223,9 +226,12 @@ class PotoRouter(APIRouter):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
             return super().matches(scope)
-        table = self._table(scope)
-        if table is None:
-            return super().matches(scope)
+        included = _fastapi.included_router_in(scope)
+        table = self._tables.get(id(included))
+        if table is None or table.size != len(self.routes):
+            table = self._make_table(included)
+            if table is None:
+                return super().matches(scope)
         path = route_path(scope) if scope.get("root_path") else scope["path"]
         found = table.mounted.get((scope["method"], path)) or document_at(scope.get("app"), path)
         if found is not None:
@@ -243,17 +249,14 @@ class PotoRouter(APIRouter):
         found = scope.pop(_FOUND, None)
         if found is not None:
             return cast("CoroutineType[Any, Any, None]", found(scope, receive, send))
-        table = self._table(scope) if scope["type"] == "http" else None
-        if table is not None:
-            table.refuse_verb(scope, route_path(scope))
+        if scope["type"] == "http":
+            table = self._tables.get(id(_fastapi.included_router_in(scope)))
+            if table is not None:
+                table.refuse_verb(scope, route_path(scope))
         return cast("CoroutineType[Any, Any, None]", super().handle(scope, receive, send))
 
-    def _table(self, scope: Scope) -> "_Table | None":
+    def _make_table(self, included: Any) -> "_Table | None":
         """What is mounted by the inclusion through which a request comes; None if it comes through none."""
-        included = _fastapi.included_router_in(scope)
-        table = self._tables.get(id(included))
-        if table is not None and table.size == len(self.routes):
-            return table
         if not _fastapi.includes(included, self):
             return None
         table = self._tables[id(included)] = _Table(included, len(self.routes))

@@ -1,7 +1,6 @@
 """Who is calling: asked of every way to know a caller in turn, and again while a stream is open."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Awaitable, Sequence
 
 from fastapi.exceptions import HTTPException
 from fastapi.requests import HTTPConnection
@@ -20,7 +19,8 @@ class Authenticator:
 
     def __init__(self, credentials: Sequence[Credentials], *, users: UserProvider, realm: str) -> None:
         self.credentials = tuple(credentials)
-        self._ask = [one.of_scope if type(one) is OwnSignIn else partial(_ask, one) for one in credentials]
+        first = credentials[0] if credentials else None
+        self._recalled = first.recalled if type(first) is OwnSignIn else None
         self._users = users
         self._none = challenge(realm)
         self._bad = challenge(realm, "invalid_token")
@@ -30,17 +30,24 @@ class Authenticator:
         """Dependencies by which FastAPI documents that an operation needs a caller."""
         return [Shown(scheme) for one in self.credentials for scheme in one.security]
 
-    async def authenticate(self, scope: Scope) -> Identity | None:
+    def authenticate(self, scope: Scope) -> Awaitable[Identity | None]:
         """The caller; None without credentials.
 
         Raises `Unauthenticated` for credentials that do not hold and for a bearer token that nobody knows,
         `BadRequest` for two of them, `CrossSiteRequest` for a cookie sent by a foreign page, `Unavailable` if
         it cannot be said now.
         """
+        recalled = None if self._recalled is None else self._recalled(scope)
+        return self._ask_in_turn(scope) if recalled is None else recalled
+
+    async def _ask_in_turn(self, scope: Scope) -> Identity | None:
+        connection = HTTPConnection(scope)
         try:
-            for ask in self._ask:
-                identity = await ask(scope)
+            for one in self.credentials:
+                identity = await one.authenticate(connection)
                 if identity is not None:
+                    if identity.source is not one:
+                        object.__setattr__(identity, "source", one)
                     return identity
         except Unauthenticated:
             raise self.refuse_bad() from None
@@ -48,7 +55,7 @@ class Authenticator:
             raise
         except Exception as error:
             raise failed() from error
-        if bearer_token(HTTPConnection(scope)) is not None:
+        if bearer_token(connection) is not None:
             raise self.refuse_bad()
         return None
 
@@ -67,10 +74,3 @@ class Authenticator:
     async def user(self, user_id: str) -> User | None:
         """The user as of now."""
         return await asked(self._users.get(user_id))
-
-
-async def _ask(one: Credentials, scope: Scope) -> Identity | None:
-    identity = await one.authenticate(HTTPConnection(scope))
-    if identity is not None and identity.source is not one:
-        object.__setattr__(identity, "source", one)
-    return identity

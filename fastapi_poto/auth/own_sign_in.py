@@ -4,18 +4,20 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from fastapi.exceptions import HTTPException
 from fastapi.requests import HTTPConnection
 from fastapi.security import APIKeyCookie
 from fastapi.security.base import SecurityBase
 from starlette.types import Scope
 
 from ..context import SCOPE_KEY, CallContext, headers_of
-from ..errors import Unauthenticated
+from ..errors import Unauthenticated, challenge
 from ..stores.base import Wanted
+from ..stores.namespaced import Namespaced
 from ..users import Identity
 from .access_tokens import MAX_LENGTH, Claims
 from .cookies import DEAD_COOKIE
-from .credentials import ManagedCredentials, Remembered, Services, bearer_token
+from .credentials import ManagedCredentials, Remembered, Services, bearer_token, failed
 from .dependencies import bearer_scheme, password_scheme
 from .store_users import StoreUsers, account_fields
 from .token_families import fields_of, session_of
@@ -48,7 +50,7 @@ class _Verified:
 
     claims: Claims
     wanted: tuple[Wanted, Wanted]
-    """What is read of the sign-in, and of the user."""
+    """What is read of the sign-in, and of the user, by the names that the store itself has for them."""
     fields: Mapping[str, bytes] | None = None
     session: str | None = None
     """What follows from `fields`: the generation of the session, None for a sign-in that has ended."""
@@ -71,12 +73,14 @@ class OwnSignIn(ManagedCredentials):
         self.issuer = services.settings.auth.issuer
         self._access_tokens = services.access_tokens
         self._token_families = services.token_families
-        self._store, self._users = services.store, services.users
+        self._store, self._users = cast("Namespaced", services.store), services.users
+        self._inner = self._store.inner
         # Users who are in the same store are read along with the sign-in.
         is_one_store = type(self._users) is StoreUsers and self._users.is_in(self._store)
         self._stored_users = cast("StoreUsers", self._users) if is_one_store else None
         self._lets_visitors_in = services.settings.auth.visitors
         self._clock = services.clock
+        self._bad = challenge(services.settings.auth.realm, "invalid_token")
         self._cookies = services.cookies
         if services.cookies is not None:
             cookie = APIKeyCookie(
@@ -88,13 +92,15 @@ class OwnSignIn(ManagedCredentials):
             self.security = (*OwnSignIn.security, cookie)
         self._known: Remembered[_Verified] = Remembered(services.settings.auth.remembered_tokens, _WORTH_KEEPING)
 
-    def of_scope(self, scope: Scope) -> Coroutine[Any, Any, Identity | None]:
-        """`authenticate` for a request, of which a header that is known needs no more than a look."""
-        headers = headers_of(scope)
-        key = headers.get(b"authorization", b"")
+    def recalled(self, scope: Scope) -> Coroutine[Any, Any, Identity] | None:
+        """What `authenticate` gives in a call with a bearer token that was verified before; None for all else."""
+        context: CallContext | None = scope.get(SCOPE_KEY)
+        if context is None:
+            return None
+        key = context.headers.get(b"authorization", b"")
         known = self._known.get(key)
-        if known is None or len(headers) != len(scope["headers"]):
-            return self.authenticate(HTTPConnection(scope))
+        if known is None or len(context.headers) != len(scope["headers"]):
+            return None
         return self._check(known, key)
 
     async def authenticate(self, connection: HTTPConnection) -> Identity | None:
@@ -139,26 +145,33 @@ class OwnSignIn(ManagedCredentials):
 
     def _verify(self, token: bytes) -> _Verified:
         claims = self._access_tokens.verify(token[: MAX_LENGTH + 1].decode("latin-1"))
-        return _Verified(claims, (fields_of(claims.user_id, claims.family), account_fields(claims.user_id)))
+        sign_in, account = fields_of(claims.user_id, claims.family), account_fields(claims.user_id)
+        return _Verified(claims, (self._store.within(sign_in), self._store.within(account)))
 
     async def _check(self, known: _Verified, key: bytes) -> SignedIn:
         claims = known.claims
         if claims.expires_at > self._clock():
-            account = None
-            if self._stored_users is None:
-                fields = await self._store.read(*known.wanted[0])
-            else:
-                fields, account = await self._store.read_many(known.wanted)
-            if fields != known.fields:
-                known.fields = fields
-                known.session = session_of(fields, claims.family, claims.epoch)
-            session = known.session
-            if session is None:
-                user = None
-            elif self._stored_users is None:
-                user = await self._users.get(claims.user_id)
-            else:
-                user = self._stored_users.user_of(claims.user_id, account)
+            try:
+                account = None
+                if self._stored_users is None:
+                    record, names = known.wanted[0]
+                    fields = await self._inner.read(record, names)
+                else:
+                    fields, account = await self._inner.read_many(known.wanted)
+                if fields != known.fields:
+                    known.fields = fields
+                    known.session = session_of(fields, claims.family, claims.epoch)
+                session = known.session
+                if session is None:
+                    user = None
+                elif self._stored_users is None:
+                    user = await self._users.get(claims.user_id)
+                else:
+                    user = self._stored_users.user_of(claims.user_id, account)
+            except HTTPException:
+                raise
+            except Exception as error:
+                raise failed() from error
             identity = known.identity
             if (
                 identity is not None
@@ -173,4 +186,4 @@ class OwnSignIn(ManagedCredentials):
                 self._known.keep(key, known)
                 return made
         self._known.pop(key, None)
-        raise Unauthenticated
+        raise Unauthenticated(headers=self._bad)

@@ -49,7 +49,9 @@ class Binder:
         self.reads_form = operation.carried_in == "form"
         self.reads_body = operation.decoder is not None and not self.reads_query and not self.reads_form
         wire = operation.wire_parameters
-        self._optional = tuple(parameter for parameter in wire if not parameter.required)
+        optional = [parameter for parameter in wire if not parameter.required]
+        self._defaults = {one.name: one.default for one in optional if one.default_factory is None}
+        self._factories = [(one.name, one.default_factory) for one in optional if one.default_factory is not None]
         texts = [(parameter, carried(parameter.annotation)) for parameter in wire if not self.reads_body]
         repeated = {name for one, how in texts if how == "many" for name in _names(one)}
         repeated |= {path[0] for one, _ in texts for path in _paths(one) if len(path) > 1}
@@ -59,10 +61,10 @@ class Binder:
     def body(self, body: bytes) -> Values:
         """Bind a JSON object; no body at all is an empty one. Raises `RequestValidationError`."""
         try:
-            values: Values = self._decoder.decode(body or b"{}")
+            values: Values = self._defaults | self._decoder.decode(body or b"{}")
         except ValidationError as error:
             raise _InvalidBody(_body_errors(error, body, self._decoder.private), body) from None
-        return self.fill(values) if self._optional else values
+        return self._fill(values) if self._factories else values
 
     def query(self, query: bytes) -> Values:
         """Bind a query string. Of a parameter that takes one value, the last counts."""
@@ -90,16 +92,14 @@ class Binder:
 
     def _take(self, values: Values, size: int, source: str) -> Values:
         try:
-            return self.fill(self._decoder.take(values, size))
+            return self._fill(self._defaults | self._decoder.take(values, size))
         except ValidationError as error:
             raise RequestValidationError(wire_errors(error, source, self._decoder.private)) from None
 
-    def fill(self, values: Values) -> Values:
-        """Give what the caller left out the method's own default."""
-        for parameter in self._optional:
-            if parameter.name not in values:
-                factory = parameter.default_factory
-                values[parameter.name] = parameter.default if factory is None else factory()
+    def _fill(self, values: Values) -> Values:
+        for name, make in self._factories:
+            if name not in values:
+                values[name] = make()
         return values
 
 

@@ -103,7 +103,7 @@ class PipelineResponse(Response):
         self._status = status_code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._call.send(self._result, self._context, scope, receive, send, self._status)
+        await self._call.respond(self._result, self._context, receive, send, self._status)
         if self.background is not None:
             await self.background()
 

@@ -10,9 +10,9 @@ from fastapi.exceptions import ResponseValidationError
 from fastapi.utils import is_body_allowed_for_status_code
 from pydantic_core import ValidationError, from_json
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Send
 
-from ..context import CallContext
+from ..context import PRIVATE, CallContext
 from ..operations import Kind, Operation
 from ..settings import Settings
 from ..streaming.byte_stream import ByteStream
@@ -26,17 +26,17 @@ _OCTETS: tuple[bytes, bytes] = (b"content-type", b"application/octet-stream")
 IsActive = Callable[[Any], Awaitable[bool]]
 
 
-class SendResult(Protocol):
-    """Sends what `encoder` made of a result. `status` is given where the method's code chose one."""
+class UnaryMessages(Protocol):
+    """The start and the body of a response. `status` is given where the method's code chose one."""
+
+    def __call__(self, body: bytes, context: CallContext, status: int | None = None) -> tuple[Message, Message]: ...
+
+
+class SendStream(Protocol):
+    """Sends the items or chunks that a method gives. `status` is given where the method's code chose one."""
 
     async def __call__(
-        self,
-        result: Any,
-        context: CallContext,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        status: int | None = None,
+        self, items: Any, context: CallContext, receive: Receive, send: Send, status: int | None = None
     ) -> None: ...
 
 
@@ -51,18 +51,16 @@ def encoder(operation: Operation) -> Callable[[Any], Any]:
     return _nothing if operation.kind == "empty" else partial(_refuse, operation.where)
 
 
-def sender(operation: Operation, options: StreamOptions | None, is_active: IsActive) -> SendResult:
-    """How a method responds. All that depends on the method alone has been worked out here."""
-    if options is None:
-        return _unary(operation.kind, operation.status_code, operation.options.media_type)
+def stream_sender(operation: Operation, options: StreamOptions, is_active: IsActive) -> SendStream:
+    """How a method that streams responds. All that depends on the method alone has been worked out here."""
     make = _items_of(operation) if operation.kind == "stream" else _chunks_of(operation)
 
     async def send_stream(
-        result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
+        items: Any, context: CallContext, receive: Receive, send: Send, status: int | None = None
     ) -> None:
         check = activity_check(context, is_active)
-        stream = make(result, context=context, options=options, is_active=check, status_code=status or 200)
-        await stream(scope, receive, send)
+        stream = make(items, context=context, options=options, is_active=check, status_code=status or 200)
+        await stream(context.scope, receive, send)
 
     return send_stream
 
@@ -123,34 +121,34 @@ def _chunks_of(operation: Operation) -> Callable[..., Any]:
 
 
 @lru_cache(maxsize=4096)
-def _unary(kind: Kind, status_code: int, media_type: str | None) -> SendResult:
-    """Responses of methods that return one value."""
-    empty = kind == "empty"
+def unary_messages(kind: Kind, status_code: int, media_type: str | None) -> UnaryMessages:
+    """How methods that return one value respond."""
     has_body = is_body_allowed_for_status_code(status_code)
-    content_type = _JSON
+    content_type = None if kind == "empty" else _JSON
     if kind == "bytes":
         content_type = (b"content-type", media_type.encode("ascii")) if media_type else _OCTETS
 
-    async def send_unary(
-        result: Any, context: CallContext, scope: Scope, receive: Receive, send: Send, status: int | None = None
-    ) -> None:
-        body: bytes = result
-        headers: list[tuple[bytes, bytes]] = []
-        if not (has_body if status is None else is_body_allowed_for_status_code(status)):
-            body = b""
-        elif empty:
-            headers = [(b"content-length", b"0")]
-        else:
-            headers = [content_type, (b"content-length", b"%d" % len(body))]
+    def messages(body: bytes, context: CallContext, status: int | None = None) -> tuple[Message, Message]:
         own = context.response_headers
-        headers += own
+        if not (has_body if status is None else is_body_allowed_for_status_code(status)):
+            body, headers = b"", own.copy()
+        elif content_type is None:
+            headers = [(b"content-length", b"0"), *own]
+        else:
+            headers = [content_type, (b"content-length", b"%d" % len(body)), *own]
         if context.user is not None:
-            headers += context.private_headers(own)
-        context.begin_response()
-        await send({"type": "http.response.start", "status": status or status_code, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            for name, _ in own:
+                if name == b"cache-control":
+                    break
+            else:
+                headers += PRIVATE
+        context.has_begun = True
+        if context.time_limit is not None:
+            context.begin_response()
+        start = {"type": "http.response.start", "status": status or status_code, "headers": headers}
+        return start, {"type": "http.response.body", "body": body}
 
-    return send_unary
+    return messages
 
 
 @lru_cache(maxsize=4096)  # most methods share it with others

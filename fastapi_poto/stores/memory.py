@@ -80,7 +80,13 @@ class MemoryStore(LocalStore):
         if found.expires_at < inf and (found.barred or found.expires_at <= self._clock()):
             return None
         kept = found.fields
-        return kept.copy() if fields is None else {field: kept[field] for field in fields if field in kept}
+        if fields is None:
+            return kept.copy()
+        read = {}  # in a loop: a comprehension is a function more, which every call would pay for
+        for field in fields:
+            if field in kept:
+                read[field] = kept[field]
+        return read
 
     async def read(self, record: str, fields: Sequence[str] | None = None) -> dict[str, bytes] | None:
         with self._lock:

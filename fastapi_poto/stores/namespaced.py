@@ -17,6 +17,11 @@ class Namespaced:
         self._prefix = f"{quote(namespace, safe='')}:"
         self.log: EventLog = _NamespacedLog(store.log, self._prefix)
 
+    def within(self, wanted: Wanted) -> Wanted:
+        """What `inner` has to be asked for: names of what is read on every call are put together once."""
+        record, fields = wanted
+        return self._prefix + record, fields
+
     # None of these is a coroutine function of its own: what the store gives is awaited, and nothing in between.
 
     def read(self, record: str, fields: Sequence[str] | None = None) -> Any:
