@@ -23,6 +23,7 @@ from .auth import ManagedCredentials, auth_router
 from .auth.dependencies import current_user
 from .calls.endpoints import check_dependencies, documented_endpoint, solved_endpoint
 from .calls.pipeline import OperationPipeline
+from .context import SCOPE_KEY
 from .errors import ConfigurationError
 from .module import PotoModule
 from .openapi.install import install

@@ -1,6 +1,6 @@
 """The sign-in routes' own access tokens, as a bearer or in a cookie."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -46,14 +46,12 @@ class SignedIn(Identity):
 
 @dataclass(slots=True)
 class _Verified:
-    """A token whose signature and claims are right, and what its sign-in's record said last."""
+    """A token whose signature and claims are right, and what the store said of its sign-in and its user last."""
 
     claims: Claims
     wanted: tuple[Wanted, Wanted]
     """What is read of the sign-in, and of the user, by the names that the store itself has for them."""
-    fields: Mapping[str, bytes] | None = None
-    session: str | None = None
-    """What follows from `fields`: the generation of the session, None for a sign-in that has ended."""
+    found: list[dict[str, bytes] | None] | None = None
     identity: SignedIn | None = None
 
 
@@ -152,32 +150,24 @@ class OwnSignIn(ManagedCredentials):
         claims = known.claims
         if claims.expires_at > self._clock():
             try:
-                account = None
                 if self._stored_users is None:
                     record, names = known.wanted[0]
                     fields = await self._inner.read(record, names)
+                    session = session_of(fields, claims.family, claims.epoch)
+                    user = None if session is None else await self._users.get(claims.user_id)
                 else:
-                    fields, account = await self._inner.read_many(known.wanted)
-                if fields != known.fields:
-                    known.fields = fields
-                    known.session = session_of(fields, claims.family, claims.epoch)
-                session = known.session
-                if session is None:
-                    user = None
-                elif self._stored_users is None:
-                    user = await self._users.get(claims.user_id)
-                else:
-                    user = self._stored_users.user_of(claims.user_id, account)
+                    found = await self._inner.read_many(known.wanted)
+                    if found == known.found and known.identity is not None:
+                        return known.identity
+                    known.found = found
+                    session = session_of(found[0], claims.family, claims.epoch)
+                    user = self._stored_users.user_of(claims.user_id, found[1])
             except HTTPException:
                 raise
             except Exception as error:
                 raise failed() from error
             identity = known.identity
-            if (
-                identity is not None
-                and identity.session == session
-                and (identity.user is user or identity.user == user)
-            ):
+            if identity is not None and identity.session == session and identity.user == user:
                 return identity
             if session is not None and user is not None and (self._lets_visitors_in or not user.visitor):
                 made = SignedIn(user, self.name, expires_at=claims.expires_at, token=claims, session=session)
