@@ -108,13 +108,13 @@ class Receiver:
 
 
 async def read_body(
-    message: Message | None, receiving: Awaitable[Message], receive: Receive, limit: int, patience: float
+    message: Message, receiving: Awaitable[Message], receive: Receive, limit: int, patience: float
 ) -> bytes:
-    """The whole body, of which `message` is there, or what `receiving` waits for comes first.
+    """The whole body, of which `message` is there, or, if that is empty, what `receiving` waits for comes first.
 
     Raises `TooLarge`, `RequestTimeout`, and `ClientDisconnect`.
     """
-    if message is None:
+    if not message:
         try:
             async with asyncio.timeout(patience or None):
                 message = await receiving

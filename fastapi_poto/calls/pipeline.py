@@ -11,7 +11,7 @@ from typing import Any, cast
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from ..body import JSON, Receiver, check_content_type, read_body, resumed
 from ..context import CallContext
@@ -99,13 +99,13 @@ class OperationPipeline(Pipeline):
         values: Values = {}
         if binder.reads_body:
             receiving: Any = receive()
-            message: Any = None
+            message: Message = {}
             if receiving.__class__ is CoroutineType:
                 try:
                     receiving = resumed(receiving, receiving.send(None))
                 except StopIteration as ready:  # it is there already, as nearly always, and needs no timer
                     message = ready.value
-            body = None if message is None else message.get("body")
+            body: Any = message.get("body")
             if body.__class__ is not bytes or len(body) > self.max_body_size or message.get("more_body", False):
                 body = await read_body(message, receiving, receive, self.max_body_size, self._body_timeout)
             context.body = body
