@@ -28,6 +28,8 @@ DOWNLOADS = 10
 """One takes a few milliseconds, too few to be a sample."""
 CHUNK = b"x" * 65536
 IDLE = 1000
+SHORT = 3
+CALLS = 1000
 
 
 class Line(BaseModel):
@@ -266,6 +268,68 @@ def speeds(loop: str, http: str, rounds: int) -> None:
                     print(f"  poto / {name:16} {ratio:8.1f}  (at least 2)")
 
 
+def short(loop: str, http: str, rounds: int, seconds: int = 2) -> None:
+    """Streams of three items: a call's processor time without a server, and behind one under 32 connections of wrk."""
+    everybody = ("raw", "poto", "sse-starlette", "fastapi")
+    alone: dict[str, list[float]] = {name: [] for name in everybody}
+    served: dict[str, list[float]] = {name: [] for name in everybody}
+    rates: dict[str, list[float]] = {name: [] for name in everybody}
+    app = App()
+    with Server(loop=loop, http=http) as server:
+        for number in range(rounds + 1):
+            for name in everybody:
+                one = asyncio.run(_called(app, url(name, "ready", SHORT)))
+                before = server.processor_seconds()
+                count, each = _loaded(server.port, url(name, "ready", SHORT), seconds)
+                if number:
+                    alone[name].append(one)
+                    served[name].append((server.processor_seconds() - before) / count)
+                    rates[name].append(each)
+    print(f"\nstreams of {SHORT} items, microseconds of a processor: in process, behind a server; streams/s")
+    for name in everybody:
+        in_process, behind = (statistics.median(samples[name]) * 1e6 for samples in (alone, served))
+        print(f"  {name:16} {in_process:8.1f} {behind:8.1f} {statistics.median(rates[name]):10,.0f} /s")
+    for samples, where in ((alone, "in process"), (served, "behind a server")):
+        for name in everybody:
+            ratio = statistics.median(a / b for a, b in zip(samples["poto"], samples[name], strict=True))
+            if name != "poto":
+                print(f"  poto / {name:16} {ratio:8.2f} of its time {where}")
+
+
+async def _called(app: Any, target: str) -> float:
+    """Seconds of the processor for one call."""
+    path, _, query = target.partition("?")
+    began = time.process_time()
+    for _ in range(CALLS):
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
+            "headers": [(b"host", b"bench")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "state": {},
+        }  # fmt: skip
+        requests = [{"type": "http.request", "body": b"", "more_body": False}]
+        sent: list[Any] = []
+
+        async def receive(requests: list[Any] = requests) -> Any:
+            return requests.pop() if requests else await asyncio.get_running_loop().create_future()
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)
+        if b"".join(message.get("body", b"") for message in sent).count(b"data: {") != SHORT:
+            raise RuntimeError(f"a stream brought only {sent}")
+    return (time.process_time() - began) / CALLS
+
+
+def _loaded(port: int, target: str, seconds: int) -> tuple[int, float]:
+    """How many requests were answered, and how many of them a second."""
+    command = ["wrk", "-t1", "-c32", f"-d{seconds}s", f"http://127.0.0.1:{port}{target}"]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in output:
+        raise RuntimeError(output)
+    return int(output.split(" requests in ")[0].split()[-1]), float(output.split("Requests/sec:")[1].split()[0])
+
+
 def memory(loop: str, http: str) -> None:
     print(f"\n{IDLE} idle streams")
     for name in ("raw", "poto", "sse-starlette", "fastapi"):
@@ -296,18 +360,20 @@ def main(given: Sequence[str] = ()) -> None:
     parser.add_argument("--loop", default="auto")
     parser.add_argument("--http", default="auto")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", choices=("speed", "memory"))
+    parser.add_argument("--only", choices=("short", "speed", "memory"))
     arguments = parser.parse_args(given)
     if arguments.serve:
         import uvicorn
 
         uvicorn.run(
-            App(), port=arguments.serve, loop=arguments.loop, http=arguments.http, log_level="error", access_log=False
+            App(), port=arguments.serve, loop=arguments.loop, http=arguments.http, log_level="critical", access_log=False
         )  # fmt: skip
         return
-    if arguments.only != "memory":
+    if arguments.only in (None, "short"):
+        short(arguments.loop, arguments.http, min(3, arguments.rounds))
+    if arguments.only in (None, "speed"):
         speeds(arguments.loop, arguments.http, arguments.rounds)
-    if arguments.only != "speed":
+    if arguments.only in (None, "memory"):
         memory(arguments.loop, arguments.http)
 
 
