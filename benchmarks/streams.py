@@ -365,9 +365,8 @@ def main(given: Sequence[str] = ()) -> None:
     if arguments.serve:
         import uvicorn
 
-        uvicorn.run(
-            App(), port=arguments.serve, loop=arguments.loop, http=arguments.http, log_level="critical", access_log=False
-        )  # fmt: skip
+        server = {"loop": arguments.loop, "http": arguments.http, "log_level": "critical", "access_log": False}
+        uvicorn.run(App(), port=arguments.serve, **server)
         return
     if arguments.only in (None, "short"):
         short(arguments.loop, arguments.http, min(3, arguments.rounds))

@@ -11,6 +11,7 @@ from contextvars import Context, ContextVar
 from random import Random
 from typing import Any, Final, cast
 
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope
 
 from .body import Receiver
@@ -65,8 +66,8 @@ class CallContext:
     __slots__ = (
         "__weakref__", "_gone", "_loop", "_on_gone", "_receive", "_request_id", "_session",
         "body", "cancelled", "deadline", "emit", "failure", "has_begun", "headers", "identity", "is_admitted",
-        "is_streaming", "observation", "operation", "response_headers", "runtime", "scope", "sessions", "ticket",
-        "time_limit", "user", "watcher",
+        "is_streaming", "observation", "operation", "response", "response_headers", "runtime", "scope", "sessions",
+        "ticket", "time_limit", "user", "watcher",
     )  # fmt: skip
 
     user: User | None
@@ -88,6 +89,8 @@ class CallContext:
     """The `Poto` that serves this call."""
     emit: Callable[[bytes], None] | None
     """Sends a frame between the items of the events that this call is."""
+    response: Response | None
+    """What FastAPI gave the method to set a status and headers on, where it gave it one."""
     ticket: Any
     """The room that a resumable stream of this call takes among those of its user (see streaming)."""
     failure: BaseException | None
@@ -115,7 +118,7 @@ class CallContext:
         self.response_headers: list[tuple[bytes, bytes]] = []
         """Headers that go out with this call's response, whatever it is."""
         self.user = self.identity = self.deadline = self.time_limit = self.body = self.emit = self.failure = None
-        self.runtime = self.ticket = self.observation = None
+        self.runtime = self.ticket = self.observation = self.response = None
         self.is_admitted = self.has_begun = self.is_streaming = self.cancelled = False
         self._session: Session | None = None
         self._request_id: bytes | None = None

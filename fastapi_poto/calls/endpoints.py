@@ -75,7 +75,8 @@ def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> E
         result = await call.run(context, values, poto_init)
         if not isinstance(result, Response):
             result = call.prepare(result)
-        # One list from now on: a generator has yet to run, and sets what goes out with its first item.
+        # One list from now on: a generator has yet to run, and sets what goes out with its first item, or its status.
+        context.response = response
         response.raw_headers[:0] = context.headers_beside(response.raw_headers)
         context.response_headers = response.raw_headers
         if isinstance(result, Response):

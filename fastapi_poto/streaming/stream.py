@@ -221,9 +221,10 @@ class Stream:
         headers = [*self.raw_headers, *context.response_headers]
         if context.user is not None:
             headers.append(VARY)
+        chosen = None if context.response is None else context.response.status_code
         context.begin_response()
         self._started = True
-        return {"type": "http.response.start", "status": self.status_code, "headers": headers}
+        return {"type": "http.response.start", "status": chosen or self.status_code, "headers": headers}
 
     async def _send(self, send: Send, message: Message) -> None:
         self._check_client()

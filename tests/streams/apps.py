@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Response
 from pydantic import BaseModel
 
 from fastapi_poto import Event, Poto, PotoError, PotoModule, current_context, poto_router, public, rpc
@@ -96,6 +96,18 @@ class Wire(PotoModule):
     async def get_wrong(self) -> AsyncIterator[Item]:
         yield Item(sku="first")
         yield {"quantity": "many"}  # type: ignore[misc]
+
+    async def get_created(self, response: Response, items_before: int = 0) -> AsyncIterator[int]:
+        for number in range(items_before):
+            yield number
+            await asyncio.sleep(0.01)
+        response.status_code = 201
+        response.headers["X-Made"] = "yes"
+        yield items_before
+
+    async def get_created_bytes(self, response: Response) -> AsyncIterator[bytes]:
+        response.status_code = 201
+        yield b"made"
 
     async def get_slow_start(self, seconds: float) -> AsyncIterator[int]:
         await asyncio.sleep(seconds)

@@ -166,6 +166,17 @@ def test_what_is_no_exception_is_no_good_end(
     assert f"Wire.get_{name}" in record.getMessage()
 
 
+def test_what_a_generator_sets_goes_out_with_its_first_item(live: LiveApp) -> None:
+    """Its status and its headers; behind the first item both are too late."""
+    made = httpx.get(f"{live.url}/Wire/created")
+    assert (made.status_code, made.headers["x-made"]) == (201, "yes")
+    assert made.text == "data: 0\n\nid: ~end\nevent: close\ndata\n\n"
+    assert httpx.get(f"{live.url}/Wire/created_bytes").status_code == 201
+    late = httpx.get(f"{live.url}/Wire/created", params={"items_before": 1})
+    assert (late.status_code, "x-made" in late.headers) == (200, False)
+    assert late.text.count("data: ") == 2
+
+
 def test_headers_do_not_wait_for_ever(connect: Connect) -> None:
     """After `first_item_timeout`, a second unless said otherwise, the headers go with a ping."""
     began = time.monotonic()
