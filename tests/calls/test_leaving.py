@@ -13,10 +13,10 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Request
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from fastapi_poto.testing import serve
+from tests.calls.kept_alive import Wire
 from tests.secret import SECRET
 
 from .conftest import nothing
-from .test_context import Wire
 
 pytestmark = pytest.mark.anyio
 

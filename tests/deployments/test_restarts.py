@@ -14,8 +14,8 @@ from secrets import token_urlsafe
 import httpx
 import pytest
 
+from tests.nginx import Nginx
 from tests.servers import Server, find_program, wait_until
-from tests.sessions.test_deploying import Nginx
 
 pytestmark = [pytest.mark.anyio, pytest.mark.deployments]
 

@@ -8,8 +8,8 @@ import httpx
 
 from tests.processes import LiveProcess, serve_processes
 from tests.push.conftest import sign_in
-from tests.push.test_running import until
-from tests.push.test_topics import Listener
+from tests.push.listener import Listener
+from tests.servers import wait_until
 
 
 def who(url: str, headers: dict[str, str], name: str) -> list[str]:
@@ -34,14 +34,14 @@ def test_joins_and_leaves(pair: tuple[LiveProcess, LiveProcess]) -> None:
                 client.stream("GET", other.url + path, headers=hers),
             ):
                 assert watching.wait(2) == [{"kind": "join", "user": ada}, {"kind": "join", "user": bob}]
-                until(
+                wait_until(
                     lambda: who(one.url, hers, name) == sorted([f"{ada} 2", f"{bob} 1"]),
                     "not all connections are counted",
                 )
         # A page that is loaded again is no leave and no join.
         with client.stream("GET", one.url + path, headers=hers):
             assert watching.wait(3)[2:] == [{"kind": "leave", "user": bob}]
-            until(lambda: who(other.url, his, name) == [f"{ada} 1"], "connections that were closed are counted")
+            wait_until(lambda: who(other.url, his, name) == [f"{ada} 1"], "connections that were closed are counted")
         assert watching.wait(4)[3:] == [{"kind": "leave", "user": ada}]
     assert who(other.url, his, name) == []
 
@@ -57,7 +57,7 @@ def test_several_come_at_once(pair: tuple[LiveProcess, LiveProcess]) -> None:
         )
     for listener in listeners:
         listener.opened()
-    until(lambda: who(pair[0].url, hers, name) == [f"{ada} 8"], "not all connections are counted")
+    wait_until(lambda: who(pair[0].url, hers, name) == [f"{ada} 8"], "not all connections are counted")
     for watcher in watching:
         assert watcher.wait(1) == [{"kind": "join", "user": ada}]
     for listener in listeners:
@@ -87,7 +87,7 @@ def test_users_of_a_killed_process_are_gone(tmp_path: Path) -> None:
             assert watching.wait(1) == [{"kind": "join", "user": ada}]
             one.kill()
             killed = time.monotonic()
-            until(lambda: who(other.url, his, "dead") == [], "they are still there", 15)
+            wait_until(lambda: who(other.url, his, "dead") == [], "they are still there", 15)
             assert watching.wait(2)[1:] == [{"kind": "leave", "user": ada}]
             assert time.monotonic() - killed < 10
         client.close()

@@ -17,6 +17,7 @@ from fastapi_poto.testing import LiveApp, serve
 from tests.processes import LiveProcess, serve_processes
 from tests.push.apps import Work, make_app
 from tests.push.conftest import sign_in
+from tests.servers import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +48,6 @@ def readers(url: str, headers: dict[str, str]) -> list[int]:
     return [one["readers"] for one in httpx.get(url + "/streams", headers=headers).raise_for_status().json()]
 
 
-def until(condition: Any, what: str, seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
-
-
 def test_a_stream_is_listed_followed_and_stopped(pair: tuple[LiveProcess, LiveProcess]) -> None:
     """From any process: its user sees it, reads it from the start with several readers, and stops it for all."""
     one, other = pair
@@ -63,7 +57,7 @@ def test_a_stream_is_listed_followed_and_stopped(pair: tuple[LiveProcess, LivePr
     with ExitStack() as stack:
         response = open_stream(stack, one.url, f"/Work/count?tag={tag}", hers)
         address = response.headers["content-location"]
-        until(lambda: httpx.get(other.url + "/streams", headers=hers).json(), "it is not listed")
+        wait_until(lambda: httpx.get(other.url + "/streams", headers=hers).json(), "it is not listed")
         [shown] = httpx.get(other.url + "/streams", headers=hers).json()
         assert shown["operation"] == "Work.get_count"
         assert address == f"/streams/{shown['id']}"
@@ -72,16 +66,16 @@ def test_a_stream_is_listed_followed_and_stopped(pair: tuple[LiveProcess, LivePr
         assert httpx.delete(other.url + address, headers=his).status_code == 403
         assert readers(other.url, hers) == [1]
         followers = [open_stream(stack, server.url, address, hers) for server in (one, other)]
-        until(lambda: readers(one.url, hers) == readers(other.url, hers) == [3], "not all readers are counted")
+        wait_until(lambda: readers(one.url, hers) == readers(other.url, hers) == [3], "not all readers are counted")
         assert httpx.delete(other.url + address, headers=hers).status_code == 204
-        until(lambda: notes(one.url, tag) == ["started", "closed"], "the generator was not closed")
+        wait_until(lambda: notes(one.url, tag) == ["started", "closed"], "the generator was not closed")
         seen = [numbers(each) for each in (response, *followers)]
         for each in seen:
             assert each == list(range(1, len(each) + 1))
             assert len(each) >= 5
         assert seen[2] == seen[1][: len(seen[2])]
         assert httpx.delete(one.url + address, headers=hers).status_code == 204, "once more is no error"
-        until(lambda: not httpx.get(one.url + "/streams", headers=hers).json(), "it is still listed")
+        wait_until(lambda: not httpx.get(one.url + "/streams", headers=hers).json(), "it is still listed")
 
 
 def test_an_unknown_stream(live: LiveApp) -> None:
@@ -121,7 +115,7 @@ def test_after_its_end_a_key_begins_anew(live: LiveApp) -> None:
             "POST", f"{live.url}/Work/answer", json={"chat": "again", "pause": 0, "count": 3}, headers=hers
         ) as call:
             assert numbers(call) == [1, 2, 3]
-        until(lambda times=times: notes(live.url, "again") == ["started", "closed"] * times, "it did not run")
+        wait_until(lambda times=times: notes(live.url, "again") == ["started", "closed"] * times, "it did not run")
 
 
 def test_a_key_whose_process_died(tmp_path: Path) -> None:
@@ -176,7 +170,7 @@ def test_limits_say_whose_they_are() -> None:
         assert other.status_code == 429
         assert "This address has 2" in other.json()["detail"]
         httpx.delete(server.url + one.headers["content-location"], headers=users[0])
-        until(
+        wait_until(
             lambda: open_stream(stack, server.url, "/Work/count?tag=limits&count=1", users[2]).status_code == 200,
             "there is no room",
         )
@@ -194,7 +188,7 @@ def test_a_stream_without_a_reader_is_listed(live: LiveApp) -> None:
     _, hers = sign_in(live.url)
     with httpx.stream("GET", f"{live.url}/Work/count?tag=alone", headers=hers) as response:
         next(response.iter_bytes())
-    until(lambda: readers(live.url, hers) == [0], "its reader is still counted")
+    wait_until(lambda: readers(live.url, hers) == [0], "its reader is still counted")
 
 
 def test_a_call_that_fails_before_its_stream_takes_nothing() -> None:
@@ -213,14 +207,14 @@ def test_abandoned_streams_are_few() -> None:
         for number in range(5):
             with httpx.stream("GET", f"{server.url}/Work/count?tag=few-{number}") as response:
                 next(response.iter_bytes())
-            until(lambda number=number: notes(server.url, f"few-{number}") == ["started"], "it did not begin")
-            until(
+            wait_until(lambda number=number: notes(server.url, f"few-{number}") == ["started"], "it did not begin")
+            wait_until(
                 lambda number=number: (
                     len(app.state.poto.streams._local._made) and _detached(server, app) == min(number + 1, 3)
                 ),
                 "it was not left",
             )
-        until(lambda: notes(server.url, "few-1") == ["started", "closed"], "the oldest goes on")
+        wait_until(lambda: notes(server.url, "few-1") == ["started", "closed"], "the oldest goes on")
         assert notes(server.url, "few-0") == ["started", "closed"]
         assert [notes(server.url, f"few-{number}") for number in (2, 3, 4)] == [["started"]] * 3
 
@@ -239,7 +233,7 @@ def test_a_stream_without_a_reader_ends_with_its_sign_in() -> None:
         with httpx.stream("GET", f"{server.url}/Work/count?tag=out", headers=hers) as response:
             next(response.iter_bytes())
         assert httpx.post(f"{server.url}/auth/logout", headers=hers).status_code == 204
-        until(lambda: notes(server.url, "out") == ["started", "closed"], "it goes on", 5)
+        wait_until(lambda: notes(server.url, "out") == ["started", "closed"], "it goes on", 5)
 
 
 def test_without_routes() -> None:

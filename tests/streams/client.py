@@ -113,3 +113,6 @@ class Connection:
         """Cut it with a TCP reset, as a client that died."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return self.leave()
+
+
+SHUTTING_DOWN = b'event: error\ndata: {"$error":{"code":"shutting_down","detail":"The server is shutting down"}}\n\n'

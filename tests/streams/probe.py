@@ -37,3 +37,19 @@ class Probe:
 
 
 PROBES: dict[str, Probe] = defaultdict(Probe)
+
+
+def limit() -> float:
+    """50 ms, more where other processes leave this one less than a core."""
+    wall, own = time.perf_counter(), time.process_time()
+    while time.perf_counter() < wall + 0.02:
+        pass
+    return 0.05 * max(1.0, (time.perf_counter() - wall) / (time.process_time() - own))
+
+
+def wait_parked(probe: Probe, at_least: int = 1) -> None:
+    """Return when the generator has made no item for a while: its reader stalls."""
+    probe.wait("item", count=at_least)
+    count = -1
+    while count != (count := probe.count("item")):
+        time.sleep(0.1)

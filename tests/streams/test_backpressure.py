@@ -3,8 +3,7 @@
 import pytest
 
 from tests.streams.conftest import Connect
-from tests.streams.probe import Probe
-from tests.streams.test_leaving import wait_parked
+from tests.streams.probe import Probe, wait_parked
 
 MEGABYTE = 1 << 20
 

@@ -18,17 +18,7 @@ from tests.processes import LiveProcess
 from tests.servers import wait_until
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect
-from tests.streams.probe import PROBES, Probe
-
-LIMIT = 0.05
-
-
-def limit() -> float:
-    """50 ms, more where other processes leave this one less than a core."""
-    wall, own = time.perf_counter(), time.process_time()
-    while time.perf_counter() < wall + 0.02:
-        pass
-    return LIMIT * max(1.0, (time.perf_counter() - wall) / (time.process_time() - own))
+from tests.streams.probe import PROBES, Probe, limit, wait_parked
 
 
 def within_limit(attempt: Callable[[str, Probe], float]) -> None:
@@ -40,14 +30,6 @@ def within_limit(attempt: Callable[[str, Probe], float]) -> None:
         if taken[-1] < limit():
             return
     raise AssertionError(f"took {taken} s")
-
-
-def wait_parked(probe: Probe, at_least: int = 1) -> None:
-    """Return when the generator has made no item for a while: its reader stalls."""
-    probe.wait("item", count=at_least)
-    count = -1
-    while count != (count := probe.count("item")):
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("name", ["long_await", "sync_ticks", "sync_blocked", "long_cleanup", "hot"])

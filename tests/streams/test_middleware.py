@@ -12,10 +12,8 @@ from starlette.testclient import TestClient
 
 from fastapi_poto.testing import LiveApp, serve
 from tests.streams.apps import make_app
-from tests.streams.client import Connection
-from tests.streams.probe import Probe
-from tests.streams.test_leaving import wait_parked
-from tests.streams.test_shutdown import SHUTTING_DOWN
+from tests.streams.client import SHUTTING_DOWN, Connection
+from tests.streams.probe import Probe, wait_parked
 
 
 def wrapped_app() -> FastAPI:

@@ -12,8 +12,7 @@ import pytest
 from fastapi_poto.testing import LiveApp
 from tests.servers import accepts, free_port, wait_until
 from tests.streams.client import Connection
-from tests.streams.probe import Probe
-from tests.streams.test_leaving import wait_parked
+from tests.streams.probe import Probe, wait_parked
 
 pytestmark = pytest.mark.conformance
 

@@ -25,8 +25,7 @@ from tests.servers import RedisServer, wait_until
 from tests.streams.apps import make_app
 from tests.streams.client import Connection
 from tests.streams.conftest import Connect, sign_in
-from tests.streams.probe import Probe
-from tests.streams.test_leaving import wait_parked
+from tests.streams.probe import Probe, wait_parked
 
 
 def read(url: str, path: str, last_id: str | None = None, **headers: str) -> list[tuple[str, str, Any]]:

@@ -8,8 +8,7 @@ import pytest
 from fastapi_poto.testing import LiveApp
 from tests.servers import wait_until
 from tests.streams.conftest import Connect
-from tests.streams.probe import Probe
-from tests.streams.test_leaving import wait_parked
+from tests.streams.probe import Probe, wait_parked
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,9 @@ import pytest
 from fastapi_poto.testing import serve
 from tests.processes import Http, Loop, serve_process
 from tests.streams.apps import make_app
-from tests.streams.client import Connection
+from tests.streams.client import SHUTTING_DOWN, Connection
 from tests.streams.conftest import KINDS
-from tests.streams.test_leaving import limit
-
-SHUTTING_DOWN = b'event: error\ndata: {"$error":{"code":"shutting_down","detail":"The server is shutting down"}}\n\n'
+from tests.streams.probe import limit
 
 
 @pytest.mark.parametrize(("loop", "http"), KINDS)
