@@ -1,7 +1,9 @@
 """The event log beside the records: bounded, expiring, append-only, one for each key."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 DAY = 86_400.0
 MICROSECONDS = 1_000_000
@@ -64,6 +66,27 @@ class Watch(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection."""
+
+
+class KeyedWatch:
+    """The keys of a watch to which the news of all logs come."""
+
+    def __init__(self, on_wake: OnWake) -> None:
+        self._on_wake = on_wake
+        self._keys: set[str] = set()
+
+    def follow(self, keys: Collection[str]) -> None:
+        self._keys.update(keys)
+
+    def unfollow(self, keys: Collection[str]) -> None:
+        self._keys.difference_update(keys)
+
+    def _own(self, news: Mapping[str, T]) -> dict[str, T]:
+        return {key: last for key, last in news.items() if key in self._keys}
+
+    def _wake_all(self) -> None:
+        if self._keys:
+            self._on_wake(None)
 
 
 class EventLog(Protocol):

@@ -3,13 +3,13 @@
 import heapq
 from asyncio import AbstractEventLoop, get_running_loop
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from threading import Lock
 
 from .base import check_name
-from .log import DAY, MICROSECONDS, Appended, Batch, Entry, News, OnWake
+from .log import DAY, MICROSECONDS, Appended, Batch, Entry, KeyedWatch, News, OnWake
 
 
 class _Log:
@@ -135,27 +135,19 @@ class MemoryLog:
         return removed
 
 
-class _MemoryWatch:
+class _MemoryWatch(KeyedWatch):
     """Hears of appends of all loops and threads of the process."""
 
     def __init__(self, watches: "set[_MemoryWatch]", on_wake: OnWake) -> None:
+        super().__init__(on_wake)
         self._loop: AbstractEventLoop = get_running_loop()
-        self._on_wake = on_wake
-        self._keys: set[str] = set()
         self._watches = watches
         watches.add(self)
 
-    def follow(self, keys: Collection[str]) -> None:
-        self._keys.update(keys)
-
-    def unfollow(self, keys: Collection[str]) -> None:
-        self._keys.difference_update(keys)
-
     def tell(self, news: News) -> None:
-        mine = {key: last for key, last in news.items() if key in self._keys}
-        if mine:
+        if own := self._own(news):
             with suppress(RuntimeError):  # a loop that was closed without its watch
-                self._loop.call_soon_threadsafe(self._on_wake, mine, context=Context())
+                self._loop.call_soon_threadsafe(self._on_wake, own, context=Context())
 
     async def close(self) -> None:
         self._watches.discard(self)

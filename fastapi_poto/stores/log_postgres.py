@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from secrets import token_hex
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..errors import Unavailable
 from .base import check_name
-from .log import MICROSECONDS, Appended, Entry, OnWake
+from .log import MICROSECONDS, Appended, Entry, KeyedWatch, OnWake
 from .log_sql import TRIM_EVERY, LogDriver, SqlLog, cuts, kept
 from .per_loop import PerLoop
 
@@ -151,26 +151,19 @@ class _Notifier:
                 return  # who listens looks by itself, too
 
 
-class _PostgresWatch:
+class _PostgresWatch(KeyedWatch):
     """One connection that listens, for as long as it lives and again after that."""
 
     def __init__(
         self, connect: Callable[[], Awaitable[Any]], notify: Callable[[str], Awaitable[None]], on_wake: OnWake
     ) -> None:
+        super().__init__(on_wake)
         self._connect = connect
         self._notify = notify
-        self._on_wake = on_wake
-        self._keys: set[str] = set()
         self._nonce = token_hex(8)
         self._heard = asyncio.Event()
         self._warned = False
         self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
-
-    def follow(self, keys: Collection[str]) -> None:
-        self._keys.update(keys)
-
-    def unfollow(self, keys: Collection[str]) -> None:
-        self._keys.difference_update(keys)
 
     async def close(self) -> None:
         self._task.cancel()
@@ -217,16 +210,12 @@ class _PostgresWatch:
                     1000 * _POLL_SECONDS,
                 )
 
-    def _wake_all(self) -> None:
-        if self._keys:
-            self._on_wake(None)
-
     def _hear(self, connection: Any, sender: int, channel: str, message: str) -> None:
         if message == self._nonce:
             self._heard.set()
             return
         with suppress(ValueError):
             sent = json.loads(message)
-            news = {key: last for key, last in sent.items() if key in self._keys}
+            news = self._own(sent)
             if news or not sent:
                 self._on_wake(news or None)

@@ -6,7 +6,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from itertools import count
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from .base import check_name
-from .log import MICROSECONDS, Appended, Entry, OnWake
+from .log import MICROSECONDS, Appended, Entry, KeyedWatch, OnWake
 from .log_sql import TRIM_EVERY, Flow, LogDriver, SqlLog, cuts, kept
 
 _LOOK_SECONDS: Final = 1.0
@@ -192,15 +192,14 @@ class _Sockets:
             os.close(folder)
 
 
-class _SqliteWatch:
+class _SqliteWatch(KeyedWatch):
     """A datagram socket, and a look at the file from time to time."""
 
     def __init__(self, path: str, sockets: _Sockets, on_wake: OnWake) -> None:
-        self._on_wake = on_wake
+        super().__init__(on_wake)
         self._sockets = sockets
         self._connection = sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         self._version = self._look()
-        self._keys: set[str] = set()
         self._listener: socket.socket | None = None
         self._every = _LOOK_WITHOUT_SOCKET
         self._loop = asyncio.get_running_loop()
@@ -209,12 +208,6 @@ class _SqliteWatch:
             self._loop.add_reader(self._listener, self._hear)
             self._every = _LOOK_SECONDS
         self._timer = self._loop.call_later(self._every, self._on_time, context=Context())
-
-    def follow(self, keys: Collection[str]) -> None:
-        self._keys.update(keys)
-
-    def unfollow(self, keys: Collection[str]) -> None:
-        self._keys.difference_update(keys)
 
     def _hear(self) -> None:
         news: dict[str, int] = {}
@@ -225,7 +218,7 @@ class _SqliteWatch:
             except (OSError, ValueError):
                 break
             is_all = is_all or not sent or heard >= _QUEUE
-            news |= {key: max(last, news.get(key, 0)) for key, last in sent.items() if key in self._keys}
+            news |= {key: max(last, news.get(key, 0)) for key, last in self._own(sent).items()}
         if is_all:
             self._on_wake(None)
         elif news:
@@ -241,8 +234,7 @@ class _SqliteWatch:
             version = self._look()
             if version != self._version:
                 self._version = version
-                if self._keys:
-                    self._on_wake(None)
+                self._wake_all()
 
     async def close(self) -> None:
         self._timer.cancel()

@@ -1,4 +1,4 @@
-"""The names of all records that this package keeps, in one place.
+"""The names of all records and logs that this package keeps, in one place.
 
 A store may be shared with other applications: each has a namespace, which goes before all of its names (see
 `Namespaced`).
@@ -85,3 +85,43 @@ def count(kind: str, address: str, window: int) -> str:
 def cookie_sessions(user_id: str) -> str:
     """What makes a user's older session cookies worthless."""
     return f"cookie:{user_id}"
+
+
+def stream(stream_id: str) -> str:
+    """The log of a stream: a frame for each item, whose it is, how it ended."""
+    return f"stream:{stream_id}"
+
+
+def seen(stream_id: str) -> str:
+    """The log of up to which item of a stream a reader in another process has come."""
+    return f"seen:{stream_id}"
+
+
+def readers(stream_id: str) -> str:
+    """A field for each reader of a stream in another process."""
+    return f"readers:{stream_id}"
+
+
+def running_stream(user_id: str, operation: str, key: str) -> str:
+    """The `stream` that is found by a key."""
+    return f"stream-key:{user_id}:{operation}:{key}"
+
+
+def open_streams(kind: str, whose: str) -> str:
+    """A field for each of a user's `streams` or `subscriptions` that are open, or for each `-at` an address."""
+    return f"{kind}:{whose}"
+
+
+def process(process_id: str) -> str:
+    """The lease of a process: it lives for as long as this does."""
+    return f"process:{process_id}"
+
+
+def channel(key: str) -> str:
+    """The log of a channel's events."""
+    return f"topic:{key}"
+
+
+def presence(key: str) -> str:
+    """A field for each connection to a channel, and the log of who came and went."""
+    return f"presence:{key}"

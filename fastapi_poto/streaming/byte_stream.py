@@ -38,7 +38,6 @@ class ByteStream(Stream, StreamingResponse):
         Stream.__init__(self, items, context=context, frame=_chunk, options=options, is_active=is_active, limit=limit)
         self.body_iterator = items
         self.status_code = status_code
-        self.background = None
         self.media_type = media_type
         self.raw_headers = [
             (b"content-type", media_type.encode("latin-1")),

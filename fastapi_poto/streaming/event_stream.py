@@ -24,7 +24,7 @@ class EventStream(Stream, EventSourceResponse):
     """The answer of a method that streams values. `encode` gives an item's JSON.
 
     An exception before the first item is raised from the call, before the status line: the application's handlers
-    answer it. A later one is the stream's last frame. `still_valid` is asked from time to time whether the caller's
+    answer it. A later one is the stream's last frame. `is_active` is asked from time to time whether the caller's
     credentials stand.
     """
 
@@ -32,6 +32,12 @@ class EventStream(Stream, EventSourceResponse):
     # compress, buffer or time it). Of its parts, sending, pings, the watch for the client and for the server's end
     # are replaced by `Stream`: its own run the generator in the sender's task and a task each, and cannot hold the
     # status line back for the first item.
+
+    ndjson = False
+    media_type = EVENT_STREAM
+    keep_alive = PING
+    _writer: Writer | None = None
+    """Of a resumable stream, what runs its generator."""
 
     def __init__(
         self,
@@ -43,24 +49,24 @@ class EventStream(Stream, EventSourceResponse):
         is_active: Callable[[], Awaitable[bool]] | None = None,
         status_code: int = 200,
     ) -> None:
-        self.ndjson = options.ndjson or wants_ndjson(context)
-        self.resumable = options.streams is not None and not self.ndjson
-        self._writer: Writer | None = None
         self.status_code = status_code
-        self.background = None
         self.body_iterator = items
-        frame = line_frame(encode) if self.ndjson else event_frame(encode)
-        if self.resumable:
+        self.raw_headers = [_EVENTS, *UNTOUCHED]
+        if options.ndjson or wants_ndjson(context):
+            self.ndjson, self.media_type, self.keep_alive = True, NDJSON, b"\n"
+            self.raw_headers[0] = _LINES
+            frame = line_frame(encode)
+        elif options.streams is not None:
+            self.resumable = True
             self._writer = Writer(items, context=context, encode=encode, is_active=is_active, ticket=context.ticket)
             context.ticket = None
             items, frame = self._writer.read(0), bytes
-        self.media_type = NDJSON if self.ndjson else EVENT_STREAM
-        self.keep_alive = b"\n" if self.ndjson else PING  # type: ignore[misc]
-        self.raw_headers = [_LINES if self.ndjson else _EVENTS, *UNTOUCHED]
-        if self._writer is not None and (address := stream_address(self._writer.id, context, options)):
-            self.raw_headers.append((b"content-location", address))
+            if address := stream_address(self._writer.id, context, options):
+                self.raw_headers.append((b"content-location", address))
+        else:
+            frame = event_frame(encode)
         Stream.__init__(self, items, context=context, frame=frame, options=options, is_active=is_active)
-        if self._writer is None and not self.ndjson:
+        if not (self.ndjson or self.resumable):
             context.emit = self._pump.put
 
     def prepare(self) -> None:
@@ -98,6 +104,9 @@ class EventStream(Stream, EventSourceResponse):
 class ResumedStream(EventStream):
     """The rest of a stream: `items` are frames that have been made before."""
 
+    status_code = 200
+    resumable = True
+
     def __init__(
         self,
         items: AsyncIterator[bytes],
@@ -106,12 +115,7 @@ class ResumedStream(EventStream):
         options: StreamOptions,
         is_active: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        self.ndjson, self.resumable, self._writer = False, True, None
-        self.status_code = 200
-        self.background = None
         self.body_iterator = items
-        self.media_type = EVENT_STREAM
-        self.keep_alive = PING  # type: ignore[misc]
         self.raw_headers = [_EVENTS, *UNTOUCHED]
         Stream.__init__(self, items, context=context, frame=bytes, options=options, is_active=is_active)
 

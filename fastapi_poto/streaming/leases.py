@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Final
 
 from ..errors import TooLarge, Unavailable
+from ..stores import records
 from ..stores.base import Store
 from ..stores.log import DAY
 
@@ -30,6 +31,7 @@ class Leases:
 
     def __init__(self, store: Store) -> None:
         self.process = token_hex(8)
+        self._lease = records.process(self.process)
         self._store = store
         self._held: dict[tuple[str, str], bytes] = {}
         self._renewing: asyncio.Task[None] | None = None
@@ -91,7 +93,8 @@ class Leases:
         if known is None or monotonic() - known[0] > _KNOWN_SECONDS:
             if len(self._alive) > 1_000:
                 self._alive.clear()
-            known = self._alive[process] = (monotonic(), asyncio.ensure_future(self._store.read(_lease(process), ())))
+            looking = asyncio.ensure_future(self._store.read(records.process(process), ()))
+            known = self._alive[process] = (monotonic(), looking)
         return await asyncio.shield(known[1]) is not None
 
     # The lease of this process
@@ -103,21 +106,21 @@ class Leases:
             await asyncio.shield(self._entering)
 
     async def _make_lease(self) -> None:
-        await self._store.write(_lease(self.process), {}, create=True, expires_in=LEASE_SECONDS)
+        await self._store.write(self._lease, {}, create=True, expires_in=LEASE_SECONDS)
         self._renewing = asyncio.get_running_loop().create_task(self._renew(), context=Context())
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                if not await self._store.write(_lease(self.process), {}, expires_in=LEASE_SECONDS):
+                if not await self._store.write(self._lease, {}, expires_in=LEASE_SECONDS):
                     await self._enter_again()
             except Exception as error:  # a store that is away: the next turn tries again
                 log.debug("The lease of this process could not be renewed: %s", error)
 
     async def _enter_again(self) -> None:
         """This process slept, or the store was away, past its lease: others have taken it for dead."""
-        await self._store.write(_lease(self.process), {}, create=True, expires_in=LEASE_SECONDS)
+        await self._store.write(self._lease, {}, create=True, expires_in=LEASE_SECONDS)
         for (record, field), value in list(self._held.items()):
             await self._store.write(record, {field: value}, create=True, expires_in=_KEPT)
 
@@ -128,8 +131,4 @@ class Leases:
         if renewing is not None:
             renewing.cancel()
             with suppress(Unavailable):
-                await self._store.delete(_lease(self.process))
-
-
-def _lease(process: str) -> str:
-    return f"process:{process}"
+                await self._store.delete(self._lease)

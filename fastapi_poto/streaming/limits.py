@@ -8,14 +8,15 @@ from starlette.types import Scope
 
 from ..context import CallContext
 from ..errors import TooLarge, TooManyRequests
+from ..stores import records
 from .leases import Leases
 
 
 class Limit(NamedTuple):
     """A number that holds on all servers together; None: any number."""
 
-    records: str
-    """`<records>:<user>` and `<records>-at:<address>` have a field for each stream."""
+    kind: str
+    """`streams` or `subscriptions`: what their records are called."""
     what: str
     """What there are too many of, and what to do about it: the end of a sentence."""
     per_user: int | None
@@ -27,9 +28,10 @@ class Limit(NamedTuple):
     ) -> None:
         """Count one more of a call's caller, until `taken` is closed. Raises `TooManyRequests`: whose limit it is."""
         user = context.user
-        wanted = [] if user is None else [(f"{self.records}:{user.id}", self.per_user, "This user")]
+        wanted = [] if user is None else [(records.open_streams(self.kind, user.id), self.per_user, "This user")]
         if user is None or user.visitor:
-            wanted.append((f"{self.records}-at:{self.address_of(context.scope)}", self.per_address, "This address"))
+            address = self.address_of(context.scope)
+            wanted.append((records.open_streams(f"{self.kind}-at", address), self.per_address, "This address"))
         for record, most, whose in wanted:
             taken.push_async_callback(leases.release, record, field)
             try:

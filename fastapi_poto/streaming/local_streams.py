@@ -10,20 +10,13 @@ from typing import Final
 
 from ..errors import ShuttingDown, StreamLost, Unauthenticated, Unavailable
 from ..settings import Settings
+from ..stores import records
 from ..stores.base import Store
 from ..stores.log import DAY, Appended, Batch, Entry
 from .hub import hub_of
 from .leases import Leases
 from .presence import Presence
-from .stream_records import (
-    KEPT_AFTER_END,
-    KEPT_BYTES,
-    readers_record,
-    recorded_end,
-    recorded_error,
-    seen_key,
-    stream_key,
-)
+from .stream_records import KEPT_AFTER_END, KEPT_BYTES, recorded_end, recorded_error
 from .tail import Tail
 from .tails import Tails
 from .writer import Writer
@@ -46,6 +39,7 @@ class LocalStreams:
         self.presence = Presence(self.tails, self.leases)
         self.live: dict[str, Writer] = {}
         self.kept_after_end = settings.replay_grace + KEPT_AFTER_END
+        self._entry = partial(Entry, keep=settings.replay_items, keep_bytes=KEPT_BYTES)
         self._detached: dict[Writer, float] = {}
         """Those without a reader here, in the order in which they were left, and when each is looked at."""
         self._changed: dict[Writer, None] = {}
@@ -88,7 +82,7 @@ class LocalStreams:
         hub.add(self, min(self._detached.values(), default=inf))
 
     async def remote_seen(self, writer: Writer) -> None:
-        reader = self.tails.reader(seen_key(writer.id))
+        reader = self.tails.reader(records.seen(writer.id))
         try:
             while True:
                 try:
@@ -131,7 +125,7 @@ class LocalStreams:
             if not await writer.is_active():
                 writer.stop(Unauthenticated())
             elif monotonic() - writer.left_at >= self._grace(writer) and not writer.readers:
-                if await self.leases.living(readers_record(writer.id)):
+                if await self.leases.living(records.readers(writer.id)):
                     writer.left_at = monotonic()
                 elif not writer.readers:
                     writer.stop(StreamLost("Nobody came back in time"))
@@ -168,13 +162,11 @@ class LocalStreams:
         last, ended = writer.last, writer.ended
         frames = writer.frames_after(writer.stored)
         if frames or ended or not writer.stored:
-            entry = Entry(
-                key=stream_key(writer.id),
-                events=frames,
+            entry = self._entry(
+                records.stream(writer.id),
+                frames,
                 end=recorded_end(writer.error) if ended else None,
                 head=None if writer.stored else writer.head.encode(),
-                keep=self.settings.replay_items,
-                keep_bytes=KEPT_BYTES,
                 remember=self.kept_after_end if ended else DAY,
             )
             self._note(writer, last, await self.tails.append(entry))
@@ -182,7 +174,7 @@ class LocalStreams:
             await self._forget(writer)
         elif writer.head.owner and writer.readers != writer.head.readers:
             writer.head = writer.head._replace(readers=writer.readers)
-            await self.leases.hold(f"streams:{writer.head.owner}", writer.id, writer.head.encode())
+            await self.leases.hold(records.open_streams("streams", writer.head.owner), writer.id, writer.head.encode())
 
     def _note(self, writer: Writer, last: int, done: Appended | None) -> None:
         writer.stored = max(writer.stored, last)
@@ -192,7 +184,7 @@ class LocalStreams:
             writer.stop()  # somebody ended it before it was followed
         elif writer not in self._followed:
             # What others append ends it: a stop.
-            tail = self._followed[writer] = self.tails.hold(stream_key(writer.id))
+            tail = self._followed[writer] = self.tails.hold(records.stream(writer.id))
             tail.on_end = partial(self._ended_by_others, writer)
             self.tails.open(tail, Batch(done.last, done.last))
 
@@ -213,15 +205,7 @@ class LocalStreams:
 
     async def end(self, stream: str, end: bytes) -> None:
         """End a stream that runs anywhere; the first end wins."""
-        await self.tails.append(
-            Entry(
-                key=stream_key(stream),
-                end=end,
-                keep=self.settings.replay_items,
-                keep_bytes=KEPT_BYTES,
-                remember=self.kept_after_end,
-            )
-        )
+        await self.tails.append(self._entry(records.stream(stream), end=end, remember=self.kept_after_end))
 
     async def close(self) -> None:
         """Store what is new, if the store takes it, and let go of everything."""

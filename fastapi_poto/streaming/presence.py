@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import FiniteFloat
 
 from ..errors import Unavailable
+from ..stores import records
 from ..stores.log import Entry
 from .leases import Leases
 from .tails import NOW, Tails
@@ -57,7 +58,7 @@ class Presence:
     async def enter(self, channel: Channel[Any], user: str, connection: str) -> None:
         """One more connection of a user."""
         since = time()
-        await self._leases.hold(_record(channel.key), f"{user} {connection}", b"%f" % since)
+        await self._leases.hold(records.presence(channel.key), f"{user} {connection}", b"%f" % since)
         others = [one for one in await self._connections(channel, user) if one[1] != connection]
         # Of several that come at once, the one that all others see as the oldest tells.
         if all((since, connection) < (one[2], one[1]) for one in others):
@@ -70,7 +71,7 @@ class Presence:
         leaving.add_done_callback(self._leaving.discard)
 
     async def _leave(self, channel: Channel[Any], user: str, connection: str) -> None:
-        record, field = _record(channel.key), f"{user} {connection}"
+        record, field = records.presence(channel.key), f"{user} {connection}"
         since = self._leases.held(record, field)
         if since is not None:
             with suppress(Unavailable):
@@ -94,7 +95,7 @@ class Presence:
     async def _connections(self, channel: Channel[Any], user: str | None = None) -> list[tuple[str, str, float, bool]]:
         """User, connection, since when, and whether it is open: of all, or of one user."""
         found = []
-        for field, value in (await self._leases.living(_record(channel.key))).items():
+        for field, value in (await self._leases.living(records.presence(channel.key))).items():
             whose, _, connection = field.rpartition(" ")
             since, _, left = value.partition(b" ")
             if user in (None, whose):
@@ -103,7 +104,7 @@ class Presence:
 
     async def watch(self, channel: Channel[Any]) -> AsyncIterator[PresenceChange]:
         """Who is there, as so many joins, and from then on who comes and goes."""
-        reader = self._tails.reader(_record(channel.key))
+        reader = self._tails.reader(records.presence(channel.key))
         try:
             await reader.begin(NOW)
             present = {member.user for member in await self.who(channel)}
@@ -135,19 +136,15 @@ class Presence:
         if monotonic() - self._swept_at.get(channel.key, 0.0) < _SWEEP_SECONDS / 2:
             return
         self._swept_at[channel.key] = monotonic()
-        for field in await self._leases.drop_dead(_record(channel.key)):
+        for field in await self._leases.drop_dead(records.presence(channel.key)):
             user = field.rpartition(" ")[0]
             if not await self._connections(channel, user):
                 await self._tell(channel, "leave", user)
 
     async def _tell(self, channel: Channel[Any], kind: str, user: str) -> None:
         event = json.dumps({"kind": kind, "user": user}).encode()
-        await self._tails.append(Entry(key=_record(channel.key), events=[event], life=60))
+        await self._tails.append(Entry(key=records.presence(channel.key), events=[event], life=60))
 
     def close(self) -> None:
         for leaving in self._leaving:
             leaving.cancel()
-
-
-def _record(key: str) -> str:
-    return f"presence:{key}"

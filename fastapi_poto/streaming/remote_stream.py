@@ -7,18 +7,10 @@ from secrets import token_hex
 from typing import Final
 
 from ..errors import PastReplay, StreamLost, Unavailable
+from ..stores import records
 from ..stores.log import Entry
 from .local_streams import LocalStreams
-from .stream_records import (
-    KEPT_BYTES,
-    StreamHead,
-    number_of,
-    readers_record,
-    recorded_end,
-    recorded_error,
-    seen_key,
-    stream_key,
-)
+from .stream_records import KEPT_BYTES, StreamHead, number_of, recorded_end, recorded_error
 from .tail import Step
 
 _LOOK_SECONDS: Final = 1.5
@@ -27,11 +19,11 @@ _LOOK_SECONDS: Final = 1.5
 
 async def read_remote(local: LocalStreams, stream: str, head: StreamHead, after: int) -> AsyncIterator[bytes]:
     """The frames after an item. Raises what the generator raised, `PastReplay` for a gap, and `Unavailable`."""
-    reader, token = local.tails.reader(stream_key(stream)), token_hex(4)
+    reader, token = local.tails.reader(records.stream(stream)), token_hex(4)
     told, untold_bytes = after, 0
     try:
         await reader.begin(0)
-        await local.leases.hold(readers_record(stream), token, b"")  # the generator's process learns of a reader
+        await local.leases.hold(records.readers(stream), token, b"")  # the generator's process learns of a reader
         while True:
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
@@ -51,7 +43,7 @@ async def read_remote(local: LocalStreams, stream: str, head: StreamHead, after:
                 untold_bytes += len(frame)
                 # A generator may wait to hear how far its reader has come; that of a short stream never does.
                 if 4 * (after - told) >= local.settings.replay_items or 4 * untold_bytes >= KEPT_BYTES:
-                    seen = Entry(key=seen_key(stream), events=[b"%d" % after], keep=1, remember=local.kept_after_end)
+                    seen = Entry(records.seen(stream), [b"%d" % after], keep=1, remember=local.kept_after_end)
                     with suppress(Unavailable):  # the next item tries again
                         await local.tails.append(seen)
                         told, untold_bytes = after, 0
@@ -62,4 +54,4 @@ async def read_remote(local: LocalStreams, stream: str, head: StreamHead, after:
                 return
     finally:
         reader.close()
-        await local.leases.release(readers_record(stream), token)
+        await local.leases.release(records.readers(stream), token)

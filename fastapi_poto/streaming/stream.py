@@ -7,7 +7,7 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from math import inf
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any
 
 from anyio import CancelScope
 from starlette.background import BackgroundTask
@@ -43,7 +43,7 @@ class Stream:
     and deadlines are visits of the loop's one timer. A short stream ends before its first visit.
     """
 
-    keep_alive: ClassVar[bytes] = b""
+    keep_alive = b""
     resumable = False
     """Whether its client may come back for what it has not read."""
     status_code: int

@@ -1,9 +1,7 @@
-"""What is kept of resumable streams, and under which names.
+"""What is kept of resumable streams (under which names: see `stores.records`).
 
-The log `stream:<id>` has a frame for each item; its head says whose it is, its end how the generator ended: empty, or
-the status and the body of the error. `seen:<id>` has up to which item a reader in another process has come, and the
-record `readers:<id>` who these are. `streams:<user>` and `streams-at:<address>` have a field for each stream that runs,
-`stream-key:<user>:<operation>:<key>` the stream that is found by that key.
+A stream's log has a frame for each item; its head says whose it is, its end how the generator ended: empty, or the
+status and the body of the error.
 """
 
 import json
@@ -61,18 +59,6 @@ class Ticket(NamedTuple):
     head: StreamHead
     taken: AsyncExitStack
     """What counts as this stream's, to be closed with it: its place in the limits, its key."""
-
-
-def stream_key(stream: str) -> str:
-    return f"stream:{stream}"
-
-
-def seen_key(stream: str) -> str:
-    return f"seen:{stream}"
-
-
-def readers_record(stream: str) -> str:
-    return f"readers:{stream}"
 
 
 def number_of(frame: bytes) -> int:

@@ -14,6 +14,7 @@ from starlette.types import Scope
 from ..context import CallContext
 from ..errors import NotFound, PastReplay, Unavailable
 from ..settings import Settings
+from ..stores import records
 from ..stores.base import Store
 from ..stores.log import DAY, Entry
 from ..stores.per_loop import PerLoop
@@ -21,7 +22,7 @@ from ..users import User
 from .limits import Limit
 from .local_streams import LocalStreams
 from .remote_stream import read_remote
-from .stream_records import ITEM_ID, StreamHead, Ticket, readers_record, stream_key
+from .stream_records import ITEM_ID, StreamHead, Ticket
 from .tails import NOW
 
 _KEY_PATIENCE: Final = 2.0
@@ -64,9 +65,9 @@ class Streams:
     async def list(self, user: str) -> "list[RunningStream]":
         """The running streams of a user."""
         leases, running = self.local.leases, []
-        for stream, value in (await leases.living(f"streams:{user}")).items():
+        for stream, value in (await leases.living(records.open_streams("streams", user))).items():
             head = StreamHead.decode(value)
-            elsewhere = len(await leases.living(readers_record(stream)))
+            elsewhere = len(await leases.living(records.readers(stream)))
             running.append(
                 RunningStream(
                     id=stream,
@@ -100,9 +101,9 @@ class Streams:
         """Stop the streams of a user who is gone for good, and leave no record of them."""
         for one in await self.list(user):
             await self.stop(one.id)
-            await self._store.delete(_key_record(user, one.operation, one.key))
-        await self._store.delete(f"streams:{user}")
-        await self._store.delete(f"subscriptions:{user}")
+            await self._store.delete(records.running_stream(user, one.operation, one.key))
+        for kind in ("streams", "subscriptions"):
+            await self._store.delete(records.open_streams(kind, user))
 
     async def follow(self, stream: str, context: CallContext, *, after: int = 0) -> AsyncIterator[bytes]:
         """A stream's frames after an item, whatever its operation. Raises `NotFound`, `Forbidden`."""
@@ -138,7 +139,7 @@ class Streams:
         writer = self.local.live.get(stream)
         if writer is not None:
             return writer.head, writer.ended
-        key = stream_key(stream)
+        key = records.stream(stream)
         found = (await self._store.log.read({key: NOW}, begin=False)).get(key)
         if found is None or found.head is None:
             return None, False
@@ -181,7 +182,7 @@ class Streams:
     ) -> AsyncIterator[bytes] | None:
         """The stream that runs under a key, or None: then the key is this one's, until `taken` is closed."""
         local = self.local
-        record = _key_record(head.owner, head.operation, head.key)
+        record = records.running_stream(head.owner, head.operation, head.key)
         own = f"{stream} {head.process}".encode()
         began = monotonic()
         while True:
@@ -198,7 +199,7 @@ class Streams:
                     continue
             if await self._store.swap(record, "stream", found, own, create=True, expires_in=DAY):
                 taken.push_async_callback(self._free, record, own)
-                await local.tails.append(Entry(key=stream_key(stream), head=head.encode()))
+                await local.tails.append(Entry(key=records.stream(stream), head=head.encode()))
                 return None
 
     async def _free(self, record: str, own: bytes) -> None:
@@ -210,7 +211,3 @@ class Streams:
         local = self._local.pop()
         if local is not None:
             await local.close()
-
-
-def _key_record(user: str, operation: str, key: str) -> str:
-    return f"stream-key:{user}:{operation}:{key}"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..errors import BadRequest, ConfigurationError, PastReplay, TooLarge
+from ..stores import records
 from ..stores.log import MICROSECONDS, Entry
 from .frames import Event
 from .tail import Step
@@ -106,7 +107,7 @@ class Channel(Generic[T]):
 
     @property
     def log(self) -> str:
-        return f"topic:{self.key}"
+        return records.channel(self.key)
 
     def entry(self, data: T) -> Entry:
         topic = self.topic
