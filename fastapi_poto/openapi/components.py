@@ -62,7 +62,7 @@ class Components:
     def refine(self) -> None:
         """Make the wire's rules hold for each, and give them names that generators make good types of."""
         titles = {name: schema.get("title") for name, schema in self.schemas.items()}
-        forms = self._forms()
+        forms = {name for shown in self._shown for name in _forms(shown)}
         require_discriminators(self.schemas, [*self.schemas.values(), *_inline(self._shown)])
         for name, schema in self.schemas.items():
             integers_as_strings(schema)
@@ -77,15 +77,6 @@ class Components:
         self._rename(titles, changed)
         for name in sorted(self.schemas):
             hoist_unions(self.schemas[name], name, self.add)
-
-    def _forms(self) -> set[str]:
-        return {
-            name
-            for one in self._shown
-            for media_type, content in ((one.get("requestBody") or {}).get("content") or {}).items()
-            if "json" not in media_type
-            for name in references(content)
-        }
 
     def _describe_floats(self) -> None:
         for shown in self._shown:
@@ -110,7 +101,10 @@ class Components:
 
     def _rename(self, titles: Mapping[str, Any], changed: set[str]) -> None:
         wanted = {name: ("Poto" if name in changed else "") + _clean(name, titles[name]) for name in self.schemas}
-        wanted |= self._form_names()
+        for one in self._operations:
+            if one.operation is not None:
+                made = f"{camel(one.shown['operationId'])}Request"
+                wanted |= {name: made for name in _forms(one.shown) if name.startswith("Body_")}
         uses = Counter(wanted.values())
         names = {
             name: new for name, new in wanted.items()
@@ -120,16 +114,6 @@ class Components:
         self.schemas = {names.get(name, name): renamed(schema, names) for name, schema in self.schemas.items()}
         for shown in self._shown:
             shown.update(renamed(shown, names))
-
-    def _form_names(self) -> dict[str, str]:
-        return {
-            name: f"{camel(one.shown['operationId'])}Request"
-            for one in self._operations
-            if one.operation is not None and one.operation.carried_in == "form"
-            for content in one.shown.get("requestBody", {}).get("content", {}).values()
-            for name in references(content.get("schema"))
-            if name.startswith("Body_")
-        }
 
     def add(self, schema: Schema, *names: str) -> str:
         """Add a component under the first of these names that is free, and give the name.
@@ -150,6 +134,13 @@ class Components:
         needed = reachable(self._shown, {**self._other, **self.schemas})
         schemas = {**self._other, **{name: schema for name, schema in self.schemas.items() if name in needed}}
         self._document["components"]["schemas"] = {name: schemas[name] for name in sorted(schemas)}
+
+
+def _forms(shown: OperationObject) -> Iterator[str]:
+    """The components of an operation's body that is no JSON."""
+    for media_type, content in ((shown.get("requestBody") or {}).get("content") or {}).items():
+        if "json" not in media_type:
+            yield from references(content)
 
 
 def _without_words(schema: Schema) -> Any:

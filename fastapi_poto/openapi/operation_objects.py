@@ -1,7 +1,7 @@
 """One operation of the document, as the wire's rules want it."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from ..errors import PotoError, Unavailable
@@ -62,13 +62,13 @@ class OperationRefiner:
         self._body(shown, None, Docstring())
         automatic = [Unavailable] if "503" in shown["responses"] else []
         response = shown["responses"].get("200", {})
-        for media_type, content in response.get("content", {}).items():
-            drop_titles(content["schema"])
+        for media_type, content, schema in _schemas(response):
+            drop_titles(schema)
             if media_type == EventStreamBody.media_type:
-                content["schema"] = self._stream(shown, response, content["schema"], [*route.poto_errors, *automatic])
+                content["schema"] = self._stream(shown, response, schema, [*route.poto_errors, *automatic])
                 add_headers(shown, [LAST_EVENT_ID])
             else:
-                content["schema"] = self._named(content["schema"], f"{camel(shown['operationId'])}Response")
+                content["schema"] = self._named(schema, f"{camel(shown['operationId'])}Response")
         self.errors.add_responses(shown, (), [*route.poto_errors, *automatic])
         if has_cookies and route.methods != {"GET"}:
             add_headers(shown, [COOKIE_MODE])
@@ -100,11 +100,8 @@ class OperationRefiner:
         body = shown.get("requestBody")
         if not isinstance(body, dict):
             return
-        for media_type, content in body.get("content", {}).items():
-            schema = content.get("schema")
-            if not isinstance(schema, dict):
-                continue
-            content["schema"] = schema = without_null(schema)
+        for media_type, content, sent in _schemas(body):
+            content["schema"] = schema = without_null(sent)
             drop_titles(schema)
             name = named(schema)
             if operation is None or name not in self.schemas:
@@ -150,12 +147,8 @@ class OperationRefiner:
             return
         if doc.result and response.get("description") == "Successful Response":
             response["description"] = doc.result
-        contents: dict[str, Any] = response.get("content") or {}
         base = camel(shown["operationId"])
-        for media_type, content in contents.items():
-            schema = content.get("schema")
-            if not isinstance(schema, dict):
-                continue
+        for media_type, content, schema in _schemas(response):
             integers_as_strings(schema)
             drop_titles(schema)
             if operation.kind == "stream" and media_type == EventStreamBody.media_type:
@@ -222,6 +215,13 @@ class OperationRefiner:
                 return {"anyOf": [self._named({"anyOf": members}, name), dict(NULL)]}
             return ref(self.add(schema, *union_names(schema), name))
         return schema
+
+
+def _schemas(part: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], Schema]]:
+    """The media types of a body or a response, what is said of each, and its schema."""
+    for media_type, content in (part.get("content") or {}).items():
+        if isinstance(content.get("schema"), dict):
+            yield media_type, content, content["schema"]
 
 
 def _required_and_nullable(schema: Schema) -> set[str]:
