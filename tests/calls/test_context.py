@@ -16,7 +16,7 @@ from fastapi import Depends, FastAPI
 
 from fastapi_poto import NoContextError, Poto, PotoModule, User, current_context, poto_router, public
 from fastapi_poto.testing import serve
-from tests.calls.kept_alive import Wire
+from tests.kept_alive import KeptAlive, post
 from tests.secret import SECRET
 
 from .conftest import Serve, nothing
@@ -163,20 +163,20 @@ def test_a_large_body_leaves_nothing_on_its_connection(url: str) -> None:
     """After 100 KB from one user, an anonymous call on the same socket is anonymous (python/cpython#140947)."""
     token, me = visitor(url)
     large, small = json.dumps({"text": "x" * 100_000}).encode(), b"{}"
-    with closing(Wire(url)) as wire:
+    with closing(KeptAlive(url)) as wire:
         for _ in range(50):
-            wire.write((token, large))
+            wire.send(post("/Who/peek", large, token))
             assert wire.read() == me
-            wire.write((None, small))
+            wire.send(post("/Who/peek", small))
             assert wire.read() is None
 
 
 def test_pipelined_calls_of_two_users(url: str) -> None:
     """Calls that arrive in one packet are each their own caller's (encode/uvicorn#3158)."""
     (one, one_id), (two, two_id) = visitor(url), visitor(url)
-    with closing(Wire(url)) as wire:
+    with closing(KeptAlive(url)) as wire:
         for _ in range(30):
-            wire.write((one, b"{}"), (None, b"{}"), (two, b"{}"), (None, b"{}"), (one, b"{}"))
+            wire.send(*(post("/Who/peek", token=token) for token in (one, None, two, None, one)))
             assert [wire.read() for _ in range(5)] == [one_id, None, two_id, None, one_id]
 
 

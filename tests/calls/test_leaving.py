@@ -13,7 +13,7 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Request
 
 from fastapi_poto import Poto, PotoModule, poto_router, public, rpc
 from fastapi_poto.testing import serve
-from tests.calls.kept_alive import Wire
+from tests.kept_alive import KeptAlive, post
 from tests.secret import SECRET
 
 from .conftest import nothing
@@ -186,11 +186,8 @@ def test_a_method_notices_that_its_caller_left(url: str, method: str, module: st
     """By asking, in a thread too, by waiting for it, or by being cancelled if it chose that, even after it asked."""
     name = f"{url} {module} {method}"
     body = b'{"name": "%b"}' % name.encode()
-    with closing(Wire(url)) as wire:
-        wire.socket.sendall(
-            b"POST /%b/%b HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-            % (module.encode(), method.encode(), len(body), body)
-        )
+    with closing(KeptAlive(url)) as wire:
+        wire.send(post(f"/{module}/{method}", body))
         log.wait(f"{name} started")
     log.wait(f"{name} gone")
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Request
 
 from .blocks import Block, read_blocks
 from .runner import Page as DocsPage
+from tests.browsers import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -40,14 +41,11 @@ def context() -> Iterator[BrowserContext]:
     script = "\n".join(one.code for one in BLOCKS)
     # A page that no server sent may not call this machine; one of a development server may.
     local = "--disable-features=LocalNetworkAccessChecks"
-    arguments = ["--no-sandbox", "--disable-background-networking", local]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=arguments)
+    with chromium(local) as browser:
         context = browser.new_context()
         body = f"<!doctype html><script>{script}</script>"
         context.route(f"{ORIGIN}/", lambda route: route.fulfill(body=body, content_type="text/html"))
         yield context
-        browser.close()
 
 
 def opened(context: BrowserContext) -> Page:

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.e2e.caller import Caller, new_client
+from tests.kept_alive import KeptAlive, post
 from tests.processes import LiveProcess
 
 pytestmark = pytest.mark.anyio
@@ -72,58 +73,19 @@ async def test_hundred_callers_with_calls_and_streams(http: httpx.AsyncClient) -
     assert await asyncio.gather(*(work(visitor) for visitor in visitors)) == [{visitor.id} for visitor in visitors]
 
 
-# What only raw sockets can send: an order of requests on one connection that an HTTP library would avoid.
-
-
-def _request(path: str, body: dict[str, Any], token: str | None) -> bytes:
-    content = json.dumps(body).encode()
-    head = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
-    head.append(f"Content-Length: {len(content)}")
-    if token is not None:
-        head.append(f"Authorization: Bearer {token}")
-    return "\r\n".join([*head, "", ""]).encode() + content
-
-
-class _Wire:
-    def __init__(self, url: str) -> None:
-        host, port = url.removeprefix("http://").split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=20)
-        self.file = self.socket.makefile("rb")
-
-    def send(self, *requests: bytes) -> None:
-        self.socket.sendall(b"".join(requests))
-
-    def answer(self) -> Any:
-        status = self.file.readline()
-        length = 0
-        while (line := self.file.readline()) not in (b"\r\n", b""):
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        body = self.file.read(length)
-        assert b" 200 " in status, (status, body)
-        return json.loads(body)
-
-    def close(self) -> None:
-        self.file.close()
-        self.socket.close()
-
-
 async def test_nobody_inherits_the_predecessor_on_a_connection(either_server: LiveProcess, visitor: Caller) -> None:
     """100 KB as a user, then an anonymous call on the same socket: it is anonymous. Servers leak contextvars here."""
+    large = json.dumps({"text": "x" * 100_000}).encode()
 
     def work() -> list[Any]:
-        wire = _Wire(either_server.url)
-        try:
+        with closing(KeptAlive(either_server.url)) as wire:
             seen = []
             for _ in range(20):
-                wire.send(_request("/Who/upload", {"text": "x" * 100_000}, visitor.pair["access_token"]))
-                assert wire.answer() == [visitor.id, 100_000]
-                wire.send(_request("/Who/anybody", {}, None))
-                seen.append(wire.answer())
+                wire.send(post("/Who/upload", large, visitor.pair["access_token"]))
+                assert wire.read() == [visitor.id, 100_000]
+                wire.send(post("/Who/anybody"))
+                seen.append(wire.read())
             return seen
-        finally:
-            wire.close()
 
     assert await asyncio.to_thread(work) == [None] * 20
 
@@ -133,12 +95,9 @@ async def test_pipelined_calls_of_two_users(either_server: LiveProcess, http: ht
     one, other = await Caller.visitor(http), await Caller.visitor(http)
 
     def work() -> list[Any]:
-        wire = _Wire(either_server.url)
-        try:
+        with closing(KeptAlive(either_server.url)) as wire:
             tokens = [one.pair["access_token"], other.pair["access_token"], None] * 10
-            wire.send(*(_request("/Who/anybody", {"pause": 0.002}, token) for token in tokens))
-            return [wire.answer() for _ in tokens]
-        finally:
-            wire.close()
+            wire.send(*(post("/Who/anybody", b'{"pause": 0.002}', token) for token in tokens))
+            return [wire.read() for _ in tokens]
 
     assert await asyncio.to_thread(work) == [one.id, other.id, None] * 10

@@ -4,31 +4,20 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
+from tests.browsers import chromium
 from tests.example.conftest import Running
 
 pytestmark = pytest.mark.browser
 
-# Chromium refuses its sandbox to root, and without the others looks for hosts that tests do not have.
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 @pytest.fixture
 def page(example: Running) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+    with chromium() as browser:
         page = browser.new_page()
         page.goto(f"{example.url}/docs")
         yield page
-        browser.close()
 
 
 def execute(page: Page, operation_id: str) -> Locator:

@@ -5,20 +5,18 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
+from tests.browsers import chromium
 from tests.example.conftest import Running
-from tests.example.test_browser import CHROMIUM
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
 def context() -> Iterator[BrowserContext]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+    with chromium() as browser:
         yield browser.new_context()
-        browser.close()
 
 
 def tab(context: BrowserContext, example: Running) -> Page:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import RSAKey
 
+from tests.browsers import chromium
 from tests.identity.provider import Provider
 from tests.processes import serve_processes
-from tests.servers import find_program
 
 pytestmark = pytest.mark.browser
 
@@ -15,16 +15,10 @@ pytestmark = pytest.mark.browser
 @pytest.mark.timeout(180)
 def test_authorize_with_pkce(tmp_path: Path) -> None:
     """The page shows the flow, signs in at the provider, and its calls are the user's."""
-    from playwright.sync_api import sync_playwright
-
     store = f"sqlite:///{tmp_path / 'poto.db'}"
-    with Provider(tmp_path / "provider", keys=[RSAKey.generate_key(2048)]) as provider, sync_playwright() as driver:
+    with Provider(tmp_path / "provider", keys=[RSAKey.generate_key(2048)]) as provider, chromium() as browser:
         env = {"STORE": store, "ISSUER": provider.url}
         with serve_processes("tests.identity.app:make_app", 1, factory=True, env=env) as (live,):
-            browser = driver.chromium.launch(
-                executable_path=find_program("chromium"),
-                args=["--no-sandbox", "--disable-background-networking"],
-            )
             page = browser.new_page()
             tokens: list[str] = []
             page.on("request", lambda one: tokens.append(one.post_data or "") if one.url.endswith("/token") else None)
@@ -50,4 +44,3 @@ def test_authorize_with_pkce(tmp_path: Path) -> None:
             body = operation.locator(".live-responses-table .response-col_description code").first
             body.wait_for()
             assert '"user_id": "corp:ann"' in body.inner_text()
-            browser.close()

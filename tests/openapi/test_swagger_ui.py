@@ -9,17 +9,17 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Locator, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Request, Route, expect
 from pydantic import BaseModel, Field
 
 from fastapi_poto import Poto, PotoError, PotoModule, poto_router, public, roles
 from fastapi_poto.openapi import poto_docs
 from fastapi_poto.testing import serve
+from tests.browsers import chromium
 from tests.secret import SECRET
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
 SHOTS = os.environ.get("SCREENSHOTS")
 """A folder to keep screenshots in."""
 
@@ -93,14 +93,10 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def pages() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=["--no-sandbox", "--disable-background-networking"]
-        )
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.set_default_timeout(15_000)
         yield page
-        browser.close()
 
 
 class Docs:

@@ -1,7 +1,6 @@
 """The streams as a browser's `EventSource` reads them."""
 
 import json
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from fastapi_poto.testing import LiveApp
+from tests.browsers import chromium
 
 pytestmark = pytest.mark.browser
 
@@ -22,13 +22,8 @@ FINAL = "seen.length && seen[seen.length - 1].event == 'closed'"
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     """A page of Debian's Chromium."""
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "apt-get install chromium"
-    arguments = ["--no-sandbox", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def read(page: Page, origin: str, path: str, until: str = FINAL) -> list[dict[str, Any]]:
