@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from fastapi import Request, Response
@@ -148,17 +149,16 @@ class ObservedRoute(APIRoute):
     """What FastAPI solves: its own wrapper answers the errors of dependencies and methods, so they are told here."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
+        return partial(_observed, super().get_route_handler())
 
-        async def observed(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except Exception as error:
-                if (observation := request.scope[SCOPE_KEY].observation) is not None:
-                    observation.failed(error)
-                raise
 
-        return observed
+async def _observed(handler: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
+    try:
+        return await handler(request)
+    except Exception as error:
+        if (observation := request.scope[SCOPE_KEY].observation) is not None:
+            observation.failed(error)
+        raise
 
 
 async def _leave(context: CallContext) -> None:
