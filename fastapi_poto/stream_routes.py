@@ -13,7 +13,7 @@ from .context import SCOPE_KEY, CallContext
 from .errors import Forbidden, NotFound, PastReplay, PotoError, Unauthenticated, Unavailable
 from .pipeline import Pipeline
 from .runtime import Poto
-from .streaming.frames import END_ID
+from .streaming.frames import END_ID, last_event_id
 from .streaming.stream_records import ITEM_ID
 from .streaming.streams import RunningStream
 from .users import Identity
@@ -63,7 +63,7 @@ def stream_router(poto: Poto) -> APIRouter:
 
     async def follow_stream(request: Request, stream_id: str) -> Response:
         context = context_of(request)
-        last = context.headers.get(b"last-event-id", b"").decode("latin-1")
+        last = last_event_id(context.headers)
         if last == END_ID:
             return Response(status_code=204)
         known = ITEM_ID.fullmatch(last)

@@ -81,7 +81,7 @@ def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> E
         context.response_headers = response.raw_headers
         if isinstance(result, Response):
             return result
-        return PipelineResponse(call, context, result, response.status_code)
+        return PipelineResponse(call, context, result)
 
     # What logging, tracing and profiling show of an endpoint is the method.
     endpoint.__name__ = operation.name
@@ -96,15 +96,14 @@ def _endpoint(call: OperationPipeline, parameters: list[inspect.Parameter]) -> E
 class PipelineResponse(Response):
     """What a call returned, on its way out through FastAPI."""
 
-    def __init__(self, call: OperationPipeline, context: CallContext, result: Any, status_code: int | None) -> None:
-        super().__init__(status_code=status_code or 200)
+    def __init__(self, call: OperationPipeline, context: CallContext, result: Any) -> None:
+        super().__init__()
         self._call = call
         self._context = context
         self._result = result
-        self._status = status_code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._call.respond(self._result, self._context, receive, send, self._status)
+        await self._call.respond(self._result, self._context, receive, send)
         if self.background is not None:
             await self.background()
 

@@ -19,6 +19,7 @@ from ..errors import Forbidden, insufficient
 from ..operations import Operation, Parameter
 from ..pipeline import Pipeline, with_headers
 from ..runtime import Poto
+from ..streaming.frames import LAST_EVENT_ID
 from ..streaming.stream_options import StreamOptions
 from .arguments import INJECTED, Binder, Inject, Values, check_shapes
 from .responses import (
@@ -137,14 +138,12 @@ class OperationPipeline(Pipeline):
         else:
             await self._send_stream(result, context, receive, send)
 
-    async def respond(
-        self, result: Any, context: CallContext, receive: Receive, send: Send, status: int | None
-    ) -> None:
+    async def respond(self, result: Any, context: CallContext, receive: Receive, send: Send) -> None:
         """Send what `prepare` gave."""
         if self._options is not None:
-            await self._send_stream(result, context, receive, send, status)
+            await self._send_stream(result, context, receive, send)
             return
-        for message in self._messages(result, context, status):
+        for message in self._messages(result, context):
             await send(message)
 
     async def solved(self, solver: ASGIApp, context: CallContext, receive: Receive, send: Send) -> None:
@@ -190,10 +189,11 @@ class OperationPipeline(Pipeline):
         return result if result.__class__ is CoroutineType else _awaited(result)
 
     async def _stream(self, options: StreamOptions, context: CallContext, values: Values, constructor: Values) -> Any:
-        is_active = activity_check(context, self.poto.authenticator.is_active)
-        resumed = await self._resume(context, options, values, is_active=is_active)
-        if resumed is not None:
-            return resumed
+        if options.streams is not None or LAST_EVENT_ID in context.headers:
+            is_active = activity_check(context, self.poto.authenticator.is_active)
+            resumed = await self._resume(context, options, values, is_active=is_active)
+            if resumed is not None:
+                return resumed
         for name, give, parameter in self._injected:
             values[name] = give(context, parameter)
         return await self._invoke(context, self._method(context, constructor), values)

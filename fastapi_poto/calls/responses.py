@@ -27,17 +27,15 @@ IsActive = Callable[[Any], Awaitable[bool]]
 
 
 class UnaryMessages(Protocol):
-    """The start and the body of a response. `status` is given where the method's code chose one."""
+    """The start and the body of a response."""
 
-    def __call__(self, body: bytes, context: CallContext, status: int | None = None) -> tuple[Message, Message]: ...
+    def __call__(self, body: bytes, context: CallContext) -> tuple[Message, Message]: ...
 
 
 class SendStream(Protocol):
-    """Sends the items or chunks that a method gives. `status` is given where the method's code chose one."""
+    """Sends the items or chunks that a method gives."""
 
-    async def __call__(
-        self, items: Any, context: CallContext, receive: Receive, send: Send, status: int | None = None
-    ) -> None: ...
+    async def __call__(self, items: Any, context: CallContext, receive: Receive, send: Send) -> None: ...
 
 
 def encoder(operation: Operation) -> Callable[[Any], Any]:
@@ -55,11 +53,9 @@ def stream_sender(operation: Operation, options: StreamOptions, is_active: IsAct
     """How a method that streams responds. All that depends on the method alone has been worked out here."""
     make = _items_of(operation) if operation.kind == "stream" else _chunks_of(operation)
 
-    async def send_stream(
-        items: Any, context: CallContext, receive: Receive, send: Send, status: int | None = None
-    ) -> None:
+    async def send_stream(items: Any, context: CallContext, receive: Receive, send: Send) -> None:
         check = activity_check(context, is_active)
-        stream = make(items, context=context, options=options, is_active=check, status_code=status or 200)
+        stream = make(items, context=context, options=options, is_active=check)
         await stream(context.scope, receive, send)
 
     return send_stream
@@ -128,7 +124,8 @@ def unary_messages(kind: Kind, status_code: int, media_type: str | None) -> Unar
     if kind == "bytes":
         content_type = (b"content-type", media_type.encode("ascii")) if media_type else _OCTETS
 
-    def messages(body: bytes, context: CallContext, status: int | None = None) -> tuple[Message, Message]:
+    def messages(body: bytes, context: CallContext) -> tuple[Message, Message]:
+        status = None if context.response is None else context.response.status_code
         own = context.response_headers
         if not (has_body if status is None else is_body_allowed_for_status_code(status)):
             body, headers = b"", own.copy()

@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from ..context import CallContext
 from ..settings import Settings
-from .frames import Event, named_frame
+from .frames import Event, last_event_id, named_frame
 from .limits import Limit
 from .presence import Member, PresenceChange
 from .streams import Streams
@@ -49,7 +49,7 @@ class Broker:
         self, context: CallContext, channels: tuple[Channel[Any], ...], after: After, policy: Policy, presence: bool
     ) -> AsyncIterator[Event[Any]]:
         """The same within a call, which goes on where its client lost it, and counts for its user."""
-        sent = context.headers.get(b"last-event-id", b"").decode("latin-1")
+        sent = last_event_id(context.headers)
         emit = context.emit
         subscription = Subscription(
             self._streams.local.tails,

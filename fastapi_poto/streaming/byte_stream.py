@@ -32,12 +32,10 @@ class ByteStream(Stream, StreamingResponse):
         content_length: int | None = None,
         filename: str | None = None,
         is_active: Callable[[], Awaitable[bool]] | None = None,
-        status_code: int = 200,
     ) -> None:
         limit = _BUFFERS * options.buffer_bytes
         Stream.__init__(self, items, context=context, frame=_chunk, options=options, is_active=is_active, limit=limit)
         self.body_iterator = items
-        self.status_code = status_code
         self.media_type = media_type
         self.raw_headers = [
             (b"content-type", media_type.encode("latin-1")),

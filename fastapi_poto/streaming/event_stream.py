@@ -47,9 +47,7 @@ class EventStream(Stream, EventSourceResponse):
         encode: Callable[[Any], bytes],
         options: StreamOptions,
         is_active: Callable[[], Awaitable[bool]] | None = None,
-        status_code: int = 200,
     ) -> None:
-        self.status_code = status_code
         self.body_iterator = items
         self.raw_headers = [_EVENTS, *UNTOUCHED]
         if options.ndjson or wants_ndjson(context):
@@ -104,7 +102,6 @@ class EventStream(Stream, EventSourceResponse):
 class ResumedStream(EventStream):
     """The rest of a stream: `items` are frames that have been made before."""
 
-    status_code = 200
     resumable = True
 
     def __init__(

@@ -1,7 +1,7 @@
 """What goes over the wire for an item, an error, an end and a keep-alive. Pure: values in, bytes out."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -20,6 +20,8 @@ ERROR_MEMBER: Final = "$error"
 
 END_ID: Final = "~end"
 """The id of a stream's last frame: a client that reconnects with it is told that there is no more."""
+
+LAST_EVENT_ID: Final = b"last-event-id"
 
 UNTOUCHED: Final = [(b"cache-control", b"no-store, no-transform"), (b"x-accel-buffering", b"no")]
 """Headers that have proxies pass a stream on as it comes."""
@@ -101,6 +103,11 @@ def line_frame(encode: Encode) -> Frame:
         return b"%b\n" % (_LINE_BREAK.sub(b" ", data) if _LF in data or _CR in data else data)
 
     return frame
+
+
+def last_event_id(headers: Mapping[bytes, bytes]) -> str:
+    """Behind which event a client wants to go on; empty: from the start."""
+    return headers.get(LAST_EVENT_ID, b"").decode("latin-1")
 
 
 CLOSE: Final = b"event: close\n\n"

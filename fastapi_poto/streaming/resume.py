@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from ..context import CallContext
 from .event_stream import ResumedStream, wants_ndjson
-from .frames import END_ID
+from .frames import END_ID, last_event_id
 from .stream_options import StreamOptions
 
 
@@ -24,7 +24,7 @@ async def resume(
     Raises `Forbidden` for another user's stream, `PastReplay` for one that cannot be resumed from there, and
     `TooManyRequests` if one more would be too many.
     """
-    last = context.headers.get(b"last-event-id", b"").decode("latin-1")
+    last = last_event_id(context.headers)
     if last == END_ID:
         return Response(status_code=204)
     streams = options.streams

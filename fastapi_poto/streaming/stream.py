@@ -46,7 +46,7 @@ class Stream:
     keep_alive = b""
     resumable = False
     """Whether its client may come back for what it has not read."""
-    status_code: int
+    status_code = 200
     raw_headers: list[tuple[bytes, bytes]]
     background: BackgroundTask | None = None
 
