@@ -29,12 +29,16 @@ _OPTIONS: dict[str, tuple[Any, str]] = {
     "openapi_extra": (Mapping, "a dictionary"),
 }
 _SIGNED_IN = Guard()
+_UNSAID = RpcOptions()
 
 
 def recorded_options(cls: type, name: str) -> RpcOptions:
     """What the definitions of a method say together: an override keeps what it does not say anew."""
     said: dict[str, Any] = {}
-    for _, options in _recorded(cls, name):
+    recorded = [options for _, options in _recorded(cls, name)]
+    if not recorded:
+        return _UNSAID
+    for options in recorded:
         for option, value in options._asdict().items():
             if said.get(option) is None:
                 said[option] = value
@@ -79,6 +83,8 @@ def _check_opener(cls: type, name: str, opener: type, others: Iterable[type], *,
 
 def check_options(options: RpcOptions, where: str) -> None:
     """Raise `ConfigurationError` for what `@rpc` was told that no kind of method can mean."""
+    if options is _UNSAID:
+        return
     for name, (type_, wanted) in _OPTIONS.items():
         value = getattr(options, name)
         if value is not None and not isinstance(value, type_):

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from ..errors import ConfigurationError
 from ..streaming.frames import ERROR_MEMBER
-from ..wire import Decoder, Rewire, Schema, WireType, describe, of_fields, of_texts, wire_type
+from ..wire import Decoder, Described, Rewire, Schema, WireType, describe, of_fields, of_texts, wire_type
 from .hints import members
 from .operation import CarriedIn, Operation, Parameter, Source
 from .parameters import is_form
@@ -80,9 +80,10 @@ def _decoder(name: str, wire: Iterable[Parameter], where: str, rewire: Rewire | 
     private = _NOTHING
     for parameter in wire:
         try:
-            fields[parameter.name] = _member(parameter, rewire)
-            describe(parameter.annotation).document("validation")
-            if names := describe(parameter.annotation).private_names():
+            described = describe(parameter.annotation)
+            fields[parameter.name] = _member(parameter, described, rewire)
+            described.document("validation")
+            if names := described.private_names:
                 private |= {name or parameter.name for name in names}
         except TypeError as error:
             raise _refusal(repr(parameter.name), where, error) from error
@@ -94,8 +95,7 @@ def _decoder(name: str, wire: Iterable[Parameter], where: str, rewire: Rewire | 
         raise
 
 
-def _member(parameter: Parameter, rewire: Rewire | None) -> Schema:
-    described = describe(parameter.annotation)
+def _member(parameter: Parameter, described: Described, rewire: Rewire | None) -> Schema:
     is_json = rewire is of_fields and carried(parameter.annotation) is None
     schema = _json_text(described.schema()) if is_json else described.schema(rewire)
     field: Schema = {"type": "typed-dict-field", "schema": schema, "required": parameter.required}

@@ -1,6 +1,6 @@
 """One Python type on the wire: JSON bytes or texts in, JSON bytes out, compiled once."""
 
-from .described import describe
+from .described import Described, describe
 from .errors import bounded, is_private, wire_errors
 from .integers import BIG_INTEGER, BigInt, is_big
 from .rules import Rewire, Schema, as_plain_text, of_fields, of_texts, with_secrets, without_computed
@@ -11,6 +11,7 @@ __all__ = [
     "BIG_INTEGER",
     "BigInt",
     "Decoder",
+    "Described",
     "Rewire",
     "Schema",
     "WireType",

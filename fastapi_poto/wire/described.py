@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter
@@ -41,6 +41,7 @@ class Described:
                 self._documents[mode] = found
         return found
 
+    @cached_property
     def private_names(self) -> frozenset[str]:
         """The members whose values are secret (`SecretStr`, …). An empty name stands for the whole."""
         return frozenset(_private_names(self._adapter.core_schema, ("",)))
