@@ -28,13 +28,14 @@ class Limit(NamedTuple):
     ) -> None:
         """Count one more of a call's caller, until `taken` is closed. Raises `TooManyRequests`: whose limit it is."""
         user = context.user
-        wanted = [] if user is None else [(records.open_streams(self.kind, user.id), self.per_user, "This user")]
+        wanted = [] if user is None else [(records.open_streams(self.kind, user.id), value, self.per_user, "This user")]
         if user is None or user.visitor:
-            address = self.address_of(context.scope)
-            wanted.append((records.open_streams(f"{self.kind}-at", address), self.per_address, "This address"))
-        for record, most, whose in wanted:
+            # Whose it is stays with the user, to go with them.
+            record = records.open_streams(f"{self.kind}-at", self.address_of(context.scope))
+            wanted.append((record, b"", self.per_address, "This address"))
+        for record, held, most, whose in wanted:
             taken.push_async_callback(leases.release, record, field)
             try:
-                await leases.hold(record, field, value, most=most)
+                await leases.hold(record, field, held, most=most)
             except TooLarge:
                 raise TooManyRequests(f"{whose} has {most} {self.what}", retry_after=5) from None

@@ -3,18 +3,23 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
-from fastapi_poto import Poto
+from fastapi_poto import Poto, PotoModule, poto_router, rpc
+from fastapi_poto.auth import OwnSignIn
+from fastapi_poto.auth.api_keys import ApiKeys
 from fastapi_poto.commands.command import main
 from fastapi_poto.errors import Unauthenticated
 from fastapi_poto.runtime import default_poto
 from fastapi_poto.stores import Life
+from fastapi_poto.stores.base import all_names
 from tests.secret import SECRET
 from tests.servers import PostgresServer, RedisServer
 
@@ -128,6 +133,51 @@ def test_sign_ins_and_sessions(shell: Shell) -> None:
     assert ended["users"] >= 3
     assert asyncio.run(refused(tokens)) == 3
     assert shell.json("purge") == [{"purged": True}]
+
+
+class Desk(PotoModule):
+    async def add(self) -> int:
+        return await self.session.increment("n")
+
+    @rpc(resumable=True)
+    async def follow(self) -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+
+@pytest.mark.parametrize("who", ["ann", "visitor"])
+def test_nothing_is_left_of_a_user(shell: Shell, who: str) -> None:
+    """Read out of the store: not the name, the id, a sign-in, the session, a key, or a stream that has just run."""
+
+    async def records(poto: Poto) -> dict[str, Any]:
+        return {name: await poto.store.read(name) async for name in all_names(poto.store, "")}
+
+    async def about(poto: Poto, *words: str) -> dict[str, Any]:
+        found = (await records(poto)).items()
+        return {name: fields for name, fields in found if any(word in f"{name} {fields}" for word in words)}
+
+    async def use_and_remove() -> None:
+        poto = Poto(SECRET, store=shell.url, credentials=[OwnSignIn(), ApiKeys()])
+        app = FastAPI()
+        app.include_router(poto_router(Desk, poto=poto))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            if who == "ann":
+                await poto.accounts.create("ann-of-the-desk", "correct horse battery", ["admin"])
+                form = {"username": "ann-of-the-desk", "password": "correct horse battery"}
+                pair = (await client.post("/auth/login", data=form)).json()
+            else:
+                pair = (await client.post("/auth/visitor")).json()
+            client.headers["Authorization"] = f"Bearer {pair['access_token']}"
+            assert (await client.post("/Desk/add")).json() == 1
+            assert "event: close" in (await client.post("/Desk/follow")).text
+            await poto.keys.create(pair["user_id"], name="nightly")
+            words = (pair["user_id"], "ann-of-the-desk", "nightly")
+            assert len(await about(poto, *words)) >= 5
+            await poto.accounts.remove(pair["user_id"])
+            assert not await about(poto, *words)
+        await poto.close()
+
+    asyncio.run(use_and_remove())
 
 
 def test_a_copy_is_the_same(shell: Shell, tmp_path: Path) -> None:
