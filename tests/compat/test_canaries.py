@@ -71,6 +71,7 @@ def test_hiding_one_inclusion() -> None:
 def test_fastapis_telemetry_and_limits() -> None:
     """The route is told to FastAPI's telemetry, and a route's own body limit goes before the application's."""
     assert compat._route_selected is not None, "fastapi.telemetry._api._route_selected has moved"
+    assert compat._exception is not None, "fastapi.telemetry._asgi._exception has moved"
     assert compat._limit_body is not None, "fastapi._body_limit.wrap_app_with_body_limit has moved"
 
 
