@@ -159,9 +159,9 @@ class OwnSignIn(ManagedCredentials):
                     found = await self._inner.read_many(known.wanted)
                     if found == known.found and known.identity is not None:
                         return known.identity
-                    known.found = found
                     session = session_of(found[0], claims.family, claims.epoch)
                     user = self._stored_users.user_of(claims.user_id, found[1])
+                    known.found = found
             except HTTPException:
                 raise
             except Exception as error:
@@ -175,5 +175,6 @@ class OwnSignIn(ManagedCredentials):
                 known.identity = made
                 self._known.keep(key, known)
                 return made
+        known.identity = None  # calls that are under way with the same token are about to find the same
         self._known.pop(key, None)
         raise Unauthenticated(headers=self._bad)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from fastapi_poto.auth import StoreUsers
 from fastapi_poto.errors import BadRequest, Unauthenticated, Unavailable
 from fastapi_poto.stores import MemoryStore
 from fastapi_poto.stores.namespaced import in_namespace
+from fastapi_poto.stores.sqlite import SqliteStore
+from fastapi_poto.testing import Clock
 from fastapi_poto.users import Identity, User
 from tests.auth.house import House, make_house, scope
 
@@ -130,6 +133,26 @@ async def test_another_process_is_seen_on_the_next_call(house: House) -> None:
         await house.poto.authenticator.authenticate(scope(pair.access_token))
     assert not await house.poto.authenticator.is_active(first)
     other.poto.passwords.close()
+
+
+@pytest.mark.parametrize("end", ["sign-out", "disabled"])
+async def test_no_call_of_several_at_once_outlives_its_sign_in(end: str, tmp_path: Path) -> None:
+    """Threats 9 and 10: calls that are under way with one remembered token all see that it has ended."""
+    store = in_namespace(SqliteStore(f"sqlite:///{tmp_path / 'at-once.db'}", clock=Clock(1_800_000_000.5)), "house")
+    house, other = make_house(store=store), make_house(store=store)
+    pair = await house.poto.sign_in.visitor("a")
+    identity = await house.poto.authenticator.authenticate(scope(pair.access_token))
+    assert identity is not None
+    if end == "sign-out":
+        await other.poto.sign_in.logout(identity)
+    else:
+        await other.poto.users.set_disabled(pair.user_id)
+    calls = [house.poto.authenticator.authenticate(scope(pair.access_token)) for _ in range(5)]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in found] == [Unauthenticated] * 5
+    for one in (house, other):
+        one.poto.passwords.close()
+    await store.close()
 
 
 async def test_a_password_change_beside_a_sign_in_wins(house: House) -> None:
