@@ -123,8 +123,9 @@ class MemoryStore(LocalStore):
             if found is not None:
                 del self._records[record]
             if bar_for:
-                bar = self._records[record] = _Record()
+                bar = _Record()
                 bar.barred = True
+                self._records[record] = bar  # now, for those who read without the lock
                 self._expire(record, bar, self._clock() + bar_for)
             return found is not None
 

@@ -5,11 +5,12 @@ import gc
 import threading
 import time
 import warnings
+from typing import Any
 
 import pytest
 
 from fastapi_poto.errors import TooLarge
-from fastapi_poto.stores import Store, store_from_url
+from fastapi_poto.stores import MemoryStore, Store, store_from_url
 
 pytestmark = pytest.mark.anyio
 
@@ -162,3 +163,18 @@ async def test_a_purge_blocks_nobody(store: Store, name: str) -> None:
     purging = False
     await writing
     assert longest < 0.25
+
+
+async def test_no_reader_beside_a_delete_sees_a_barred_name_as_an_empty_record() -> None:
+    """Memory is read without a lock: what a thread can see while another one bars a name is the record, or none."""
+    store, seen = MemoryStore(), []
+
+    class Read(dict[str, Any]):
+        def __setitem__(self, name: str, record: Any) -> None:
+            super().__setitem__(name, record)
+            seen.append(store._read(name, None, 0.0))  # a thread that reads between two steps of the delete
+
+    await store.write("user:1", {"login": b"{}"}, create=True)
+    store._records = Read(store._records)
+    await store.delete("user:1", bar_for=60)
+    assert seen == [None]
