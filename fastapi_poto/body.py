@@ -26,10 +26,11 @@ class Receiver:
     seconds in all (0: it may), to which every 16 KiB that come add one.
     """
 
-    def __init__(self, receive: Receive, limit: int, patience: float) -> None:
+    def __init__(self, receive: Receive, limit: int, patience: float, begun: int = 0) -> None:
+        """`begun` bytes have been read already."""
         self._receive = receive
         self._limit = limit
-        self._left = limit
+        self._left = limit - begun
         self._patience = patience or None
         self._ahead: deque[Message] = deque()
         self._size = 0
@@ -124,7 +125,7 @@ async def read_body(
         raise ClientDisconnect
     body: bytes = message.get("body", b"")
     if message.get("more_body", False):
-        chunks, receiver = [body], Receiver(receive, limit - len(body), patience)
+        chunks, receiver = [body], Receiver(receive, limit, patience, len(body))
         while message.get("more_body", False):
             message = await receiver()
             if message["type"] == "http.disconnect":

@@ -49,9 +49,13 @@ class Pipeline:
         """`name` is the operation's, `Module.method`."""
         self.runtime = runtime
         self.name = name
-        self.max_body_size = max_body_size
-        self._digits = len(str(max_body_size))
+        self.limit_bodies(max_body_size)
         self._attributes = attributes_of(name)
+
+    def limit_bodies(self, most: int) -> None:
+        """Take no bodies of more bytes."""
+        self.max_body_size = most
+        self._digits = len(str(most))
 
     def authenticate(self, scope: Scope) -> Awaitable[Any]:
         """The `Identity` behind a request; None without credentials. Raises what its caller is told."""

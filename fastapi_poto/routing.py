@@ -79,7 +79,8 @@ class MountedOperation:
                 return self._limited(scope, receive, send)
             return self.call.serve(self.call.direct, scope, receive, send)
         authenticate = current_user not in (overrides or ())
-        return self.call.serve(self._solved, scope, receive, send, authenticate=authenticate)
+        serve = partial(self.call.serve, self._solved, authenticate=authenticate)
+        return (serve if self._limited is None else _fastapi.with_own_limit(serve))(scope, receive, send)
 
     @cached_property
     def _solved(self) -> Work:

@@ -74,7 +74,7 @@ class OperationPipeline(Pipeline):
         mounted = copy.copy(self)
         mounted._strict_content_type = strict_content_type
         if max_body_size is not None:
-            mounted.max_body_size = max_body_size
+            mounted.limit_bodies(max_body_size)
         if self.operation.kind == "unary" and not is_plain_json(response_class):
             mounted.prepare = respond_with(response_class, self.operation)
         return mounted

@@ -313,6 +313,7 @@ async def test_body_over_the_limit(serve: Serve) -> None:
     answer = await client.post("/Large/take", content=chunks(), headers={"content-type": "application/json"})
     assert answer.status_code == 413
     assert answer.json()["code"] == "too_large"
+    assert "1000 bytes" in answer.json()["detail"]
 
 
 async def test_the_routers_own_limit_goes_first(serve: Serve) -> None:
@@ -380,6 +381,8 @@ async def test_an_announced_body_over_the_limit_is_not_waited_for(serve: Serve) 
         yield b""
 
     headers = {"content-type": "application/json", "content-length": "1001"}
-    client = serve(Announced, poto=Poto(SECRET, max_body_size=1000)).client
-    answer = await client.post("/Announced/take", content=never(), headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    limited = serve(Announced, poto=Poto(SECRET, max_body_size=1000)).client
+    of_router = serve(Announced, poto=Poto(SECRET, max_body_size=1_000_000), max_body_size=1000).client
+    for client in (limited, of_router):
+        answer = await client.post("/Announced/take", content=never(), headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
