@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from anyio import CancelScope
+from fastapi.utils import is_body_allowed_for_status_code
 from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
@@ -141,7 +142,11 @@ class Stream:
             self._observe_end(how_it_ended(early))
             raise early
         self._ping_due = not pump.chunks and not pump.ended
-        await self._send(send, self._begin())
+        start = self._begin()
+        await self._send(send, start)
+        if not is_body_allowed_for_status_code(start["status"]):  # 204 tells an EventSource not to come back
+            await self._end(send, None)
+            return
         data = self.head()
         while pump.chunks or not (pump.ended or self._interruption):
             if pump.chunks:
@@ -169,15 +174,16 @@ class Stream:
             with suppress(OSError):
                 await send({"type": "http.response.body", "body": b""})
 
-    async def _end(self, send: Send, data: bytes) -> None:
-        """Send what is left, and how it ended."""
+    async def _end(self, send: Send, data: bytes | None) -> None:
+        """Send what is left, and how it ended; None: what has no body has no end in it either."""
         if isinstance(self._interruption, ShuttingDown):
             await self._pump.closed(_SHUTDOWN_SEND_TIMEOUT)  # a server may end with its last response
         error = self._reported = self._error()
         shaped = None if error is None else await self._shape(error)
         failure = error.__cause__ or error if isinstance(error, InternalError) else error
         self._observe_end(how_it_ended(error), failure)
-        last = {"type": "http.response.body", "body": data + self.tail(error, shaped)}
+        body = b"" if data is None else data + self.tail(error, shaped)
+        last = {"type": "http.response.body", "body": body}
         if error is not None and shaped is None and not is_told(error):
             self._log(error)
         self.context.failure = failure
@@ -218,10 +224,12 @@ class Stream:
 
     def _begin(self) -> Message:
         context = self.context
+        chosen = None if context.response is None else context.response.status_code
+        if self._pump.chunks and not is_body_allowed_for_status_code(chosen):
+            raise RuntimeError(f"{context.operation} set the status {chosen}, which has no body, and gave an item")
         headers = [*self.raw_headers, *context.response_headers]
         if context.user is not None:
             headers.append(VARY)
-        chosen = None if context.response is None else context.response.status_code
         context.begin_response()
         self._started = True
         return {"type": "http.response.start", "status": chosen or self.status_code, "headers": headers}

@@ -109,6 +109,11 @@ class Wire(PotoModule):
         response.status_code = 201
         yield b"made"
 
+    async def get_nothing(self, response: Response, status: int = 204, items: int = 0) -> AsyncIterator[int]:
+        response.status_code = status
+        for number in range(items):
+            yield number
+
     async def get_slow_start(self, seconds: float) -> AsyncIterator[int]:
         await asyncio.sleep(seconds)
         yield 1

@@ -177,6 +177,19 @@ def test_what_a_generator_sets_goes_out_with_its_first_item(live: LiveApp) -> No
     assert late.text.count("data: ") == 2
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body(live: LiveApp, caplog: pytest.LogCaptureFixture, status: int) -> None:
+    """204 and no item, which ends an EventSource, is a whole response; with an item it is an error before the first."""
+    with httpx.Client(base_url=live.url) as client:
+        nothing = client.get("/Wire/nothing", params={"status": status})
+        assert (nothing.status_code, nothing.content) == (status, b"")
+        assert "connection" not in nothing.headers
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+        wrong = client.get("/Wire/nothing", params={"status": status, "items": 1})
+    assert (wrong.status_code, wrong.json()) == (500, INTERNAL)
+    assert f"set the status {status}" in caplog.text
+
+
 def test_headers_do_not_wait_for_ever(connect: Connect) -> None:
     """After `first_item_timeout`, a second unless said otherwise, the headers go with a ping."""
     began = time.monotonic()
