@@ -41,6 +41,7 @@ class Batches(Generic[Job]):
         self._running = 0
         self._starting = False
         self._answered = 0.0
+        """When, by the loop's clock; 0 before the first answer and where a connection may have been dropped since."""
 
     async def ask(self, job: Job) -> Any:
         """The job's result. A caller who is cancelled leaves it to be done or not."""
@@ -63,7 +64,7 @@ class Batches(Generic[Job]):
     async def _hurry(self) -> None:
         """See that what waits is begun: here, if nothing else is on its way."""
         loop = asyncio.get_running_loop()
-        if self._running:
+        if self._running or not self._answered:  # the first one connects, which would keep its caller's context
             self._start(loop)
             return
         self._running += 1
@@ -100,10 +101,13 @@ class Batches(Generic[Job]):
                 results = await self._run([job for job, _, _ in batch])
             self._answered = loop.time()
         except TimeoutError as error:
+            self._answered = 0.0
             results = [self._outage.failed(error) for _ in batch]
         except Exception as error:
+            self._answered = 0.0
             results = await self._alone(batch, error)
-        except BaseException:  # the loop ends
+        except BaseException:  # the caller has given up, or the loop ends
+            self._answered = 0.0
             for _, done, _ in batch:
                 done.cancel()
             raise

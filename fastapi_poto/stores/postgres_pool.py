@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextvars import Context
 from functools import partial
 from math import ceil
 from typing import Any, TypeVar
@@ -196,7 +197,8 @@ class PostgresPool:
 
     async def connect(self) -> Any:
         """A new connection, made in a task: asyncpg leaves a failed future behind where a caller gives up midway."""
-        connecting = asyncio.ensure_future(self._dial())
+        # In an empty context: a connection keeps the one that it was made in.
+        connecting = asyncio.get_running_loop().create_task(self._dial(), context=Context())
         dials = self._connected.get().dials
         dials.add(connecting)
         connecting.add_done_callback(dials.discard)
@@ -208,7 +210,8 @@ class PostgresPool:
 
     async def _dial(self) -> Any:
         settings = {"application_name": "fastapi_poto"}
-        options: Any = {"timeout": self._timeout}  # its default makes an int of it to type checkers
+        # Statements are few and stay: the timer of one that does not would keep the context of whoever asked first.
+        options: Any = {"timeout": self._timeout, "max_cached_statement_lifetime": 0}
         if not self._pooled:
             # What a server does for us ends when we have given up, not before: its clock also runs while it waits for
             # this process to send on. And it is told which level this is written for.

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, Unpack
@@ -175,7 +176,9 @@ class RedisStore:
         async with connected.looking:
             if self._cluster is None:
                 look = self._in_time(look_at(connected.client, self._url.shown))
-                info = await self._use(look, AuthenticationError, ResponseError)
+                # In an empty context: a connection keeps the one that it was made in.
+                looking = asyncio.get_running_loop().create_task(look, context=Context())
+                info = await self._use(looking, AuthenticationError, ResponseError)
                 self._cluster = bool(info.get("cluster_enabled"))
                 if self._cluster:
                     self._connected.pop()

@@ -5,6 +5,9 @@ import gc
 import threading
 import time
 import warnings
+import weakref
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -97,6 +100,35 @@ async def test_cancelled_callers(store: Store, name: str) -> None:
     await asyncio.gather(*(ask(number) for number in range(20)))
     for number in range(20):
         assert await store.read(f"{name}-{number}") == {"n": b"%d" % number, "count": b"%d" % counted[number]}
+
+
+async def test_no_connection_keeps_its_callers_context(store_url: str, name: str) -> None:
+    """Who asks first, or gives up and leaves a connection to be made anew, is forgotten with the call."""
+
+    class Caller:
+        pass
+
+    store, calling, callers = store_from_url(store_url), ContextVar[Caller | None]("calling", default=None), []
+
+    async def ask(turns: int | None) -> None:
+        caller = Caller()
+        calling.set(caller)
+        callers.append(weakref.ref(caller))
+        asking = asyncio.create_task(store.write(name, {"n": b"1"}, create=True))
+        if turns is not None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+
+    for turns in (None, None, 1, None, 2, None):
+        await asyncio.create_task(ask(turns))
+        async with asyncio.timeout(2):
+            while any(caller() is not None for caller in callers):
+                await asyncio.sleep(0.01)  # a connection that was dropped takes some turns of the loop
+                gc.collect()
+    await store.close()
 
 
 def test_loops_that_end_without_a_close(store_url: str, name: str) -> None:
