@@ -9,7 +9,7 @@ from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
 from ..errors import SessionEnded, TooLarge
@@ -18,8 +18,6 @@ from ..stores import records
 from ..stores.base import Life, Store
 from ..stores.wait_queue import WaitQueue
 from .session import Caller, Session, SessionStats
-
-T = TypeVar("T")
 
 _BARRED_SECONDS = HOUR
 """So long the name of an ended session is refused: no call that began before its end runs longer."""
@@ -159,46 +157,30 @@ class StoreBackend:
         self._record = None if generation is None else records.session(user_id, generation)
 
     async def read(self, keys: Sequence[str] | None) -> dict[str, bytes]:
-        async def read(record: str, expires_in: float | None) -> dict[str, bytes] | None:
-            found = await self._sessions.store.read(record, keys)
-            if found is not None and expires_in is not None:
-                await self._sessions.store.write(record, {}, expires_in=expires_in)
-            return found
-
-        return await self._use(read) or {}
+        sessions = self._sessions
+        record, expires_in = await self._named()
+        found = await sessions.store.read(record, keys)
+        if found is None:
+            return {}
+        if expires_in is not None:
+            await sessions.store.write(record, {}, expires_in=expires_in)
+            sessions.touched(record)
+        return found
 
     async def write(self, changes: Mapping[str, bytes | None]) -> None:
-        sessions = self._sessions
         removes = all(value is None for value in changes.values())
-        create = False if removes else sessions.life
-
-        async def write(record: str, expires_in: float | None) -> bool | None:
-            options: Any = {"create": create, "expires_in": expires_in, "max_fields": sessions.max_keys}
-            return await sessions.store.write(record, changes, **options) or None
-
-        if await self._use(write) is None and not removes:
+        done = await self._change(self._sessions.store.write, changes, create=False if removes else self._sessions.life)
+        if not done and not removes:
             raise SessionEnded
 
     async def add(self, key: str, by: int) -> int:
-        sessions = self._sessions
-
-        async def add(record: str, expires_in: float | None) -> int | None:
-            options: Any = {"create": sessions.life, "expires_in": expires_in, "max_fields": sessions.max_keys}
-            return await sessions.store.add(record, key, by, **options)
-
-        total = await self._use(add)
+        total: int | None = await self._change(self._sessions.store.add, key, by, create=self._sessions.life)
         if total is None:
             raise SessionEnded
         return total
 
     async def swap(self, key: str, old: bytes | None, new: bytes) -> bool:
-        sessions = self._sessions
-
-        async def swap(record: str, expires_in: float | None) -> bool | None:
-            options: Any = {"create": sessions.life, "expires_in": expires_in, "max_fields": sessions.max_keys}
-            return await sessions.store.swap(record, key, old, new, **options)
-
-        swapped = await self._use(swap)
+        swapped: bool | None = await self._change(self._sessions.store.swap, key, old, new, create=self._sessions.life)
         if swapped is None:
             raise SessionEnded
         return swapped
@@ -209,20 +191,26 @@ class StoreBackend:
     def key_lock(self, key: str) -> AbstractAsyncContextManager[Any]:
         return self._sessions.key_lock(self._user_id, key)
 
-    async def _use(self, operation: Callable[[str, float | None], Awaitable[T | None]]) -> T | None:
-        """Do it with the session's record, and with the life that it is to have from now on."""
+    async def _change(self, operation: Callable[..., Awaitable[Any]], *args: Any, create: bool | Life) -> Any:
+        """Change the session's record by one of the store's operations; what that gives."""
         sessions = self._sessions
-        record = self._record
+        record, expires_in = await self._named()
+        try:
+            result = await operation(record, *args, create=create, expires_in=expires_in, max_fields=sessions.max_keys)
+        except TooLarge:
+            raise TooLarge(f"A session has at most {sessions.max_keys} keys") from None
+        if expires_in is not None and result is not None and result is not False:
+            sessions.touched(record)
+        return result
+
+    async def _named(self) -> tuple[str, float | None]:
+        """The session's record, and the life that it is to have from now on if that is to be written."""
+        sessions, record = self._sessions, self._record
         if record is None:
             record = records.session(self._user_id, await sessions.generation(self._user_id))
             self._record = None if self._outside else record
-        due = sessions.due(record)
-        if due and record != records.session(self._user_id, ""):
+        if not sessions.due(record):
+            return record, None
+        if record != records.session(self._user_id, ""):
             await sessions.keep_generation(self._user_id)
-        try:
-            result = await operation(record, sessions.life.expires_in if due else None)
-        except TooLarge:
-            raise TooLarge(f"A session has at most {sessions.max_keys} keys") from None
-        if due and result is not None:
-            sessions.touched(record)
-        return result
+        return record, sessions.life.expires_in
