@@ -127,6 +127,14 @@ def test_routes(traced: Traced, method: str, path: str, route: str | None) -> No
         assert request["name"] == (route if traced.tracer == "sentry" else f"{method} {route}")
 
 
+def test_the_fast_path_stays_open(traced: Traced) -> None:
+    """A traced method that needs nothing of FastAPI's solver does not go through it, and one with a dependency does."""
+    ways = [traced.client.get(f"/Shop/{way}").json() for way in ("way", "way_with_dependency")]
+    traced.read(requests=2)
+    assert ["direct" in way for way in ways] == [True, False]
+    assert ["solved" in way for way in ways] == [False, True]
+
+
 def test_mounted(traced: Traced) -> None:
     """A mounted application is told of as one with FastAPI's own endpoints is."""
 

@@ -6,12 +6,13 @@ A line is of a request, of a span of the application's own, or of an error that 
 import asyncio
 import json
 import os
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from fastapi_poto import Poto, PotoError, PotoModule, poto_router, public, rpc
 
@@ -151,11 +152,22 @@ class SoldOut(PotoError):
     status = 409
 
 
+def nothing() -> None:
+    pass
+
+
 @public
 class Shop(PotoModule):
     async def get_status(self) -> str:
         with span("method"):
             return "open"
+
+    async def get_way(self) -> list[str]:
+        """The functions on the way to here."""
+        return [frame.name for frame in traceback.extract_stack()]
+
+    async def get_way_with_dependency(self, got: Annotated[None, Depends(nothing)]) -> list[str]:
+        return await self.get_way()
 
     def get_status_in_thread(self) -> str:
         with span("thread"):
