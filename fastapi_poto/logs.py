@@ -33,7 +33,7 @@ class _LastResort(logging.Handler):
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
-        self.setFormatter(logging.Formatter(_FORMAT))
+        self.setFormatter(logging.Formatter(_FORMAT, defaults={"request_id": "-"}))
 
     def emit(self, record: logging.LogRecord) -> None:
         if all(handler is self for handler in _handlers_of(record.name)):

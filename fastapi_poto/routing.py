@@ -32,7 +32,7 @@ from .openapi.operation_ids import check_operation_ids
 from .openapi.route_arguments import route_arguments
 from .operations import Operation, compile_module
 from .options import RouterOptions
-from .pipeline import ObservedRoute, Work
+from .pipeline import ObservedRoute
 from .runtime import Poto, default_poto
 
 _FOUND: Final = SCOPE_KEY
@@ -55,9 +55,7 @@ class MountedOperation:
         self._mount_point = mount_point
         self._is_fast = not call.operation.needs_dependencies and not mount_point.dependencies and "{" not in self.path
         self._told: dict[str, Any] | None = None
-        self._limited: ASGIApp | None = None
-        if mount_point.max_body_size is not None:  # which the call enforces: FastAPI's answer would be plain text
-            self._limited = _fastapi.with_own_limit(cast("ASGIApp", partial(self.call.serve, self.call.direct)))
+        self._direct = self._with_limit(partial(self.call.serve, self.call.direct))
 
     def tell_route(self, scope: Scope) -> None:
         """Tell whoever instruments the application what was found: they read it in the scope."""
@@ -75,16 +73,24 @@ class MountedOperation:
             scope["path_params"] = {}
         overrides: Mapping[Any, Any] | None = getattr(self._provider, "dependency_overrides", None)
         if self._is_fast and not overrides:
-            if self._limited is not None:
-                return self._limited(scope, receive, send)
-            return self.call.serve(self.call.direct, scope, receive, send)
-        authenticate = current_user not in (overrides or ())
-        serve = partial(self.call.serve, self._solved, authenticate=authenticate)
-        return (serve if self._limited is None else _fastapi.with_own_limit(serve))(scope, receive, send)
+            return self._direct(scope, receive, send)
+        if overrides and current_user in overrides:
+            return self._by_solver_alone(scope, receive, send)
+        return self._by_solver(scope, receive, send)
 
     @cached_property
-    def _solved(self) -> Work:
-        return partial(self.call.solved, self._route.app)
+    def _by_solver(self) -> ASGIApp:
+        return self._with_limit(partial(self.call.serve, partial(self.call.solved, self._route.app)))
+
+    @cached_property
+    def _by_solver_alone(self) -> ASGIApp:
+        work = partial(self.call.solved, self._route.app)
+        return self._with_limit(partial(self.call.serve, work, authenticate=False))
+
+    def _with_limit(self, serve: Any) -> ASGIApp:
+        if self._mount_point.max_body_size is None:
+            return cast("ASGIApp", serve)
+        return _fastapi.with_own_limit(serve)  # which the call enforces: FastAPI's answer would be plain text
 
     @cached_property
     def _route(self) -> APIRoute:

@@ -45,9 +45,12 @@ except ImportError:
 
 try:
     from fastapi.telemetry._api import _route_selected
-    from fastapi.telemetry._asgi import _exception
 except ImportError:
     _route_selected = None  # type: ignore[assignment]
+
+try:
+    from fastapi.telemetry._asgi import _exception
+except ImportError:
     _exception = None  # type: ignore[assignment]
 
 

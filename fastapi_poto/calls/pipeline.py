@@ -64,7 +64,7 @@ class OperationPipeline(Pipeline):
         self._guard = operation.guard
         self._name = operation.name
         self._new = partial(operation.cls.__new__, operation.cls)
-        self._is_usual = self._is_plain and self._options is None and operation.cls.__init__ is object.__init__
+        self._is_usual = self._is_plain and self._options is None and not self._is_made_by_init
         self._strict_content_type = True
 
     def mounted(

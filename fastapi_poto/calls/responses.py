@@ -12,7 +12,7 @@ from pydantic_core import ValidationError, from_json
 from starlette.responses import Response
 from starlette.types import Message, Receive, Send
 
-from ..context import PRIVATE, CallContext
+from ..context import CallContext
 from ..operations import Kind, Operation
 from ..settings import Settings
 from ..streaming.byte_stream import ByteStream
@@ -134,14 +134,8 @@ def unary_messages(kind: Kind, status_code: int, media_type: str | None) -> Unar
         else:
             headers = [content_type, (b"content-length", b"%d" % len(body)), *own]
         if context.user is not None:
-            for name, _ in own:
-                if name == b"cache-control":
-                    break
-            else:
-                headers += PRIVATE
-        context.has_begun = True
-        if context.time_limit is not None:
-            context.begin_response()
+            headers += context.private_headers(own)
+        context.begin_response()
         start = {"type": "http.response.start", "status": status or status_code, "headers": headers}
         return start, {"type": "http.response.body", "body": body}
 
